@@ -1,0 +1,91 @@
+"""The nouns of mien: Clip, Encoder, Objective, Task. Read this first.
+
+Two seams carry everything. An ``Encoder`` turns video into one token per visible patch; an ``Objective`` turns a batch
+into a loss and scalars to log. The training loop knows nothing else, so a new encoder or a new way of learning is one
+new file.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+Batch = Mapping[str, Any]
+"""What a loader yields: ``video`` uint8 (B, 3, T, H, W), ``index`` int64 (B,) into the manifest, and, for tasks,
+``target``. A test batch holds the views of one clip each: ``video`` (V, 3, T, H, W) with the clip index per view."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One row of a manifest: a stretch of one video (or of a folder of frames) and what is known about it."""
+
+    path: Path
+    start: float | None = None
+    """Seconds from which frames count (included); None is the beginning."""
+    end: float | None = None
+    """Seconds up to which frames count (excluded); None is the end."""
+    columns: Mapping[str, str | float | None] = field(default_factory=dict)
+    """All other columns of the row by name: labels, subject, split, fold, anything."""
+    row: int = 0
+    """Line in the manifest file, as an editor shows it (the first clip is on line 2)."""
+
+
+class Encoder(nn.Module, ABC):
+    """Video -> one token per visible patch.
+
+    ``grid`` is (time, rows, columns) of patches, ``patch`` (frames, height, width) of one patch in the input, ``dim``
+    the width of a token. Tokens stand in the order time, row, column.
+    """
+
+    grid: tuple[int, int, int]
+    patch: tuple[int, int, int]
+    dim: int
+    any_visible: bool
+    """Whether any set of patches may be visible; if False, only sets of tubes (the same sites at every time)."""
+
+    @abstractmethod
+    def forward(self, video: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Normalised video (B, 3, T, H, W), visible patch indices (B, N) in rising order -> tokens (B, N, dim).
+
+        Without ``visible`` all patches are seen. Patches that are not visible have no influence on the result.
+        """
+
+    @abstractmethod
+    def features(self, video: Tensor) -> Tensor:
+        """Normalised video (B, 3, T, H, W) -> the tokens (B, M, dim) that a head pools."""
+
+    @abstractmethod
+    def layer_of(self, parameter: str) -> int:
+        """Depth of a named parameter for layer-wise learning rates: 0 is the patch embedding, ``layers`` the top."""
+
+    layers: int
+    """Depth of the whole: one more than the deepest ``layer_of`` inside; what stands on top of the encoder is there."""
+
+
+class Objective(nn.Module, ABC):
+    """A batch in, ``{"loss": scalar, ...more scalars to log}`` out."""
+
+    encoder: Encoder
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> dict[str, Tensor]: ...
+
+    def after_step(self, progress: float) -> None:
+        """Called after each optimizer step with step / steps in (0, 1], so that a teacher can follow."""
+
+
+class Task(Objective):
+    """An objective with labels, which can also answer and be marked."""
+
+    @abstractmethod
+    def predict(self, batch: Batch) -> Tensor:
+        """Batch of B clips -> outputs (B, names): probabilities that sum to 1, or values in the targets' units."""
+
+    @abstractmethod
+    def score(self, predictions: Any, targets: Any) -> dict[str, float]:
+        """All predictions and all targets of an evaluation -> its metrics by name."""

@@ -1,0 +1,164 @@
+"""Layers that the encoders, decoders and heads share, in the parameter layout of the official weights.
+
+Attention has one ``qkv`` weight and biases for query and value only: a bias on the keys shifts all logits of a query
+alike and drops out of the softmax. LayerNorm eps is 1e-6 throughout (VideoMAE, SVFAP).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LayerNorm = partial(nn.LayerNorm, eps=1e-6)
+
+
+def sinusoid(positions: int, dim: int) -> Tensor:
+    """Fixed 1-D position table (positions, dim): sine on even, cosine on odd channels (Vaswani et al. 2017)."""
+    frequency = torch.exp(torch.arange(0, dim, 2, dtype=torch.float64) * (-math.log(10000.0) / dim))
+    angle = torch.arange(positions, dtype=torch.float64)[:, None] * frequency  # P D/2
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1).float()  # P D
+
+
+def take(tokens: Tensor, index: Tensor) -> Tensor:
+    """Tokens (B, N, C) at indices (B, M) -> (B, M, C)."""
+    return tokens.gather(1, index.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
+
+
+class PatchEmbed(nn.Module):
+    """Linear embedding of non-overlapping patches: a 3-D convolution whose stride is its kernel.
+
+    It is computed as one matrix product over the patches asked for, so that hidden patches cost nothing; on a CPU
+    that is also faster than the convolution.
+    """
+
+    def __init__(self, patch: tuple[int, int, int], dim: int, channels: int = 3) -> None:
+        super().__init__()
+        self.patch = patch
+        self.proj = nn.Conv3d(channels, dim, patch, stride=patch)
+
+    def forward(self, video: Tensor, index: Tensor | None = None) -> Tensor:
+        """Video (B, 3, T, H, W), patch indices (B, N) or None for all -> tokens (B, N, dim)."""
+        patches = patchify(video, self.patch, channels_first=True)  # B N C*t*h*w
+        if index is not None:
+            patches = take(patches, index)
+        return F.linear(patches, self.proj.weight.flatten(1), self.proj.bias)
+
+
+def patchify(video: Tensor, patch: tuple[int, int, int], channels_first: bool) -> Tensor:
+    """Video (B, C, T, H, W) -> flattened patches (B, N, t*h*w*C), in order time, row, column.
+
+    Inside a patch values stand as (C, t, h, w) if ``channels_first``, the layout of convolution weights, else as
+    (t, h, w, C), the layout of SVFAP's reconstruction targets.
+    """
+    t, h, w = patch
+    blocks = video.unfold(2, t, t).unfold(3, h, h).unfold(4, w, w)  # B C T H W t h w
+    order = (0, 2, 3, 4, 1, 5, 6, 7) if channels_first else (0, 2, 3, 4, 5, 6, 7, 1)
+    return blocks.permute(order).flatten(4).flatten(1, 3)
+
+
+def unpatchify(patches: Tensor, patch: tuple[int, int, int], grid: tuple[int, int, int]) -> Tensor:
+    """Patches (B, N, t*h*w*C) in the layout of reconstruction targets -> video (B, C, T, H, W)."""
+    blocks = patches.unflatten(1, grid).unflatten(-1, (*patch, -1))  # B T H W t h w C
+    return blocks.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(2, 3).flatten(3, 4).flatten(4, 5)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.q_bias = nn.Parameter(torch.zeros(dim))
+        self.v_bias = nn.Parameter(torch.zeros(dim))
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+        qkv = F.linear(x, self.qkv.weight, bias).unflatten(-1, (3, self.heads, -1))  # B N 3 heads d
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # B heads N d
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of queries (B, N, C) over a context (B, M, C)."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q = nn.Linear(dim, dim, bias=False)
+        self.kv = nn.Linear(dim, 2 * dim, bias=False)
+        self.q_bias = nn.Parameter(torch.zeros(dim))
+        self.v_bias = nn.Parameter(torch.zeros(dim))
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        q = F.linear(x, self.q.weight, self.q_bias).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        bias = torch.cat([torch.zeros_like(self.v_bias), self.v_bias])
+        kv = F.linear(context, self.kv.weight, bias).unflatten(-1, (2, self.heads, -1))  # B M 2 heads d
+        k, v = kv.permute(2, 0, 3, 1, 4)
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+class MLP(nn.Module):
+    """Two linear layers with a GELU between them."""
+
+    def __init__(self, dim: int, hidden: int, out: int | None = None) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, out or dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: drops a residual branch per sample while training and scales the kept ones up."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0.0:
+            return x
+        keep = torch.rand(x.shape[0], *[1] * (x.dim() - 1), device=x.device) >= self.rate
+        return x * keep.to(x.dtype) / (1.0 - self.rate)
+
+
+class Block(nn.Module):
+    """Pre-norm Transformer block: x + MHSA(LN(x)), then x + FFN(LN(x))."""
+
+    def __init__(self, dim: int, heads: int, mlp_ratio: float = 4.0, drop_path: float = 0.0) -> None:
+        super().__init__()
+        self.norm1 = LayerNorm(dim)
+        self.attn = Attention(dim, heads)
+        self.norm2 = LayerNorm(dim)
+        self.mlp = MLP(dim, int(dim * mlp_ratio))
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.drop_path(self.attn(self.norm1(x)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+def init_weights(module: nn.Module) -> None:
+    """Xavier-uniform matrices and zero biases, as VideoMAE and SVFAP start; for ``nn.Module.apply``.
+
+    The patch embedding is treated as the matrix it is.
+    """
+    if isinstance(module, nn.Linear | nn.Conv3d | nn.Conv1d):
+        nn.init.xavier_uniform_(module.weight.view(module.weight.shape[0], -1))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def divide(what: str, whole: int, part: int) -> int:
+    """whole / part, or an error that says what does not divide."""
+    if part < 1 or whole % part:
+        raise ValueError(f"{what}: {whole} does not divide by {part}")
+    return whole // part
