@@ -1,0 +1,97 @@
+"""Video ViT as in VideoMAE (Tong et al. 2022): joint space-time attention over tubelets, fixed 1-D sinusoid positions.
+
+The baseline that the SVFAP paper compares with. Takes any visible set. Official VideoMAE weights fit by renaming alone:
+see ``convert``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from mien.config import STRICT
+from mien.encoders import tpsbt
+from mien.interfaces import Encoder
+from mien.layers import Block, PatchEmbed, divide, init_weights, sinusoid
+
+
+@dataclass(frozen=True, config=STRICT)
+class ViTConfig:
+    """Sizes of a video ViT; the defaults are ViT-B/16."""
+
+    name: Literal["vit"] = "vit"
+    dim: int = 768
+    """Width of a token."""
+    heads: int = 12
+    """Attention heads; must divide dim."""
+    depth: int = 12
+    """Number of blocks."""
+    patch: int = 16
+    """Side of a patch in pixels; must divide the image side."""
+    tubelet: int = 2
+    """Frames per patch; must divide the frames of a clip."""
+    mlp_ratio: float = 4.0
+    """Hidden width of the feed-forward layers over dim."""
+    drop_path: float = 0.0
+    """Largest stochastic depth rate, reached by the last block; 0.1 for fine-tuning."""
+
+    @classmethod
+    def base(cls) -> ViTConfig:
+        """ViT-B/16: 86 M parameters."""
+        return cls()
+
+    @classmethod
+    def small(cls) -> ViTConfig:
+        """ViT-S/16: 22 M parameters."""
+        return cls(dim=384, heads=6)
+
+    @classmethod
+    def tiny(cls) -> ViTConfig:
+        """For tests and small experiments on a CPU."""
+        return cls(dim=96, heads=4, depth=4, patch=8)
+
+    def build(self, frames: int, size: int) -> ViT:
+        """An encoder for clips of ``frames`` frames of ``size`` x ``size`` pixels."""
+        return ViT(self, frames, size)
+
+
+class ViT(Encoder):
+    """Video -> one token per visible patch; no final norm, which belongs to what stands on top."""
+
+    any_visible = True
+
+    def __init__(self, config: ViTConfig, frames: int, size: int) -> None:
+        super().__init__()
+        c = config
+        self.dim, self.layers = c.dim, c.depth + 1
+        self.patch = (c.tubelet, c.patch, c.patch)
+        side = divide("image size / patch", size, c.patch)
+        self.grid = (divide("frames / tubelet", frames, c.tubelet), side, side)
+        divide("encoder.dim / heads", c.dim, c.heads)
+        rates = torch.linspace(0, c.drop_path, c.depth).tolist()
+        self.patch_embed = PatchEmbed(self.patch, c.dim)
+        self.blocks = nn.ModuleList(Block(c.dim, c.heads, c.mlp_ratio, rate) for rate in rates)
+        self.register_buffer("position", sinusoid(self.grid[0] * side * side, c.dim), persistent=False)
+        self.apply(init_weights)
+
+    def forward(self, video: Tensor, visible: Tensor | None = None) -> Tensor:
+        t, h, w = (divide("video / patch", n, p) for n, p in zip(video.shape[2:], self.patch, strict=True))
+        position = self.position if (t, h, w) == self.grid else sinusoid(t * h * w, self.dim).to(video)
+        x = self.patch_embed(video, visible) + (position if visible is None else position[visible])  # B N C
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+    def features(self, video: Tensor) -> Tensor:
+        return self(video)
+
+    def layer_of(self, parameter: str) -> int:
+        """0 for the patch embedding, 1... for the blocks."""
+        return 0 if parameter.startswith("patch_embed") else int(parameter.split(".")[1]) + 1
+
+
+convert = tpsbt.convert
+"""Official VideoMAE names (pre-training or fine-tuned) differ from ours by the same prefixes as SVFAP's."""

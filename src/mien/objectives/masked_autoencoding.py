@@ -1,0 +1,136 @@
+"""Masked facial video autoencoding (SVFAP, Sun et al. 2024; VideoMAE, Tong et al. 2022).
+
+Hide 90 % of a clip in tubes, encode the rest, let a small decoder guess the hidden patches' pixels from it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from mien.config import STRICT
+from mien.interfaces import Batch, Encoder, Objective
+from mien.layers import Block, LayerNorm, init_weights, patchify, sinusoid, take, unpatchify
+from mien.masking import MASKS, Mask
+from mien.pixels import Pixels, PixelsConfig
+
+
+@dataclass(frozen=True, config=STRICT)
+class MaskedAutoencodingConfig:
+    """Masks and decoder; the defaults are the paper's."""
+
+    name: Literal["masked_autoencoding"] = "masked_autoencoding"
+    mask: Literal["tube", "random"] = "tube"
+    """tube hides the same sites in all frames; random hides patches anywhere (ViT only)."""
+    mask_ratio: float = 0.9
+    """Share of the patches that is hidden."""
+    decoder_dim: int = 384
+    """Width of the decoder."""
+    decoder_heads: int = 6
+    """Attention heads of the decoder."""
+    decoder_depth: int = 4
+    """Blocks of the decoder."""
+    normalize_target: bool = True
+    """Predict pixels normalised by the mean and deviation of their own patch."""
+
+    def build(self, encoder: Encoder, pixels: PixelsConfig) -> MaskedAutoencoding:
+        """The objective around an encoder."""
+        return MaskedAutoencoding(encoder, self, pixels)
+
+
+class Decoder(nn.Module):
+    """Transformer over visible and mask tokens that ends in the pixels of the hidden ones."""
+
+    def __init__(self, dim: int, heads: int, depth: int, out: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(dim, heads) for _ in range(depth))
+        self.norm = LayerNorm(dim)
+        self.head = nn.Linear(dim, out)
+
+    def forward(self, x: Tensor, last: int) -> Tensor:
+        """Tokens (B, N, dim) -> pixels (B, last, out) of the last ``last`` tokens."""
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.norm(x[:, -last:]))
+
+
+class MaskedAutoencoding(Objective):
+    """Batch with ``video`` -> mean squared error of the hidden patches' pixels (paper eq. 11)."""
+
+    def __init__(self, encoder: Encoder, config: MaskedAutoencodingConfig, pixels: PixelsConfig) -> None:
+        super().__init__()
+        c = config
+        if c.mask == "random" and not encoder.any_visible:
+            raise ValueError(f"objective.mask random: {type(encoder).__name__} needs tubes; use --objective.mask tube")
+        self.config, self.encoder, self.pixels = c, encoder, Pixels(pixels)
+        t, h, w = encoder.patch
+        self.encoder_norm = LayerNorm(encoder.dim)
+        self.encoder_to_decoder = nn.Linear(encoder.dim, c.decoder_dim, bias=False)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, c.decoder_dim))
+        self.decoder = Decoder(c.decoder_dim, c.decoder_heads, c.decoder_depth, t * h * w * 3)
+        positions = encoder.grid[0] * encoder.grid[1] * encoder.grid[2]
+        self.register_buffer("position", sinusoid(positions, c.decoder_dim), persistent=False)
+        for part in (self.encoder_to_decoder, self.decoder):
+            part.apply(init_weights)
+        nn.init.trunc_normal_(self.mask_token, std=0.02)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        video = self.pixels(batch["video"])
+        visible, hidden = self.mask(video)
+        prediction = self.reconstruct(video, visible, hidden)
+        return {"loss": F.mse_loss(prediction.float(), self.target(video, hidden))}
+
+    def mask(self, video: Tensor) -> Mask:
+        """A fresh mask per clip from the global random state."""
+        return MASKS[self.config.mask](video.shape[0], self.encoder.grid, self.config.mask_ratio, video.device)
+
+    def reconstruct(self, video: Tensor, visible: Tensor, hidden: Tensor) -> Tensor:
+        """Normalised video (B, 3, T, H, W), mask -> predicted pixels (B, M, t*h*w*3) of the hidden patches.
+
+        Tokens need no order in the decoder, attention has none; positions tell it where they are.
+        """
+        tokens = self.encoder_to_decoder(self.encoder_norm(self.encoder(video, visible)))  # B N D
+        seen = tokens + self.position[visible]
+        guessed = (self.mask_token + self.position[hidden]).to(seen.dtype)  # B M D
+        return self.decoder(torch.cat([seen, guessed], dim=1), last=hidden.shape[1])
+
+    def target(self, video: Tensor, hidden: Tensor) -> Tensor:
+        """Pixels in [0, 1] of the hidden patches (B, M, t*h*w*3), normalised per patch and channel."""
+        patches = take(patchify(self.pixels.to_unit(video), self.encoder.patch, channels_first=False), hidden)
+        if not self.config.normalize_target:
+            return patches
+        values = patches.unflatten(-1, (-1, 3))  # B M t*h*w 3
+        std, mean = torch.std_mean(values, dim=2, keepdim=True)
+        return ((values - mean) / (std + 1e-6)).flatten(2)
+
+    @torch.no_grad()
+    def picture(self, batch: Batch) -> dict[str, Tensor]:
+        """Clips (B, 3, T, H, W) in [0, 1] to look at: original, what the encoder saw, and the reconstruction.
+
+        Where targets are normalised the reconstruction borrows each hidden patch's own mean and deviation.
+        """
+        video = self.pixels(batch["video"])
+        visible, hidden = self.mask(video)
+        original = self.pixels.to_unit(video)
+        patches = patchify(original, self.encoder.patch, channels_first=False)
+        guess = self.reconstruct(video, visible, hidden).float().unflatten(-1, (-1, 3))
+        if self.config.normalize_target:
+            std, mean = torch.std_mean(take(patches, hidden).unflatten(-1, (-1, 3)), dim=2, keepdim=True)
+            guess = guess * (std + 1e-6) + mean
+        where = hidden.unsqueeze(-1).expand(-1, -1, patches.shape[-1])
+        masked = patches.scatter(1, where, 0.5)
+        filled = patches.scatter(1, where, guess.flatten(2))
+        show = {"masked": masked, "reconstructed": filled}
+        return {"original": original} | {
+            name: unpatchify(value, self.encoder.patch, self.encoder.grid).clamp(0, 1) for name, value in show.items()
+        }
+
+
+def convert(official: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What an official SVFAP or VideoMAE pre-training checkpoint holds besides the encoder -> the names here."""
+    renamed = {key.replace("encoder.norm.", "encoder_norm."): value for key, value in official.items()}
+    return {key: value for key, value in renamed.items() if not key.startswith("encoder.")}

@@ -1,0 +1,37 @@
+"""From stored pixels to what an encoder is fed, on the model's device: normalisation belongs to the weights."""
+
+from __future__ import annotations
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from mien.config import STRICT
+
+
+@dataclass(frozen=True, config=STRICT)
+class PixelsConfig:
+    """Mean and deviation per colour channel of pixels in [0, 1]; the defaults are ImageNet's, as in both papers."""
+
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Subtracted from red, green, blue."""
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """Divides red, green, blue."""
+
+
+class Pixels(nn.Module):
+    """uint8 video (B, 3, T, H, W) -> normalised float video; float video is taken as normalised already."""
+
+    def __init__(self, config: PixelsConfig) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(config.mean).view(3, 1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config.std).view(3, 1, 1, 1), persistent=False)
+
+    def forward(self, video: Tensor) -> Tensor:
+        if video.is_floating_point():
+            return video
+        return (video.float() / 255.0 - self.mean) / self.std
+
+    def to_unit(self, video: Tensor) -> Tensor:
+        """Normalised video -> pixels in [0, 1]."""
+        return video * self.std + self.mean
