@@ -7,6 +7,88 @@ with its unit under it, which is also its ``--help``.
 
 from __future__ import annotations
 
-from pydantic import ConfigDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 STRICT = ConfigDict(extra="forbid", validate_default=True)
+
+T = TypeVar("T")
+
+
+def parse(schema: type[T], arguments: Sequence[str], prog: str, description: str | None = None) -> T:
+    """``recipe.yaml ... --section.key value ...`` -> a config: recipes merge left to right, flags last."""
+    recipes = [a for a in arguments if a.endswith((".yaml", ".yml")) and Path(a).suffix]
+    flags = [a for a in arguments if a not in recipes]
+    tree = merge(*[read_recipe(Path(r)) for r in recipes], chosen_names(flags))
+    options: dict[str, Any] = {"default": build(schema, tree)} if tree else {}
+    return tyro.cli(
+        schema, args=flags, prog=prog, description=description, config=(tyro.conf.AvoidSubcommands,), **options
+    )
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """One YAML file as a tree of sections."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such recipe")
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path}: a recipe is sections and keys, this is {type(tree).__name__}")
+    return tree
+
+
+def merge(*trees: Mapping[str, Any]) -> dict[str, Any]:
+    """Later trees win, key by key; a section that names another kind (``name``) starts afresh."""
+    merged: dict[str, Any] = {}
+    for tree in trees:
+        for key, value in tree.items():
+            before = merged.get(key)
+            same = isinstance(before, dict) and isinstance(value, Mapping) and same_kind(before, value)
+            merged[key] = merge(before, value) if same and isinstance(before, dict) else value
+    return merged
+
+
+def same_kind(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether two sections configure the same class."""
+    return "name" not in after or before.get("name", after["name"]) == after["name"]
+
+
+def chosen_names(flags: Sequence[str]) -> dict[str, Any]:
+    """Flags such as ``--encoder.name vit``, which decide the class that the other flags of a section belong to."""
+    tree: dict[str, Any] = {}
+    words = [word for flag in flags for word in (flag.split("=", 1) if flag.startswith("--") else [flag])]
+    for flag, value in zip(words, words[1:], strict=False):
+        if flag.startswith("--") and flag.endswith(".name"):
+            tree[flag[2:-5]] = {"name": value}
+    return tree
+
+
+def build(schema: type[T], tree: Mapping[str, Any]) -> T:
+    """A tree of sections -> a checked config; an unknown or impossible key is an error that names it."""
+    try:
+        return TypeAdapter(schema).validate_python(dict(tree))
+    except ValidationError as error:
+        raise ValueError(explain(error)) from error
+
+
+def explain(error: ValidationError) -> str:
+    """A validation error in a line per key."""
+    lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (given: {e['input']!r})" for e in error.errors()]
+    return "config: " + "\n        ".join(lines)
+
+
+def to_tree(config: Any) -> dict[str, Any]:
+    """A config as plain sections and values, for JSON and YAML."""
+    return TypeAdapter(type(config)).dump_python(config, mode="json")
+
+
+def to_yaml(config: Any) -> str:
+    """A config as a recipe."""
+    return yaml.safe_dump(to_tree(config), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,12 @@
+"""Encoders: one file per family. Adding one is a file and a name in ``EncoderConfig``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from mien.encoders.tpsbt import TPSBTConfig
+from mien.encoders.vit import ViTConfig
+
+EncoderConfig = Annotated[TPSBTConfig | ViTConfig, Field(discriminator="name")]

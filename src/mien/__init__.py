@@ -1,0 +1,22 @@
+"""mien learns what faces do from unlabelled video and reads affect in any video.
+
+``mien.load(folder)`` gives an ``Analyzer`` for exported weights. Importing this package does nothing else and is cheap.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mien.analysis.analyzer import Analyzer, load
+
+__all__ = ["Analyzer", "__version__", "load"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Analyzer", "load"):
+        from mien.analysis import analyzer
+
+        return getattr(analyzer, name)
+    raise AttributeError(f"module 'mien' has no attribute {name!r}")

@@ -1,0 +1,122 @@
+"""What survives: checkpoints of a run (whole or absent), exported weights with their config, strict loading.
+
+    RUN/checkpoints/step-000500.pt   model, optimizer, step: all a resume needs, on any number of ranks
+    RUN/weights.safetensors          the model's weights alone
+    RUN/model.json                   what the weights are: config, clip and pixel settings, names of the outputs
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+
+KEEP = 2
+"""Checkpoints kept: the newest, and the one before it."""
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write beside and rename, so that ``path`` is always a whole file or absent, even after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(beside)
+        with open(beside, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def save(run: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, write: bool) -> None:
+    """Keep the state after ``step`` steps; every rank must call, one of them writes."""
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    weights, moments = get_state_dict(model, optimizer, options=options)
+    if write:
+        state = {"model": weights, "optimizer": moments, "step": step}
+        write_whole(run / "checkpoints" / f"step-{step:07d}.pt", lambda path: torch.save(state, path))
+        for old in checkpoints(run)[:-KEEP]:
+            old.unlink()
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first."""
+    return sorted((run / "checkpoints").glob("step-*.pt"))
+
+
+def resume(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Load the newest checkpoint of a run, if there is one; returns the number of steps done."""
+    found = checkpoints(run)
+    if not found:
+        return 0
+    state = torch.load(found[-1], map_location="cpu", weights_only=True)
+    set_state_dict(
+        model,
+        optimizer,
+        model_state_dict=state["model"],
+        optim_state_dict=state["optimizer"],
+        options=StateDictOptions(full_state_dict=True, broadcast_from_rank0=False),
+    )
+    return state["step"]
+
+
+def export(run: Path, model: nn.Module, description: Mapping[str, Any]) -> None:
+    """Write a model's weights and what they are, for ``mien.load`` and for the next run to start from."""
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    write_whole(run / "weights.safetensors", lambda path: save_file(weights, path))
+    write_whole(run / "model.json", lambda path: path.write_text(json.dumps(description, indent=2) + "\n"))
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Read what exported weights are; ``path`` is the folder of a run or of an import."""
+    file = path / "model.json"
+    if not file.is_file():
+        raise ValueError(f"{path}: no model here (model.json is missing); name the folder of a finished run")
+    return json.loads(file.read_text())
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Weights by name from an exported folder, a .safetensors file, or an official .pth/.pt/.pth.tar checkpoint.
+
+    Of an official checkpoint the state dict under ``model`` or ``module`` is taken. Nothing in the file is executed.
+    """
+    file = path / "weights.safetensors" if path.is_dir() else path
+    if not file.is_file():
+        raise ValueError(f"{path}: no weights here; name a run's folder, a .safetensors or a .pth file")
+    try:
+        state = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
+        raise ValueError(f"{file}: not readable as weights: {error}") from error
+    for key in ("model", "module", "state_dict"):
+        state = state[key] if isinstance(state.get(key), Mapping) else state
+    return {name: value for name, value in state.items() if isinstance(value, Tensor) and name[:2] != "__"}
+
+
+def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], source: object) -> None:
+    """Fill every parameter of ``module``; a missing, extra or misshapen key is an error that names it.
+
+    The released code of SVFAP only prints such keys and trains on from random weights.
+    """
+    own = module.state_dict()
+    faults = [f"missing {name} {tuple(own[name].shape)}" for name in own if name not in weights]
+    faults += [f"unknown {name} {tuple(weights[name].shape)}" for name in weights if name not in own]
+    faults += [
+        f"{name} is {tuple(weights[name].shape)}, the model needs {tuple(own[name].shape)}"
+        for name in own
+        if name in weights and weights[name].shape != own[name].shape
+    ]
+    if faults:
+        more = f" and {len(faults) - 8} more" if len(faults) > 8 else ""
+        raise ValueError(
+            f"{source} does not fit {type(module).__name__}: {'; '.join(faults[:8])}{more}. "
+            "Use the sizes that the weights were made with."
+        )
+    module.load_state_dict(dict(weights))

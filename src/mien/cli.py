@@ -1,0 +1,74 @@
+"""``mien <command> [recipe.yaml ...] [--section.key value ...]``: a dict of commands, each imported when chosen."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+COMMANDS = {
+    "demo": "from nothing to a report: draw faces, pre-train, fine-tune, evaluate, compare",
+    "synth": "draw a corpus of facial videos with labels",
+    "pretrain": "learn from unlabelled face video (masked autoencoding)",
+    "finetune": "adapt an encoder to labels: expressions, valence and arousal, personality",
+    "evaluate": "mark a fine-tuned model on labelled clips",
+    "predict": "read the scores of one video",
+    "convert": "import official SVFAP or VideoMAE weights",
+}
+
+
+def overview() -> str:
+    """What ``mien --help`` says."""
+    from mien import __version__
+
+    lines = [f"  {name:<10} {what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            f"mien {__version__} learns what faces do from unlabelled video and reads affect in any video.",
+            "",
+            "usage: mien COMMAND [recipe.yaml ...] [--section.key value ...]",
+            "",
+            *lines,
+            "",
+            "mien COMMAND --help explains each option. Recipes merge left to right, options win over recipes.",
+            "First steps: mien demo",
+        ]
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; returns the exit code. A user's mistake is one message, never a traceback."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    name, *rest = arguments
+    if name == "--version":
+        from mien import __version__
+
+        print(__version__)
+        return 0
+    if name not in COMMANDS:
+        print(f"mien: no command {name!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    return run(name, rest)
+
+
+def run(name: str, arguments: Sequence[str]) -> int:
+    """Import, configure and run a command."""
+    from mien.config import explain, parse
+    from pydantic import ValidationError
+
+    command = import_module(f"mien.commands.{name}")
+    try:
+        command.run(parse(command.Config, arguments, prog=f"mien {name}", description=command.__doc__))
+    except KeyboardInterrupt:
+        print(f"\nmien {name}: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, ArithmeticError) as error:
+        if os.environ.get("MIEN_DEBUG"):
+            raise
+        message = explain(error) if isinstance(error, ValidationError) else error
+        print(f"mien {name}: {message}", file=sys.stderr)
+        return 1
+    return 0

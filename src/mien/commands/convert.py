@@ -1,0 +1,116 @@
+"""Import official SVFAP or VideoMAE weights: sizes are read off the shapes, every key must fit.
+
+mien convert checkpoint-99.pth runs/svfap_base
+
+The folder then serves as --init of finetune and pretrain, and, if the checkpoint was fine-tuned and --names gives its
+classes in the checkpoint's own order, as --model of evaluate and predict.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tyro
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from mien import __version__, checkpoint, heads
+from mien.config import STRICT, to_tree
+from mien.encoders import EncoderConfig, tpsbt, vit
+from mien.interfaces import Objective
+from mien.objectives import masked_autoencoding
+from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
+from mien.pixels import PixelsConfig
+from mien.tasks.classification import ClassificationConfig
+from mien.tasks.labels import canonical
+from mien.video.clips import ClipConfig
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    """Options of ``mien convert``."""
+
+    checkpoint: tyro.conf.Positional[Path]
+    """Official .pth (its ``model`` or ``module`` is taken) or .safetensors file."""
+    output: tyro.conf.Positional[Path]
+    """Folder to write."""
+    heads: int = 0
+    """Attention heads, which no shape tells; 0 takes heads of width 64."""
+    decoder_heads: int = 0
+    """Attention heads of the pre-training decoder; 0 takes heads of width 64."""
+    names: tuple[str, ...] = ()
+    """Class names of a fine-tuned checkpoint, in its own index order."""
+    clip: ClipConfig = Field(default_factory=ClipConfig)
+    pixels: PixelsConfig = Field(default_factory=PixelsConfig)
+
+
+def run(config: Config) -> None:
+    """Read, rename, load strictly, export."""
+    official = checkpoint.read_weights(config.checkpoint)
+    if not any(key.endswith("patch_embed.proj.weight") for key in official):
+        raise ValueError(f"{config.checkpoint}: no SVFAP or VideoMAE weights (patch_embed.proj.weight is missing)")
+    encoder_config = encoder_of(official, config.heads)
+    encoder = encoder_config.build(config.clip.frames, config.clip.size)
+    family = tpsbt if encoder_config.name == "tpsbt" else vit
+    checkpoint.load_strictly(encoder, family.convert(official), config.checkpoint)
+    about = {"mien": __version__, "encoder": to_tree(encoder_config), "clip": to_tree(config.clip)}
+    if "head.weight" in official:
+        model, extra = classifier(encoder, official, config)
+    else:
+        model, extra = pretrained(encoder, official, config)
+    checkpoint.export(config.output, model, about | {"pixels": to_tree(config.pixels)} | extra)
+    count = sum(p.numel() for p in model.parameters())
+    print(f"{type(encoder).__name__}, {count / 1e6:.2f} M parameters, every key used: {config.output}")
+
+
+def encoder_of(official: dict[str, Tensor], heads: int) -> EncoderConfig:
+    """Sizes of an official encoder from the shapes of its weights."""
+    weights = {key.removeprefix("encoder."): value for key, value in official.items()}
+    dim, _, tubelet, patch, _ = weights["patch_embed.proj.weight"].shape
+    depth = count(weights, "blocks")
+    shared = {"dim": dim, "heads": heads or dim // 64, "patch": patch, "tubelet": tubelet}
+    if "spatial_downsamples.0.mlp.fc2.weight" not in weights:
+        return vit.ViTConfig(depth=depth, **shared)
+    stages = count(weights, "temporal_downsamples") + 1
+    crossing = [i for i in range(depth) if f"blocks.{i}.cross_attn.q.weight" in weights]
+    first = crossing[0]
+    if stages != 3:
+        raise ValueError(f"{stages} stages: official SVFAP weights have 3")
+    # The shapes do not say where stage 2 ends; SVFAP halves the depth from stage to stage.
+    third = len(crossing) // 3
+    bottleneck = weights["spatial_downsamples.0.mlp.fc2.weight"].shape[0]
+    return tpsbt.TPSBTConfig(depths=(first, len(crossing) - third, third), bottleneck=bottleneck, **shared)
+
+
+def count(weights: dict[str, Tensor], part: str) -> int:
+    """How many numbered modules a part has."""
+    return len({key.split(".")[1] for key in weights if key.startswith(f"{part}.")})
+
+
+def classifier(encoder, official: dict[str, Tensor], config: Config) -> tuple[Objective, dict]:
+    """A fine-tuned checkpoint as a classification task."""
+    classes = official["head.weight"].shape[0]
+    if len(config.names) != classes:
+        raise ValueError(
+            f"{config.checkpoint} has {classes} classes: name them with --names in the checkpoint's own order "
+            f"(given: {len(config.names)})"
+        )
+    task_config = ClassificationConfig(classes=tuple(canonical(name) for name in config.names))
+    task = task_config.build(encoder, config.pixels, task_config.classes)
+    checkpoint.load_strictly(task.head, heads.convert(official), config.checkpoint)
+    return task, {"task": to_tree(task_config), "names": list(task_config.classes)}
+
+
+def pretrained(encoder, official: dict[str, Tensor], config: Config) -> tuple[Objective, dict]:
+    """A pre-training checkpoint as a masked autoencoder, decoder included."""
+    dim = official["encoder_to_decoder.weight"].shape[0]
+    decoder = {k.removeprefix("decoder."): v for k, v in official.items() if k.startswith("decoder.")}
+    objective_config = MaskedAutoencodingConfig(
+        decoder_dim=dim, decoder_heads=config.decoder_heads or dim // 64, decoder_depth=count(decoder, "blocks")
+    )
+    objective = objective_config.build(encoder, config.pixels)
+    rest = masked_autoencoding.convert(official)
+    own = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
+    checkpoint.load_strictly(objective, own | rest, config.checkpoint)
+    return objective, {"objective": to_tree(objective_config)}

@@ -1,0 +1,59 @@
+"""Adapt an encoder to labels: expressions by name, valence and arousal, personality.
+
+mien finetune recipes/finetune.yaml --data.manifest clips.csv --data.select 'split=train' \\
+    --init runs/pretrain --task.labels expression --output runs/finetune
+
+Without --init the encoder starts from scratch. Run the same command again to go on after a kill.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from mien import distributed
+from mien.commands.fitting import ClipConfig, DataConfig, fit, load_clips, open_folder, start_encoder
+from mien.config import STRICT, to_yaml
+from mien.encoders import EncoderConfig
+from mien.encoders.tpsbt import TPSBTConfig
+from mien.optim import OptimConfig
+from mien.pixels import PixelsConfig
+from mien.tasks import TaskConfig
+from mien.tasks.classification import ClassificationConfig
+from mien.training import TrainConfig
+from mien.video.transforms import AugmentConfig
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    """Options of ``mien finetune``."""
+
+    output: Path = Path("runs/finetune")
+    """Folder of the run."""
+    init: str = ""
+    """Start the encoder from these weights: a run's folder or an import; empty starts from scratch."""
+    data: DataConfig = Field(default_factory=DataConfig)
+    clip: ClipConfig = Field(default_factory=ClipConfig)
+    augment: AugmentConfig = Field(default_factory=AugmentConfig.finetune)
+    pixels: PixelsConfig = Field(default_factory=PixelsConfig)
+    encoder: EncoderConfig = Field(default_factory=TPSBTConfig)
+    task: TaskConfig = Field(default_factory=ClassificationConfig)
+    optim: OptimConfig = Field(default_factory=OptimConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+
+
+def run(config: Config) -> None:
+    """Fine-tune and export."""
+    with distributed.session(config.train.device, config.train.matmul) as session:
+        clips = load_clips(config.data, config.train.workers)
+        names = config.task.names(clips)
+        targets = config.task.targets(clips, names)
+        if not open_folder(config, to_yaml(config), clips, session):
+            return
+        distributed.seed_step(config.train.seed)
+        encoder = config.encoder.build(config.clip.frames, config.clip.size)
+        task = config.task.build(encoder, config.pixels, names, targets)
+        start_encoder(task, config.init)
+        fit(task, clips, config, session, targets=targets, describe={"names": list(names)})

@@ -1,0 +1,168 @@
+"""What ``pretrain`` and ``finetune`` share: clips in, a run folder out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mien import __version__, checkpoint
+from mien.config import STRICT, to_tree
+from mien.distributed import Session
+from mien.interfaces import Batch, Clip, Objective
+from mien.optim import OptimConfig
+from mien.runlog import finished, open_run
+from mien.training import EXECUTION, TrainConfig, train
+from mien.video.clips import ClipConfig, ClipDataset, StepSampler, prepare_worker
+from mien.video.manifest import check, read_manifest, select
+from mien.video.transforms import AugmentConfig
+
+
+@dataclass(frozen=True, config=STRICT)
+class DataConfig:
+    """Which clips."""
+
+    manifest: str = ""
+    """CSV or Parquet with a column path (one row per clip), or a folder of videos, or one video."""
+    select: str = ""
+    """Rows to use, as conditions on columns: 'fold!=4', 'split=train', 'subject=s1,s2; expression!='."""
+    cache: bool = False
+    """Keep all decoded frames in memory at the training size; for small corpora."""
+    skip_bad: bool = False
+    """Leave out videos that cannot be read (they are listed); otherwise they stop the run."""
+    decode_all: bool = False
+    """Decode every video completely before training, not only its packet table."""
+
+
+def load_clips(config: DataConfig, workers: int) -> list[Clip]:
+    """The selected clips of a manifest that can be read; the others are listed and, unless asked for, refused."""
+    if not config.manifest:
+        raise ValueError("no clips: give --data.manifest a CSV, Parquet file, folder of videos or video")
+    clips = select(read_manifest(Path(config.manifest)), config.select)
+    problems = check(clips, workers=workers, decode=config.decode_all)
+    for problem in problems:
+        print(f"bad clip: {problem}")
+    if problems and not config.skip_bad:
+        raise ValueError(
+            f"{len(problems)} of {len(clips)} clips cannot be used (listed above); mend or remove those rows, or leave "
+            "them out with --data.skip_bad"
+        )
+    bad = {problem.row for problem in problems}
+    kept = [clip for clip in clips if clip.row not in bad]
+    if not kept:
+        raise ValueError(f"{config.manifest}: no clip is left")
+    print(f"{len(kept)} clips from {config.manifest}" + (f", {len(bad)} left out" if bad else ""))
+    return kept
+
+
+def fit(
+    objective: Objective,
+    clips: Sequence[Clip],
+    config: Any,
+    session: Session,
+    targets: Tensor | None = None,
+    describe: dict[str, Any] | None = None,
+    draw: Callable[[int], None] | None = None,
+) -> None:
+    """Train ``objective`` on ``clips`` in ``config.output`` and export its weights.
+
+    ``config`` is a command's config with clip, augment, data, train, optim and output.
+    """
+    train_config: TrainConfig = config.train
+    optim: OptimConfig = config.optim
+    folder: Path = config.output
+    steps = train_config.total(len(clips))
+    dataset = ClipDataset(clips, config.clip, config.augment, train_config.seed, targets, config.data.cache)
+    train(
+        objective,
+        lambda micro: loader(dataset, train_config, session, micro),
+        steps,
+        train_config,
+        optim,
+        folder,
+        session,
+        name_clip=lambda i: f"{clips[i].path.name} (line {clips[i].row})",
+        draw=draw,
+    )
+    if session.first:
+        checkpoint.export(folder, objective, description(config) | (describe or {}))
+        print(f"{steps} steps done; weights in {folder}")
+
+
+def loader(dataset: ClipDataset, config: TrainConfig, session: Session, start: int) -> Iterable[Batch]:
+    """Micro-batches of this rank, endlessly, from micro-step ``start`` on."""
+    sampler = StepSampler(
+        len(dataset), config.micro_batch(session.world), config.seed, start, session.rank, session.world
+    )
+    return DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        num_workers=config.workers,
+        pin_memory=session.device.type == "cuda",
+        persistent_workers=config.workers > 0,
+        worker_init_fn=prepare_worker,
+    )
+
+
+def open_folder(config: Any, yaml: str, clips: Sequence[Clip], session: Session) -> bool:
+    """Make or re-open the run's folder; False if the run there is done already.
+
+    Resuming with another config or other clips is refused with the difference shown.
+    """
+    steps = config.train.total(len(clips))
+    if session.first:
+        open_run(config.output, yaml, identity(config, clips))
+    if finished(config.output, steps) and (config.output / "weights.safetensors").is_file():
+        print(f"{config.output} holds this run, finished at step {steps}: nothing to do")
+        return False
+    found = checkpoint.checkpoints(config.output)
+    if found and session.first:
+        print(f"{config.output}: going on from {found[-1].name}")
+    return True
+
+
+def identity(config: Any, clips: Sequence[Clip]) -> str:
+    """What decides the result of a run, a line per key: the config without its execution fields, and the clips."""
+    tree = to_tree(config)
+    tree.pop("output")
+    tree["train"] = {k: v for k, v in tree["train"].items() if k not in EXECUTION}
+    rows = [[str(c.path), c.start, c.end, dict(c.columns)] for c in clips]
+    tree["clips"] = {"count": len(clips), "sha256": hashlib.sha256(json.dumps(rows).encode()).hexdigest()}
+    return "\n".join(flatten(tree)) + "\n"
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> list[str]:
+    """A tree as ``section.key: value`` lines."""
+    lines: list[str] = []
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        lines += flatten(value, f"{name}.") if isinstance(value, dict) else [f"{name}: {json.dumps(value)}"]
+    return lines
+
+
+def description(config: Any) -> dict[str, Any]:
+    """What exported weights are: enough to rebuild the model and to feed it as in training."""
+    tree = to_tree(config)
+    kept = ("encoder", "objective", "task", "clip", "pixels")
+    return {"mien": __version__} | {key: tree[key] for key in kept if key in tree}
+
+
+def prefixed(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The weights below a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+
+
+def start_encoder(objective: Objective, init: str) -> None:
+    """Fill the encoder from an exported run or import, strictly."""
+    if init:
+        weights = prefixed(checkpoint.read_weights(Path(init)), "encoder.")
+        checkpoint.load_strictly(objective.encoder, weights, init)
+
+
+__all__ = ["AugmentConfig", "ClipConfig", "DataConfig", "fit", "load_clips", "open_folder", "start_encoder"]

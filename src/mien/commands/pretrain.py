@@ -1,0 +1,77 @@
+"""Learn from unlabelled face video: hide most of a clip and predict it from the rest (SVFAP).
+
+mien pretrain recipes/svfap_pretrain.yaml --data.manifest clips.csv --output runs/pretrain
+
+Run the same command again to go on after a kill. The run's folder holds the config, metrics.jsonl, pictures of
+reconstructions, checkpoints and, at the end, the weights that finetune starts from (--init).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from mien import distributed
+from mien.analysis.plots import reconstruction_grid, save_png
+from mien.commands.fitting import ClipConfig, DataConfig, fit, load_clips, open_folder, start_encoder
+from mien.config import STRICT, to_yaml
+from mien.distributed import Session
+from mien.encoders import EncoderConfig
+from mien.encoders.tpsbt import TPSBTConfig
+from mien.interfaces import Clip
+from mien.objectives.masked_autoencoding import MaskedAutoencoding, MaskedAutoencodingConfig
+from mien.optim import OptimConfig
+from mien.pixels import PixelsConfig
+from mien.training import TrainConfig
+from mien.video.clips import ClipDataset
+from mien.video.transforms import AugmentConfig
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    """Options of ``mien pretrain``."""
+
+    output: Path = Path("runs/pretrain")
+    """Folder of the run."""
+    init: str = ""
+    """Start the encoder from these weights: a run's folder or an import."""
+    data: DataConfig = Field(default_factory=DataConfig)
+    clip: ClipConfig = Field(default_factory=ClipConfig)
+    augment: AugmentConfig = Field(default_factory=AugmentConfig)
+    pixels: PixelsConfig = Field(default_factory=PixelsConfig)
+    encoder: EncoderConfig = Field(default_factory=TPSBTConfig)
+    objective: MaskedAutoencodingConfig = Field(default_factory=MaskedAutoencodingConfig)
+    optim: OptimConfig = Field(default_factory=OptimConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+
+
+def run(config: Config) -> None:
+    """Pre-train and export."""
+    with distributed.session(config.train.device, config.train.matmul) as session:
+        clips = load_clips(config.data, config.train.workers)
+        if not open_folder(config, to_yaml(config), clips, session):
+            return
+        distributed.seed_step(config.train.seed)
+        encoder = config.encoder.build(config.clip.frames, config.clip.size)
+        objective = config.objective.build(encoder, config.pixels)
+        start_encoder(objective, config.init)
+        fit(objective, clips, config, session, draw=lambda step: draw(objective, clips, config, session, step))
+
+
+def draw(
+    objective: MaskedAutoencoding, clips: Sequence[Clip], config: Config, session: Session, step: int, count: int = 4
+) -> None:
+    """Picture of the first clips: original, what the encoder sees, reconstruction."""
+    dataset = ClipDataset(clips[:count], config.clip, AugmentConfig.none(), config.train.seed)
+    video = torch.stack([dataset[0, i]["video"] for i in range(len(dataset))]).to(session.device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.train.seed)
+        objective.eval()
+        rows = objective.picture({"video": video})
+        objective.train()
+    image = reconstruction_grid({name: value.float().cpu().numpy() for name, value in rows.items()})
+    save_png(image, config.output / "pictures" / f"reconstruction-{step:07d}.png")

@@ -1,0 +1,114 @@
+"""Where a run happens: process group, device, precision. The only place that sets global torch state.
+
+One process by default; ``torchrun --nproc-per-node N -m mien pretrain ...`` gives N ranks (gloo on CPUs, NCCL on GPUs).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.nn.parallel import DistributedDataParallel
+
+from mien.interfaces import Batch
+from mien.layers import Block
+
+Parallel = Literal["ddp", "fsdp"]
+MatmulPrecision = Literal["highest", "high", "medium"]
+
+
+@dataclass(frozen=True)
+class Session:
+    """This process among its peers."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files and talks."""
+        return self.rank == 0
+
+    def to_device(self, batch: Batch) -> dict[str, Any]:
+        """Move the tensors of a batch."""
+        return {k: v.to(self.device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}
+
+
+@contextlib.contextmanager
+def session(device: str = "auto", matmul: MatmulPrecision = "medium") -> Iterator[Session]:
+    """Set up this process, and the process group if torchrun started it; take the group down again."""
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    chosen = choose_device(device)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(matmul)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    if world > 1:
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield Session(rank, world, chosen)
+    finally:
+        torch.set_float32_matmul_precision(before)
+        if world > 1:
+            dist.destroy_process_group()
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` is this rank's GPU if there is one, else the CPU."""
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device("cpu")
+
+
+def wrap(model: nn.Module, parallel: Parallel, session: Session) -> nn.Module:
+    """Replicate (ddp) or shard (fsdp) a model over the ranks; a single process keeps it as it is.
+
+    DDP is not told to look for unused parameters: a weight that gets no gradient is a fault and must raise.
+    """
+    if parallel == "fsdp":
+        for block in [m for m in model.modules() if isinstance(m, Block)]:
+            fully_shard(block)
+        return fully_shard(model)
+    return DistributedDataParallel(model) if session.world > 1 else model
+
+
+@contextlib.contextmanager
+def accumulating(model: nn.Module, last: bool) -> Iterator[None]:
+    """Leave gradients on their rank until the last micro-step of a step."""
+    if isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(last)
+    with model.no_sync() if isinstance(model, DistributedDataParallel) and not last else contextlib.nullcontext():
+        yield
+
+
+def seed_step(*key: int) -> None:
+    """Make masks, dropout and drop path a function of (seed, step, micro-step, rank) and of nothing before."""
+    torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
+
+
+def mean_over_ranks(value: Tensor, session: Session) -> Tensor:
+    """Average a tensor over all ranks."""
+    if session.world > 1:
+        dist.all_reduce(value)
+        value = value / session.world
+    return value
+
+
+def gather_objects(value: Any, session: Session) -> list[Any]:
+    """Every rank's value, in rank order, on every rank."""
+    if session.world == 1:
+        return [value]
+    values: list[Any] = [None] * session.world
+    dist.all_gather_object(values, value)
+    return values

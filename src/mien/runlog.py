@@ -1,0 +1,99 @@
+"""A run's folder: what it was told, what it saw, what it drew.
+
+    config.yaml     the resolved config; resuming with another one is refused
+    metrics.jsonl   one line per logged step, always; cut back to the checkpoint on resume, so no step stands twice
+    pictures/       reconstructions and plots
+    tensorboard/    with the extra ``mien[track]`` and --train.tensorboard
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from mien.checkpoint import checkpoints, write_whole
+
+
+def open_run(folder: Path, config: str, started_with: str) -> None:
+    """Make a run's folder, or check that the one there is the same run.
+
+    ``config`` is the resolved config as YAML, ``started_with`` the part of it that decides the result. A folder that
+    holds something else, or a run with another config, is an error that shows the difference.
+    """
+    before = folder / "identity.yaml"
+    if before.is_file():
+        difference = list(difflib.unified_diff(before.read_text().splitlines(), started_with.splitlines(), n=0))[2:]
+        if difference:
+            shown = "\n  ".join(line for line in difference if not line.startswith("@@"))
+            raise ValueError(
+                f"{folder} holds a run with another config:\n  {shown}\nChoose another --output, or delete that folder."
+            )
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty and holds no run; choose another --output")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "config.yaml", lambda path: path.write_text(config))
+    write_whole(before, lambda path: path.write_text(started_with))
+
+
+def finished(folder: Path, steps: int) -> bool:
+    """Whether the run in a folder has taken all its steps."""
+    found = checkpoints(folder)
+    return bool(found) and int(found[-1].stem.removeprefix("step-")) >= steps
+
+
+class RunLog:
+    """Appends scalars to ``metrics.jsonl``, shows a progress bar with clips/s and ETA."""
+
+    def __init__(self, folder: Path, start: int, steps: int, active: bool, tensorboard: bool = False) -> None:
+        self.active, self.file, self.board = active, None, None
+        self.bar = tqdm(total=steps, initial=start, unit="step", disable=not active, dynamic_ncols=True)
+        if not active:
+            return
+        path = folder / "metrics.jsonl"
+        kept = [line for line in read_metrics(path) if line["step"] <= start]
+        write_whole(path, lambda p: p.write_text("".join(json.dumps(line) + "\n" for line in kept)))
+        self.file = path.open("a", buffering=1)
+        if tensorboard:
+            self.board = summary_writer(folder / "tensorboard")
+
+    def step(self, scalars: Mapping[str, float]) -> None:
+        """Advance the bar by one step and show the scalars beside it."""
+        self.bar.set_postfix({k: f"{v:.4g}" for k, v in scalars.items()}, refresh=False)
+        self.bar.update()
+
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Append one line for ``step`` (steps done)."""
+        if self.file:
+            self.file.write(json.dumps({"step": step, **scalars}) + "\n")
+        if self.board:
+            for name, value in scalars.items():
+                self.board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """End the bar and the files."""
+        self.bar.close()
+        for stream in (self.file, self.board):
+            if stream:
+                stream.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a ``metrics.jsonl``; a last line cut off by a kill is left out."""
+    if not path.is_file():
+        return []
+    text = path.read_text()
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def summary_writer(folder: Path) -> Any:
+    """TensorBoard's writer, from the extra ``mien[track]``."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ValueError("--train.tensorboard needs the extra: pip install 'mien[track]'") from error
+    return SummaryWriter(folder)

@@ -1,0 +1,123 @@
+"""Expression recognition and other single-label tasks: cross-entropy on class names (paper eq. 12)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from mien import metrics
+from mien.config import STRICT
+from mien.heads import MeanHead
+from mien.interfaces import Batch, Clip, Encoder, Task
+from mien.pixels import Pixels, PixelsConfig
+from mien.tasks.labels import class_names, class_targets, require_covered
+
+
+@dataclass(frozen=True, config=STRICT)
+class ClassificationConfig:
+    """Labels, loss and mixing; the defaults are SVFAP's fine-tuning."""
+
+    name: Literal["classification"] = "classification"
+    labels: str = "expression"
+    """Column of the manifest that holds the class name."""
+    classes: tuple[str, ...] = ()
+    """Class names; empty takes those of the training rows in alphabetical order."""
+    smoothing: float = 0.1
+    """Label smoothing."""
+    mixup: float = 0.8
+    """Alpha of mixup's Beta distribution; 0 is off."""
+    cutmix: float = 1.0
+    """Alpha of cutmix's Beta distribution; 0 is off. With both on, each batch takes one of them by chance."""
+    class_weights: bool = False
+    """Weigh classes by the inverse of their frequency in the training rows."""
+    head_scale: float = 0.001
+    """Factor on the head's first weights."""
+
+    def names(self, clips: Sequence[Clip]) -> tuple[str, ...]:
+        """Names of the outputs, for these training rows."""
+        return self.classes or class_names(clips, self.labels)
+
+    def targets(self, clips: Sequence[Clip], names: Sequence[str]) -> Tensor:
+        """Class index per clip (N,)."""
+        return class_targets(clips, self.labels, names)
+
+    def build(
+        self, encoder: Encoder, pixels: PixelsConfig, names: Sequence[str], targets: Tensor | None = None
+    ) -> Classification:
+        """The task around an encoder; ``targets`` of the training rows give the class weights."""
+        if targets is not None:
+            require_covered(names, targets, self.labels)
+        return Classification(encoder, self, pixels, names, targets)
+
+
+class Classification(Task):
+    """Clips -> probabilities of named classes."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        config: ClassificationConfig,
+        pixels: PixelsConfig,
+        names: Sequence[str],
+        targets: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.config, self.encoder, self.names = config, encoder, tuple(names)
+        self.pixels, self.head = Pixels(pixels), MeanHead(encoder.dim, len(names), config.head_scale)
+        weights = torch.ones(len(names))
+        if config.class_weights and targets is not None:
+            counts = torch.bincount(targets, minlength=len(names)).float()
+            weights = counts.sum() / (len(names) * counts)
+        self.register_buffer("class_weights", weights, persistent=False)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """``video`` (B, 3, T, H, W) and ``target`` (B,) class indices -> loss and accuracy."""
+        video = self.pixels(batch["video"])
+        target = F.one_hot(batch["target"], len(self.names)).float()
+        if self.training:
+            video, target = mix(video, target, self.config.mixup, self.config.cutmix)
+        logits = self.head(self.encoder.features(video)).float()
+        smoothing = self.config.smoothing if self.training else 0.0
+        loss = F.cross_entropy(logits, target, self.class_weights, label_smoothing=smoothing)
+        return {"loss": loss, "accuracy": (logits.argmax(1) == target.argmax(1)).float().mean()}
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Probabilities (B, classes) that sum to 1."""
+        return self.head(self.encoder.features(self.pixels(batch["video"]))).float().softmax(dim=1)
+
+    def score(self, predictions: Any, targets: Any) -> dict[str, float]:
+        """WAR, UAR, macro and weighted F1."""
+        return metrics.classification(predictions, targets, self.names)
+
+
+def mix(video: Tensor, target: Tensor, mixup: float, cutmix: float) -> tuple[Tensor, Tensor]:
+    """Blend each clip with the one at the mirrored place of the batch: whole (mixup) or in a box (cutmix).
+
+    One share per batch, from the global random state; soft targets (B, classes) are blended by what was really mixed.
+    """
+    if mixup <= 0 and cutmix <= 0:
+        return video, target
+    use_cutmix = cutmix > 0 and (mixup <= 0 or bool(torch.rand(()) < 0.5))
+    alpha = cutmix if use_cutmix else mixup
+    share = float(torch.distributions.Beta(alpha, alpha).sample())
+    other = video.flip(0)
+    if use_cutmix:
+        top, bottom, left, right = box(video.shape[3], video.shape[4], 1.0 - share)
+        video = video.clone()
+        video[..., top:bottom, left:right] = other[..., top:bottom, left:right]
+        share = 1.0 - (bottom - top) * (right - left) / (video.shape[3] * video.shape[4])
+    else:
+        video = share * video + (1.0 - share) * other
+    return video, share * target + (1.0 - share) * target.flip(0)
+
+
+def box(height: int, width: int, area: float) -> tuple[int, int, int, int]:
+    """A box of about a share ``area`` of the frame, centred anywhere and cut at the edges."""
+    y, x = int(torch.randint(height, ())), int(torch.randint(width, ()))
+    h, w = int(height * area**0.5) // 2, int(width * area**0.5) // 2
+    return max(y - h, 0), min(y + h, height), max(x - w, 0), min(x + w, width)

@@ -1,0 +1,98 @@
+"""Labels are names. Columns of a manifest -> targets, with every bad cell named; nothing rests on an index order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mien.interfaces import Clip
+
+CANONICAL = (
+    "anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "contempt", "calm", "anxiety",
+    "helplessness", "disappointment",
+)  # fmt: skip
+"""Names of expressions used throughout; tools and corpora have at least nine other orders and many spellings."""
+
+ALIASES = {
+    "angry": "anger", "ang": "anger", "disgusted": "disgust", "dis": "disgust", "fearful": "fear", "fea": "fear",
+    "happy": "happiness", "joy": "happiness", "hap": "happiness", "neu": "neutral", "sad": "sadness",
+    "surprised": "surprise",
+}  # fmt: skip
+"""Other spellings accepted on input."""
+
+
+def canonical(name: str) -> str:
+    """The project's name for an expression label; names that are not expressions stay as they are."""
+    key = name.strip().lower()
+    return ALIASES.get(key, key if key in CANONICAL else name.strip())
+
+
+def class_names(clips: Sequence[Clip], column: str) -> tuple[str, ...]:
+    """The classes that occur in a label column, in alphabetical order."""
+    names = {canonical(cell(clip, column)) for clip in clips}
+    if len(names) < 2:
+        raise ValueError(f"column {column!r} holds only the class {names}; classification needs at least two")
+    return tuple(sorted(names))
+
+
+def class_targets(clips: Sequence[Clip], column: str, names: Sequence[str]) -> Tensor:
+    """Label column -> class indices (N,) into ``names``."""
+    index = {name: i for i, name in enumerate(names)}
+    targets = []
+    for clip in clips:
+        name = canonical(cell(clip, column))
+        if name not in index:
+            raise ValueError(
+                f"{where(clip)}: unknown label {name!r} in column {column!r}; the classes are {', '.join(names)}. "
+                "Correct the row, or leave it out with --data.select."
+            )
+        targets.append(index[name])
+    return torch.tensor(targets)
+
+
+def value_targets(clips: Sequence[Clip], columns: Sequence[str]) -> Tensor:
+    """Numeric label columns -> values (N, columns) in their own units."""
+    return torch.tensor([[number(clip, column) for column in columns] for clip in clips])
+
+
+def number(clip: Clip, column: str) -> float:
+    """One finite number of a row."""
+    text = cell(clip, column)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{where(clip)}: {text!r} in column {column!r} is not a finite number; correct the row")
+    return value
+
+
+def cell(clip: Clip, column: str) -> str:
+    """One label of a row as text; a missing column or an empty cell is an error that says what to do."""
+    if column not in clip.columns:
+        raise ValueError(f"{where(clip)}: no column {column!r}; there are {', '.join(clip.columns) or 'none'}")
+    value = clip.columns[column]
+    if value is None or str(value).strip().lower() in ("", "nan"):
+        raise ValueError(
+            f"{where(clip)}: no label in column {column!r}. Fill it in, or leave such rows out with "
+            f"--data.select '{column}!='"
+        )
+    return str(value)
+
+
+def where(clip: Clip) -> str:
+    """A row as a person finds it."""
+    return f"manifest line {clip.row} ({clip.path})"
+
+
+def require_covered(names: Sequence[str], targets: Tensor, column: str) -> None:
+    """Every class must occur in the training rows: a class never seen cannot be learnt, and hides in the mean."""
+    absent = [name for i, name in enumerate(names) if not bool((targets == i).any())]
+    if absent:
+        raise ValueError(
+            f"no training row has the label {', '.join(absent)} in column {column!r}; add such rows, or name the "
+            "classes to learn with --task.classes"
+        )

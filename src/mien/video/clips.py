@@ -1,0 +1,231 @@
+"""Clips for training and views for testing: which frames, in which order, decided by (seed, epoch, index) alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import PositiveInt
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from mien.config import STRICT
+from mien.interfaces import Clip
+from mien.video.decode import Frames, Reader, VideoError, open_video
+from mien.video.manifest import clip_frames
+from mien.video.transforms import AugmentConfig, augment, crops
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, config=STRICT)
+class ClipConfig:
+    """How a clip is taken from a video; it travels with the weights."""
+
+    frames: PositiveInt = 16
+    """Frames of a clip."""
+    stride: PositiveInt = 4
+    """Every stride-th frame of the video is taken."""
+    size: PositiveInt = 160
+    """Side of the square that the encoder sees, in pixels."""
+    crop: Literal["square", "squash", "voxceleb2"] = "square"
+    """square keeps the shape (training takes the centre, testing may take several crops); squash fits the whole frame
+    into a square; voxceleb2 takes the upper centre of a face video (rows 0-160, columns 32-192 of 224x224)."""
+
+    @property
+    def span(self) -> int:
+        """Frames of the video from a clip's first to its last."""
+        return (self.frames - 1) * self.stride + 1
+
+
+def train_indices(length: int, frames: int, stride: int, rng: np.random.Generator) -> Indices:
+    """``frames`` indices at ``stride`` from a random start.
+
+    With span = (frames - 1) * stride + 1, the start is uniform over 0 ... length - span; a video shorter than the span
+    starts at 0, and indices past its end repeat its last frame: index_i = min(start + i * stride, length - 1).
+    """
+    start = int(rng.integers(0, max(length - ((frames - 1) * stride + 1), 0) + 1))
+    return np.minimum(start + stride * np.arange(frames), length - 1)
+
+
+def view_indices(length: int, frames: int, stride: int, segments: int) -> Indices:
+    """(segments, frames) indices of segments spread evenly over the whole video.
+
+    With last = max(length - span, 0), segment s of S > 1 starts at round(s * last / (S - 1)), so that the first starts
+    with the video and the last ends with it; a single segment starts at last // 2. Videos shorter than the span repeat
+    their last frame, as in training; then all segments are alike.
+    """
+    last = max(length - ((frames - 1) * stride + 1), 0)
+    starts = np.array([last // 2]) if segments == 1 else np.round(np.linspace(0, last, segments)).astype(np.int64)
+    return np.minimum(starts[:, None] + stride * np.arange(frames), length - 1)
+
+
+def order(seed: int, epoch: int, count: int) -> Indices:
+    """The order of ``count`` clips in an epoch."""
+    return np.random.default_rng((seed, epoch)).permutation(count)
+
+
+class StepSampler:
+    """Endless micro-batches of (epoch, index), a function of the position alone.
+
+    The clips form one stream, epoch after epoch, each epoch in its own order; micro-step m takes places
+    m * batch * world ... of it, rank r the r-th part of them. Batches may reach over the end of an epoch, so no clip is
+    dropped or repeated.
+    """
+
+    def __init__(self, count: int, batch: int, seed: int, start: int = 0, rank: int = 0, world: int = 1) -> None:
+        self.count, self.batch, self.seed = count, batch, seed
+        self.start, self.rank, self.world = start, rank, world
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        orders: dict[int, Indices] = {}
+        place = (self.start * self.world + self.rank) * self.batch
+        while True:
+            positions = [divmod(p, self.count) for p in range(place, place + self.batch)]
+            epochs = {epoch for epoch, _ in positions}
+            orders = {e: orders[e] if e in orders else order(self.seed, e, self.count) for e in epochs}
+            yield [(epoch, int(orders[epoch][i])) for epoch, i in positions]
+            place += self.batch * self.world
+
+
+class ClipDataset(Dataset):
+    """Training clips by (epoch, index); a clip that cannot be read raises, none is replaced by another."""
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        config: ClipConfig,
+        augmentation: AugmentConfig,
+        seed: int,
+        targets: Tensor | None = None,
+        cache: bool = False,
+    ) -> None:
+        self.clips, self.config, self.augmentation, self.seed = clips, config, augmentation, seed
+        self.targets = targets
+        self.cached = decode_all(clips, config) if cache else None
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        """``video`` uint8 (3, T, size, size), ``index``, and ``target`` where there are labels."""
+        epoch, index = key
+        rng = np.random.default_rng((self.seed, epoch, index))
+        frames = augment(self.frames(index, rng), self.augmentation, self.config.size, rng)
+        item = {"video": to_tensor(frames), "index": index}
+        return item if self.targets is None else item | {"target": self.targets[index]}
+
+    def frames(self, index: int, rng: np.random.Generator) -> Frames:
+        """A random clip (T, H, W, 3) of the video, at the size of the square before augmentation."""
+        c = self.config
+        if self.cached is not None:
+            video = self.cached[index]
+            return video[train_indices(len(video), c.frames, c.stride, rng)]
+        with open_clip(self.clips[index]) as (reader, inside):
+            chosen = inside[train_indices(len(inside), c.frames, c.stride, rng)]
+            return square(read_scaled(reader, chosen, c), c)
+
+
+class open_clip:  # noqa: N801 - reads as the verb that it is
+    """Open a clip's video: gives the reader and the indices of the clip's frames; errors name the manifest's line."""
+
+    def __init__(self, clip: Clip) -> None:
+        self.clip = clip
+
+    def __enter__(self) -> tuple[Reader, Indices]:
+        try:
+            self.reader = open_video(self.clip.path)
+            return self.reader, clip_frames(self.clip, self.reader.timestamps)
+        except VideoError as error:
+            raise self.located(error) from error
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.reader.close()
+        if isinstance(error, VideoError):
+            raise self.located(error) from error
+
+    def located(self, error: VideoError) -> VideoError:
+        """The same error with the line of the manifest in front."""
+        return VideoError(f"line {self.clip.row}: {error}") if self.clip.row else error
+
+
+def decode_all(clips: Sequence[Clip], config: ClipConfig) -> list[Frames]:
+    """All frames of all clips at the training size."""
+
+    def one(clip: Clip) -> Frames:
+        with open_clip(clip) as (reader, inside):
+            return square(read_scaled(reader, inside, config), config)
+
+    with ThreadPoolExecutor() as pool:
+        bar = tqdm(pool.map(one, clips), total=len(clips), desc="decoding", unit="clip", delay=2, leave=False)
+        return list(bar)
+
+
+def read_scaled(reader: Reader, indices: Indices, config: ClipConfig) -> Frames:
+    """Frames decoded straight to the size at which the square region to crop is ``config.size``."""
+    size = config.size
+    if config.crop == "squash":
+        return reader.read(indices, (size, size))
+    side = 160 / 224 if config.crop == "voxceleb2" else 1.0
+    scale = size / (side * min(reader.height, reader.width))
+    return reader.read(indices, (max(round(reader.height * scale), size), max(round(reader.width * scale), size)))
+
+
+def square(frames: Frames, config: ClipConfig) -> Frames:
+    """The square region of frames (T, H, W, 3) that training sees: the centre, or the preset's place."""
+    height, width = frames.shape[1:3]
+    top, left = (height - config.size) // 2, (width - config.size) // 2
+    if config.crop == "voxceleb2":
+        top = 0
+    return frames[:, top : top + config.size, left : left + config.size]
+
+
+class ViewDataset(Dataset):
+    """All test views of a clip: its video is opened and decoded once, equal views are computed once."""
+
+    def __init__(self, clips: Sequence[Clip], config: ClipConfig, segments: int, crops: int) -> None:
+        self.clips, self.config, self.segments, self.crops = clips, config, segments, crops
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """``video`` uint8 (V, 3, T, size, size), ``weight`` (V,) summing to 1, ``index``."""
+        c = self.config
+        with open_clip(self.clips[index]) as (reader, inside):
+            rows = inside[view_indices(len(inside), c.frames, c.stride, self.segments)]
+            segments, counts = np.unique(rows, axis=0, return_counts=True)
+            needed, places = np.unique(segments, return_inverse=True)
+            frames = read_scaled(reader, needed, c)
+        regions = [square(frames, c)] if c.crop == "voxceleb2" else crops(frames, c.size, self.crops)
+        places = places.reshape(segments.shape)
+        views = [to_tensor(region[place]) for place in places for region in regions]
+        weight = np.repeat(counts / counts.sum(), len(regions)) / len(regions)
+        return {"video": torch.stack(views), "weight": torch.from_numpy(weight), "index": index}
+
+
+def join_views(items: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    """Views of several clips as one batch: ``video`` (V, 3, T, H, W), ``weight`` and clip ``index`` per view."""
+    return {
+        "video": torch.cat([item["video"] for item in items]),
+        "weight": torch.cat([item["weight"] for item in items]),
+        "index": torch.cat([torch.full((len(item["video"]),), item["index"]) for item in items]),
+    }
+
+
+def to_tensor(frames: Frames) -> Tensor:
+    """uint8 frames (T, H, W, 3) -> uint8 video (3, T, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(frames.transpose(3, 0, 1, 2)))
+
+
+def prepare_worker(_: int) -> None:
+    """One thread per decoding process: more of them only get in each other's way."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
