@@ -1,0 +1,265 @@
+"""A corpus of drawn faces: known expressions, motion, affect and traits, without any download.
+
+``mien synth OUT`` writes ``OUT/videos/<subject>/<clip>.mp4`` (H.264), ``OUT/manifest.csv`` (a row per clip:
+path, subject, fold, style, expression, valence, arousal, five traits), ``OUT/curves.csv`` (a row per frame:
+valence and arousal), ``OUT/contact_sheet.png`` and ``OUT/synth.json`` (what was asked for).
+
+surprise/fear and anger/disgust are pairs of *the same frames in another order* (``drawn.acting``): what
+looks at still frames can only guess within a pair. A clip is a function of the seed, the style, its number,
+its subject and its expression, whatever else is in the corpus.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from dataclasses import dataclass as plain
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
+from tyro.conf import Positional
+
+from mien.config import STRICT
+from mien.datasets.drawn.acting import EXPRESSIONS, MOTION_PAIRS, TRAITS, Behaviour, Curve, act, habits
+from mien.datasets.drawn.looks import STYLES, looks
+from mien.datasets.drawn.painting import paint
+
+__all__ = [
+    "COLUMNS", "EXPRESSIONS", "MOTION_PAIRS", "STYLES", "TRAITS", "Drawn", "SynthConfig", "Take", "claim",
+    "contact_sheet", "draw_clip", "film", "perform", "plan", "write_tables",
+]  # fmt: skip
+
+COLUMNS = ("path", "subject", "fold", "style", "expression", "valence", "arousal", *TRAITS)
+"""Columns of ``manifest.csv``."""
+
+_OURS = ("synth.json", "manifest.csv", "curves.csv", "contact_sheet.png")
+
+
+@dataclass(frozen=True, config=STRICT)
+class SynthConfig:
+    """What to draw and where to put it."""
+
+    output: Positional[Path]
+    """Folder of the corpus; made if missing."""
+    clips: int = 200
+    """Number of videos."""
+    subjects: int = 40
+    """Number of persons; the clips are dealt to them in turn."""
+    size: int = 160
+    """Height and width of a frame in pixels; even."""
+    frames: int = 48
+    """Frames per video; the whole expression lies inside."""
+    fps: float = 25.0
+    """Frames per second."""
+    style: Literal["cartoon", "sketch"] = "cartoon"
+    """Painted in colour, or drawn in pencil: two corpora that look different."""
+    folds: int = 5
+    """Number of folds; a person is in one fold only."""
+    seed: int = 0
+    """Another seed draws other persons and other clips."""
+    workers: int = 0
+    """Number of processes; 0 is one per core. The result is the same for any number."""
+    overwrite: bool = False
+    """Whether a drawn corpus that already lies in ``output`` is replaced."""
+
+    def __post_init__(self) -> None:
+        if self.size % 2 or self.size < 32:
+            raise ValueError(f"size is {self.size}: H.264 needs an even number, a face at least 32")
+        if self.frames < 8:
+            raise ValueError(f"frames is {self.frames}: an expression needs at least 8")
+        if not 1 <= self.folds <= self.subjects:
+            raise ValueError(f"folds is {self.folds}: it must be between 1 and subjects ({self.subjects})")
+        if self.clips < self.subjects:
+            raise ValueError(f"clips is {self.clips}: fewer than subjects ({self.subjects})")
+        if self.fps <= 0 or self.workers < 0 or self.seed < 0:
+            raise ValueError("fps must be above 0, workers and seed at least 0")
+
+
+@plain(frozen=True)
+class Take:
+    """One clip to be drawn."""
+
+    index: int
+    subject: int
+    expression: str
+
+    @property
+    def person(self) -> str:
+        return f"s{self.subject:03d}"
+
+    @property
+    def path(self) -> Path:
+        """Relative to the folder of the corpus."""
+        return Path("videos", self.person, f"{self.person}_{self.index:04d}_{self.expression}.mp4")
+
+
+@plain(frozen=True)
+class Drawn:
+    """A clip that was drawn and written, and what is true of it."""
+
+    take: Take
+    valence: Curve
+    arousal: Curve
+    traits: dict[str, float]
+
+
+def perform(
+    seed: int,
+    index: int,
+    subject: int,
+    expression: str,
+    frames: int = 32,
+    style: str = "cartoon",
+    nuisance: bool = True,
+) -> Behaviour:
+    """What a person does in a clip: all curves (T,) and the trait scores."""
+    style_number = STYLES.index(style)
+    person = habits(np.random.default_rng((seed, style_number, subject, 1)))
+    return act(np.random.default_rng((seed, style_number, index, 2)), person, expression, frames, nuisance)
+
+
+def draw_clip(
+    seed: int,
+    index: int,
+    subject: int,
+    expression: str,
+    frames: int = 32,
+    size: int = 64,
+    style: str = "cartoon",
+    nuisance: bool = True,
+) -> NDArray[np.uint8]:
+    """Draw one clip in memory -> uint8 (frames, size, size, 3), red green blue.
+
+    ``index`` is the number of the clip: equal numbers give two expressions equal timing, pose and noise.
+    Without ``nuisance`` only the expression moves.
+    """
+    behaviour = perform(seed, index, subject, expression, frames, style, nuisance)
+    return _picture(behaviour, seed, index, subject, size, style, nuisance)
+
+
+def _picture(
+    behaviour: Behaviour, seed: int, index: int, subject: int, size: int, style: str, nuisance: bool = True
+) -> NDArray[np.uint8]:
+    """A behaviour (T frames) shown by a person -> uint8 (T, size, size, 3)."""
+    style_number = STYLES.index(style)
+    person = looks(np.random.default_rng((seed, style_number, subject, 0)), style)
+    return paint(person, behaviour, np.random.default_rng((seed, style_number, index, 3)), size, nuisance)
+
+
+def plan(config: SynthConfig) -> list[Take]:
+    """All clips: dealt to the persons in turn, each person going through the expressions in turn."""
+    takes = []
+    for index in range(config.clips):
+        turn, subject = divmod(index, config.subjects)
+        takes.append(Take(index, subject, EXPRESSIONS[(turn + subject) % len(EXPRESSIONS)]))
+    return takes
+
+
+def claim(config: SynthConfig) -> None:
+    """Make the output folder ours: empty but for ``synth.json``, or a ValueError."""
+    output = config.output
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"{output} is a file; name a folder for the corpus")
+    if output.exists() and any(output.iterdir()):
+        if not (output / "synth.json").exists():
+            raise ValueError(f"{output} is not empty and holds no drawn corpus; choose another folder")
+        if not config.overwrite:
+            raise ValueError(f"{output} holds a drawn corpus; choose another folder or pass --overwrite")
+        shutil.rmtree(output / "videos", ignore_errors=True)
+        for name in _OURS:
+            (output / name).unlink(missing_ok=True)
+    output.mkdir(parents=True, exist_ok=True)
+    what = {k: v for k, v in asdict(config).items() if k not in ("output", "workers", "overwrite")}
+    (output / "synth.json").write_text(json.dumps(what, indent=2) + "\n")
+
+
+def film(config: SynthConfig) -> Iterator[Drawn]:
+    """Draw and write all videos, in order of their numbers, on ``config.workers`` processes."""
+    takes = plan(config)
+    for folder in {(config.output / take.path).parent for take in takes}:
+        folder.mkdir(parents=True, exist_ok=True)
+    workers = min(config.workers or _cores(), len(takes))
+    if workers == 1:
+        yield from map(partial(_shoot, config), takes)
+        return
+    # spawn: a fork of a process that runs threads (torch, OpenCV) may hang
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
+        yield from pool.map(partial(_shoot, config), takes, chunksize=8)
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _shoot(config: SynthConfig, take: Take) -> Drawn:
+    """Draw and write one clip."""
+    seed, index, subject = config.seed, take.index, take.subject
+    behaviour = perform(seed, index, subject, take.expression, config.frames, config.style)
+    frames = _picture(behaviour, seed, index, subject, config.size, config.style)
+    _write_mp4(config.output / take.path, frames, config.fps)
+    return Drawn(take, behaviour.valence, behaviour.arousal, dict(behaviour.traits))
+
+
+def _write_mp4(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
+    """Write frames (T, H, W, 3) as H.264, yuv420p, key frames every 12; one thread, for equal bytes."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt, stream.gop_size = "yuv420p", 12
+        stream.options = {"crf": "20", "preset": "veryfast", "tune": "zerolatency", "threads": "1"}
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def write_tables(config: SynthConfig, clips: Iterable[Drawn]) -> None:
+    """Write ``curves.csv`` and, last, ``manifest.csv``: where there is a manifest, the corpus is whole."""
+    clips = list(clips)
+    with open(config.output / "curves.csv", "w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(("path", "frame", "valence", "arousal"))
+        for clip in clips:
+            path, pairs = clip.take.path.as_posix(), zip(clip.valence, clip.arousal, strict=True)
+            table.writerows((path, t, f"{v:.4f}", f"{a:.4f}") for t, (v, a) in enumerate(pairs))
+    with open(config.output / "manifest.csv", "w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(COLUMNS)
+        table.writerows(_row(config, clip) for clip in clips)
+
+
+def _row(config: SynthConfig, clip: Drawn) -> tuple[object, ...]:
+    """One row of the manifest; the clip's valence and arousal are the means over its frames."""
+    take = clip.take
+    numbers = (clip.valence.mean(), clip.arousal.mean(), *(clip.traits[name] for name in TRAITS))
+    known = (take.path.as_posix(), take.person, take.subject % config.folds, config.style, take.expression)
+    return (*known, *(f"{number:.4f}" for number in numbers))
+
+
+def contact_sheet(config: SynthConfig, columns: int = 8) -> NDArray[np.uint8]:
+    """One clip of each expression, named, at ``columns`` times -> uint8 (rows * size, columns * size, 3)."""
+    first = {take.expression: take for take in reversed(plan(config))}
+    rows = []
+    for name in sorted(first):
+        take = first[name]
+        clip = draw_clip(
+            config.seed, take.index, take.subject, name, config.frames, config.size, config.style
+        )
+        times = np.linspace(0, config.frames - 1, columns).round().astype(int)
+        row = np.concatenate(list(clip[times]), axis=1)
+        cv2.putText(row, name, (3, config.size - 5), cv2.FONT_HERSHEY_PLAIN, 0.8, (255, 255, 0), 1)
+        rows.append(row)
+    return np.concatenate(rows)
