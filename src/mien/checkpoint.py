@@ -1,8 +1,8 @@
 """What survives: checkpoints of a run (whole or absent), exported weights with their config, strict loading.
 
-    RUN/checkpoints/step-000500.pt   model, optimizer, step: all a resume needs, on any number of ranks
-    RUN/weights.safetensors          the model's weights alone
-    RUN/model.json                   what the weights are: config, clip and pixel settings, names of the outputs
+RUN/checkpoints/step-000500.pt   model, optimizer, step: all a resume needs, on any number of ranks
+RUN/weights.safetensors          the model's weights alone
+RUN/model.json                   what the weights are: config, clip and pixel settings, names of the outputs
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not file.is_file():
         raise ValueError(f"{path}: no weights here; name a run's folder, a .safetensors or a .pth file")
     try:
-        state = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
+        state: Any = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
     except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
         raise ValueError(f"{file}: not readable as weights: {error}") from error
     for key in ("model", "module", "state_dict"):

@@ -56,8 +56,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def run(name: str, arguments: Sequence[str]) -> int:
     """Import, configure and run a command."""
-    from mien.config import explain, parse
     from pydantic import ValidationError
+
+    from mien.config import explain, parse
 
     command = import_module(f"mien.commands.{name}")
     try:

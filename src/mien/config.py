@@ -8,6 +8,7 @@ with its unit under it, which is also its ``--help``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,7 +65,7 @@ def chosen_names(flags: Sequence[str]) -> dict[str, Any]:
     """Flags such as ``--encoder.name vit``, which decide the class that the other flags of a section belong to."""
     tree: dict[str, Any] = {}
     words = [word for flag in flags for word in (flag.split("=", 1) if flag.startswith("--") else [flag])]
-    for flag, value in zip(words, words[1:], strict=False):
+    for flag, value in pairwise(words):
         if flag.startswith("--") and flag.endswith(".name"):
             tree[flag[2:-5]] = {"name": value}
     return tree

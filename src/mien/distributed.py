@@ -79,7 +79,8 @@ def wrap(model: nn.Module, parallel: Parallel, session: Session) -> nn.Module:
     if parallel == "fsdp":
         for block in [m for m in model.modules() if isinstance(m, Block)]:
             fully_shard(block)
-        return fully_shard(model)
+        fully_shard(model)
+        return model
     return DistributedDataParallel(model) if session.world > 1 else model
 
 

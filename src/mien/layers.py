@@ -145,6 +145,11 @@ class DropPath(nn.Module):
         return x * keep.to(x.dtype) / (1.0 - self.rate)
 
 
+def drop_rates(top: float, depth: int) -> list[float]:
+    """Stochastic depth per block: from 0 at the first, linearly, to ``top`` at the last."""
+    return [top * i / max(depth - 1, 1) for i in range(depth)]
+
+
 class Block(nn.Module):
     """Pre-norm Transformer block: x + MHSA(LN(x)), then x + FFN(LN(x))."""
 

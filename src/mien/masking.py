@@ -16,7 +16,9 @@ def split(count: int, ratio: float) -> int:
     """How many of ``count`` stay visible at a mask ratio; at least one on each side."""
     visible = count - round(count * ratio)
     if not 0 < visible < count:
-        raise ValueError(f"mask_ratio {ratio} leaves {visible} of {count} visible; choose one that leaves some and hides some")
+        raise ValueError(
+            f"mask_ratio {ratio} leaves {visible} of {count} visible; choose one that leaves some and hides some"
+        )
     return visible
 
 

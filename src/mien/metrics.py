@@ -21,12 +21,12 @@ def classification(probabilities: ArrayLike, targets: ArrayLike, names: Sequence
     UAR and macro F1 are means over the classes that occur in the targets; ``absent`` names the others.
     """
     truth, predicted = pair(probabilities, targets)
-    present = np.unique(truth)
+    options: dict[str, Any] = {"labels": np.unique(truth), "zero_division": 0}
     return {
         "WAR": float(accuracy_score(truth, predicted)),
-        "UAR": float(recall_score(truth, predicted, labels=present, average="macro", zero_division=0)),
-        "F1_macro": float(f1_score(truth, predicted, labels=present, average="macro", zero_division=0)),
-        "F1_weighted": float(f1_score(truth, predicted, labels=present, average="weighted", zero_division=0)),
+        "UAR": float(recall_score(truth, predicted, average="macro", **options)),
+        "F1_macro": float(f1_score(truth, predicted, average="macro", **options)),
+        "F1_weighted": float(f1_score(truth, predicted, average="weighted", **options)),
     }
 
 
@@ -66,7 +66,7 @@ def regression(predictions: ArrayLike, targets: ArrayLike, names: Sequence[str])
     if values.shape != truth.shape or not len(truth):
         raise ValueError(f"predictions {values.shape} do not fit targets {truth.shape}")
     if not np.isfinite(truth).all():
-        bad = [names[i] for i in np.flatnonzero(~np.isfinite(truth).all(axis=0))]
+        bad = [name for name, column in zip(names, truth.T, strict=True) if not np.isfinite(column).all()]
         raise ValueError(f"targets of {', '.join(bad)} hold values that are not finite numbers")
     error = values - truth
     single = {

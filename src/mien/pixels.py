@@ -22,6 +22,9 @@ class PixelsConfig:
 class Pixels(nn.Module):
     """uint8 video (B, 3, T, H, W) -> normalised float video; float video is taken as normalised already."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, config: PixelsConfig) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(config.mean).view(3, 1, 1, 1), persistent=False)

@@ -1,9 +1,9 @@
 """A run's folder: what it was told, what it saw, what it drew.
 
-    config.yaml     the resolved config; resuming with another one is refused
-    metrics.jsonl   one line per logged step, always; cut back to the checkpoint on resume, so no step stands twice
-    pictures/       reconstructions and plots
-    tensorboard/    with the extra ``mien[track]`` and --train.tensorboard
+config.yaml     the resolved config; resuming with another one is refused
+metrics.jsonl   one line per logged step, always; cut back to the checkpoint on resume, so no step stands twice
+pictures/       reconstructions and plots
+tensorboard/    with the extra ``mien[track]`` and --train.tensorboard
 """
 
 from __future__ import annotations

@@ -55,9 +55,7 @@ def load(path: str | Path, device: str = "auto") -> Analyzer:
 class Analyzer:
     """A task with everything that belongs to its weights: clip rule, normalisation, names."""
 
-    def __init__(
-        self, task: Task, clip: ClipConfig, names: tuple[str, ...], config: Any, device: torch.device
-    ) -> None:
+    def __init__(self, task: Task, clip: ClipConfig, names: tuple[str, ...], config: Any, device: torch.device) -> None:
         self.task, self.clip, self.names, self.config, self.device = task.to(device).eval(), clip, names, config, device
 
     def scores(self, video: str | Path, views: ViewConfig | None = None) -> dict[str, float]:

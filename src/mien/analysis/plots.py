@@ -110,9 +110,7 @@ def bars(values: Mapping[str, float], title: str = "", unit: str = "") -> Figure
     return figure
 
 
-def comparison(
-    groups: Mapping[str, Mapping[str, float]], title: str = "", chance: float | None = None
-) -> Figure:
+def comparison(groups: Mapping[str, Mapping[str, float]], title: str = "", chance: float | None = None) -> Figure:
     """Grouped bars: metric -> {run: share}; a dashed line marks chance."""
     figure, axis = axes(5.8, 3.4, title)
     runs = list(next(iter(groups.values())))

@@ -9,6 +9,7 @@ classes in the checkpoint's own order, as --model of evaluate and predict.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import tyro
 from pydantic import Field
@@ -18,7 +19,7 @@ from torch import Tensor
 from mien import __version__, checkpoint, heads
 from mien.config import STRICT, to_tree
 from mien.encoders import EncoderConfig, tpsbt, vit
-from mien.interfaces import Objective
+from mien.interfaces import Encoder, Objective
 from mien.objectives import masked_autoencoding
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.pixels import PixelsConfig
@@ -69,7 +70,7 @@ def encoder_of(official: dict[str, Tensor], heads: int) -> EncoderConfig:
     weights = {key.removeprefix("encoder."): value for key, value in official.items()}
     dim, _, tubelet, patch, _ = weights["patch_embed.proj.weight"].shape
     depth = count(weights, "blocks")
-    shared = {"dim": dim, "heads": heads or dim // 64, "patch": patch, "tubelet": tubelet}
+    shared: dict[str, Any] = {"dim": dim, "heads": heads or dim // 64, "patch": patch, "tubelet": tubelet}
     if "spatial_downsamples.0.mlp.fc2.weight" not in weights:
         return vit.ViTConfig(depth=depth, **shared)
     stages = count(weights, "temporal_downsamples") + 1
@@ -88,7 +89,7 @@ def count(weights: dict[str, Tensor], part: str) -> int:
     return len({key.split(".")[1] for key in weights if key.startswith(f"{part}.")})
 
 
-def classifier(encoder, official: dict[str, Tensor], config: Config) -> tuple[Objective, dict]:
+def classifier(encoder: Encoder, official: dict[str, Tensor], config: Config) -> tuple[Objective, dict[str, Any]]:
     """A fine-tuned checkpoint as a classification task."""
     classes = official["head.weight"].shape[0]
     if len(config.names) != classes:
@@ -102,7 +103,7 @@ def classifier(encoder, official: dict[str, Tensor], config: Config) -> tuple[Ob
     return task, {"task": to_tree(task_config), "names": list(task_config.classes)}
 
 
-def pretrained(encoder, official: dict[str, Tensor], config: Config) -> tuple[Objective, dict]:
+def pretrained(encoder: Encoder, official: dict[str, Tensor], config: Config) -> tuple[Objective, dict[str, Any]]:
     """A pre-training checkpoint as a masked autoencoder, decoder included."""
     dim = official["encoder_to_decoder.weight"].shape[0]
     decoder = {k.removeprefix("decoder."): v for k, v in official.items() if k.startswith("decoder.")}

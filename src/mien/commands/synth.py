@@ -9,7 +9,9 @@ from tqdm import tqdm
 
 from mien.datasets.synthetic import SynthConfig, claim, contact_sheet, film, write_tables
 
-__all__ = ["SynthConfig", "run"]
+__all__ = ["Config", "run"]
+
+Config = SynthConfig
 
 
 def run(config: SynthConfig) -> None:

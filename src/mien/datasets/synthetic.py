@@ -255,9 +255,7 @@ def contact_sheet(config: SynthConfig, columns: int = 8) -> NDArray[np.uint8]:
     rows = []
     for name in sorted(first):
         take = first[name]
-        clip = draw_clip(
-            config.seed, take.index, take.subject, name, config.frames, config.size, config.style
-        )
+        clip = draw_clip(config.seed, take.index, take.subject, name, config.frames, config.size, config.style)
         times = np.linspace(0, config.frames - 1, columns).round().astype(int)
         row = np.concatenate(list(clip[times]), axis=1)
         cv2.putText(row, name, (3, config.size - 5), cv2.FONT_HERSHEY_PLAIN, 0.8, (255, 255, 0), 1)

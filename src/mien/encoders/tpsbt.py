@@ -22,7 +22,17 @@ from torch import Tensor, nn
 
 from mien.config import STRICT
 from mien.interfaces import Encoder
-from mien.layers import MLP, Block, CrossAttention, LayerNorm, PatchEmbed, divide, init_weights, sinusoid
+from mien.layers import (
+    MLP,
+    Block,
+    CrossAttention,
+    LayerNorm,
+    PatchEmbed,
+    divide,
+    drop_rates,
+    init_weights,
+    sinusoid,
+)
 from mien.masking import tubes
 
 
@@ -109,6 +119,7 @@ class TPSBT(Encoder):
     """Video -> tokens fused over the stages (pre-training) or the last stage's tokens (``features``, for heads)."""
 
     any_visible = False
+    position: Tensor
 
     def __init__(self, config: TPSBTConfig, frames: int, size: int) -> None:
         super().__init__()
@@ -122,7 +133,7 @@ class TPSBT(Encoder):
         if min(c.depths[1:], default=2) < 2:
             raise ValueError(f"encoder.depths {c.depths}: a stage after the first needs at least 2 blocks")
         self.layers = sum(c.depths) + 1
-        rates = torch.linspace(0, c.drop_path, sum(c.depths)).tolist()
+        rates = drop_rates(c.drop_path, sum(c.depths))
         self.patch_embed = PatchEmbed(self.patch, c.dim)
         self.blocks = nn.ModuleList(
             (Block if i < c.depths[0] else BottleneckBlock)(c.dim, c.heads, c.mlp_ratio, rate)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from mien.config import STRICT
 from mien.encoders import tpsbt
 from mien.interfaces import Encoder
-from mien.layers import Block, PatchEmbed, divide, init_weights, sinusoid
+from mien.layers import Block, PatchEmbed, divide, drop_rates, init_weights, sinusoid
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -62,6 +61,7 @@ class ViT(Encoder):
     """Video -> one token per visible patch; no final norm, which belongs to what stands on top."""
 
     any_visible = True
+    position: Tensor
 
     def __init__(self, config: ViTConfig, frames: int, size: int) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class ViT(Encoder):
         side = divide("image size / patch", size, c.patch)
         self.grid = (divide("frames / tubelet", frames, c.tubelet), side, side)
         divide("encoder.dim / heads", c.dim, c.heads)
-        rates = torch.linspace(0, c.drop_path, c.depth).tolist()
+        rates = drop_rates(c.drop_path, c.depth)
         self.patch_embed = PatchEmbed(self.patch, c.dim)
         self.blocks = nn.ModuleList(Block(c.dim, c.heads, c.mlp_ratio, rate) for rate in rates)
         self.register_buffer("position", sinusoid(self.grid[0] * side * side, c.dim), persistent=False)

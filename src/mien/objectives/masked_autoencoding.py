@@ -61,6 +61,8 @@ class Decoder(nn.Module):
 class MaskedAutoencoding(Objective):
     """Batch with ``video`` -> mean squared error of the hidden patches' pixels (paper eq. 11)."""
 
+    position: Tensor
+
     def __init__(self, encoder: Encoder, config: MaskedAutoencodingConfig, pixels: PixelsConfig) -> None:
         super().__init__()
         c = config

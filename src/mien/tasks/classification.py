@@ -58,6 +58,8 @@ class ClassificationConfig:
 class Classification(Task):
     """Clips -> probabilities of named classes."""
 
+    class_weights: Tensor
+
     def __init__(
         self,
         encoder: Encoder,

@@ -50,9 +50,7 @@ class RegressionConfig:
 class Regression(Task):
     """Clips -> named values."""
 
-    def __init__(
-        self, encoder: Encoder, config: RegressionConfig, pixels: PixelsConfig, names: Sequence[str]
-    ) -> None:
+    def __init__(self, encoder: Encoder, config: RegressionConfig, pixels: PixelsConfig, names: Sequence[str]) -> None:
         super().__init__()
         self.config, self.encoder, self.names = config, encoder, tuple(names)
         self.pixels, self.head = Pixels(pixels), MeanHead(encoder.dim, len(names), config.head_scale)

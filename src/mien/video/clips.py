@@ -133,7 +133,7 @@ class ClipDataset(Dataset):
             return square(read_scaled(reader, chosen, c), c)
 
 
-class open_clip:  # noqa: N801 - reads as the verb that it is
+class open_clip:
     """Open a clip's video: gives the reader and the indices of the clip's frames; errors name the manifest's line."""
 
     def __init__(self, clip: Clip) -> None:

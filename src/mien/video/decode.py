@@ -17,6 +17,8 @@ from typing import Any
 
 import av
 import numpy as np
+from av.error import FFmpegError
+from av.stream import Disposition
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
@@ -128,7 +130,7 @@ class VideoFile(Reader):
         """Decoded frames from where the file stands."""
         try:
             yield from self.container.decode(self.stream)
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             raise VideoError(f"{self.path}: decoding fails after frame {self.next}: {reason(error)}") from error
 
     def seek(self, index: int) -> None:
@@ -184,7 +186,7 @@ class VideoFile(Reader):
         height, width = size[::-1] if self.rotation in (90, 270) else size
         shrink = height < frame.height or width < frame.width
         how = Interpolation.AREA if shrink else Interpolation.BICUBIC
-        rgb = self.reformatter.reformat(frame, width, height, "rgb24", interpolation=how, threads=1).to_ndarray()
+        rgb: Any = self.reformatter.reformat(frame, width, height, "rgb24", interpolation=how, threads=1).to_ndarray()
         return np.rot90(rgb, self.rotation // 90) if self.rotation else rgb
 
 
@@ -196,7 +198,7 @@ class ImageFolder(Reader):
         self.files = sorted((f for f in path.iterdir() if f.suffix.lower() in IMAGES), key=natural)
         if not self.files:
             raise VideoError(f"{path}: a folder without jpg or png frames; name a video file or a folder of frames")
-        self.timestamps = np.arange(len(self.files)) / FOLDER_FPS
+        self.timestamps = np.arange(len(self.files), dtype=np.float64) / FOLDER_FPS
         self.height, self.width = self.load(0, None).shape[:2]
 
     def walk(self, wanted: Sequence[int], size: Size) -> Iterator[tuple[int, Frames]]:
@@ -208,7 +210,7 @@ class ImageFolder(Reader):
         try:
             with Image.open(self.files[index]) as image:
                 rgb = image.convert("RGB")
-                return np.asarray(rgb if size is None else rgb.resize(size[::-1], Image.Resampling.BOX))
+                return np.asarray(rgb if size is None else rgb.resize((size[1], size[0]), Image.Resampling.BOX))
         except (OSError, UnidentifiedImageError, SyntaxError) as error:
             raise VideoError(
                 f"{self.files[index]}: not a readable image ({error}); replace it, or remove the folder's rows"
@@ -228,13 +230,13 @@ def open_container(path: Path) -> Any:
         raise VideoError(f"{path}: the file is empty (0 bytes); replace or remove it")
     try:
         return av.open(str(path), metadata_errors="ignore")
-    except (av.FFmpegError, ValueError) as error:
+    except (FFmpegError, ValueError) as error:
         raise VideoError(f"{path}: not a video, or cut off so that no player opens it: {reason(error)}") from error
 
 
 def video_stream(container: Any, path: Path) -> Any:
     """The video stream that players show; cover pictures do not count."""
-    cover = av.stream.Disposition.attached_pic
+    cover = Disposition.attached_pic
     streams = [s for s in container.streams.video if not s.disposition & cover]
     if not streams:
         raise VideoError(f"{path}: holds no video stream (audio only?); name a video file")
@@ -248,7 +250,7 @@ def scan(path: Path) -> FrameTable:
         stream = video_stream(container, path)
         try:
             packets = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.size and not p.is_discard]
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             raise VideoError(f"{path}: cut off or damaged: {reason(error)}") from error
         times = sorted(pts for pts, _ in packets if pts is not None)
         reordered_avi = container.format.name == "avi" and stream.codec_context.has_b_frames
@@ -268,11 +270,11 @@ def count(path: Path) -> FrameTable:
         rate = float(stream.average_rate or stream.guessed_rate or FOLDER_FPS)
         try:
             frames = sum(1 for _ in container.decode(stream))
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             raise VideoError(f"{path}: cut off or damaged: {reason(error)}") from error
     if not frames:
         raise VideoError(f"{path}: no frame can be decoded; replace or remove it")
-    return FrameTable(np.arange(frames) / rate, np.array([], np.int64), np.array([0]))
+    return FrameTable(np.arange(frames, dtype=np.float64) / rate, np.array([], np.int64), np.array([0]))
 
 
 def reason(error: Exception) -> str:

@@ -91,8 +91,9 @@ def warp(frames: Frames, matrix: Matrix, size: int) -> Frames:
     """Apply one affine map to every frame; a map that changes nothing costs nothing."""
     if frames.shape[1:3] == (size, size) and np.allclose(matrix, np.eye(3), atol=1e-9):
         return frames
-    options = {"flags": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REPLICATE}
-    return np.stack([cv2.warpAffine(frame, matrix[:2], (size, size), **options) for frame in frames])
+    linear, edge = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
+    warped = [cv2.warpAffine(f, matrix[:2], (size, size), flags=linear, borderMode=edge) for f in frames]
+    return np.asarray(warped, dtype=np.uint8)
 
 
 GEOMETRY = {
@@ -138,7 +139,9 @@ def draw_operations(config: AugmentConfig, rng: Generator) -> tuple[Operations, 
 def recolour(frames: Frames, operations: Operations, jitter: float, rng: Generator) -> Frames:
     """Apply colour operations: tables per channel, then saturation."""
     if jitter:
-        operations = [(n, float(rng.uniform(-jitter, jitter))) for n in ("brightness", "contrast", "colour")] + operations
+        operations = [
+            (n, float(rng.uniform(-jitter, jitter))) for n in ("brightness", "contrast", "colour")
+        ] + operations
     table = np.tile(np.arange(256.0)[:, None], 3)  # value, channel
     histograms = clip_histograms(frames) if operations else None
     saturation = 1.0

@@ -207,9 +207,7 @@ def _speech(rng: Generator, frames: int) -> Curve:
     return syllables / (1 + np.exp(-4 * (wander(rng, frames, 8) + 0.7)))
 
 
-def _affect(
-    expression: str, envelope: Curve, speech: Curve, pose: Mapping[str, Curve]
-) -> tuple[Curve, Curve]:
+def _affect(expression: str, envelope: Curve, speech: Curve, pose: Mapping[str, Curve]) -> tuple[Curve, Curve]:
     """Valence and arousal (T,): the expression's, by intensity; speaking and moving also arouse."""
     valence, arousal = AFFECT[expression]
     moving = cv2.blur(_speed(pose)[None], (9, 1))[0]

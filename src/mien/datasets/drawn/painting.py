@@ -22,9 +22,7 @@ _LIT = 160  # value of the light field that leaves a colour as it is
 _SHAKE = 32  # pixels by which the grain is larger than a frame
 
 
-def paint(
-    look: Looks, behaviour: Behaviour, rng: Generator, size: int, nuisance: bool = True
-) -> NDArray[np.uint8]:
+def paint(look: Looks, behaviour: Behaviour, rng: Generator, size: int, nuisance: bool = True) -> NDArray[np.uint8]:
     """A person and a behaviour of T frames -> uint8 (T, size, size, 3), red green blue.
 
     ``rng`` draws the background, the direction of the light and the camera noise; without ``nuisance`` these
@@ -49,9 +47,7 @@ def paint(
 _Layer = tuple[NDArray[np.int32], Sequence[tuple[float, ...] | None], bool]
 
 
-def _stroke(
-    frame: NDArray[np.uint8], outline: NDArray[np.int32], colour: tuple[float, ...] | None, line: bool
-) -> None:
+def _stroke(frame: NDArray[np.uint8], outline: NDArray[np.int32], colour: tuple[float, ...] | None, line: bool) -> None:
     """Draw one outline (N, 2) into a frame; None is invisible."""
     if colour is None:
         return
