@@ -17,8 +17,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_state_dict,
+    set_state_dict,
+)
 
+WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 KEEP = 2
 """Checkpoints kept: the newest, and the one before it."""
 
@@ -38,8 +44,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 def save(run: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, write: bool) -> None:
     """Keep the state after ``step`` steps; every rank must call, one of them writes."""
-    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    weights, moments = get_state_dict(model, optimizer, options=options)
+    weights, moments = get_state_dict(model, optimizer, options=WHOLE)
     if write:
         state = {"model": weights, "optimizer": moments, "step": step}
         write_whole(run / "checkpoints" / f"step-{step:07d}.pt", lambda path: torch.save(state, path))
@@ -63,14 +68,19 @@ def resume(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> int
         optimizer,
         model_state_dict=state["model"],
         optim_state_dict=state["optimizer"],
-        options=StateDictOptions(full_state_dict=True, broadcast_from_rank0=False),
+        options=WHOLE,
     )
     return state["step"]
 
 
-def export(run: Path, model: nn.Module, description: Mapping[str, Any]) -> None:
-    """Write a model's weights and what they are, for ``mien.load`` and for the next run to start from."""
-    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+def export(run: Path, model: nn.Module, description: Mapping[str, Any], write: bool = True) -> None:
+    """Write a model's weights and what they are, for ``mien.load`` and for the next run to start from.
+
+    Every rank must call, one of them writes.
+    """
+    weights = {name: value.contiguous() for name, value in get_model_state_dict(model, options=WHOLE).items()}
+    if not write:
+        return
     write_whole(run / "weights.safetensors", lambda path: save_file(weights, path))
     write_whole(run / "model.json", lambda path: path.write_text(json.dumps(description, indent=2) + "\n"))
 

@@ -1,6 +1,8 @@
 """The field's metrics, computed once over all predictions of an evaluation, never averaged over batches or ranks.
 
-WAR is accuracy, UAR the mean recall over classes; both are shares in [0, 1]. Regression: PCC, CCC, RMSE, 1-MAE.
+WAR (weighted average recall) is accuracy, UAR (unweighted average recall) the mean recall over classes; both are
+shares in [0, 1]. Regression: PCC and CCC (Lin 1989) in [-1, 1], RMSE and 1-MAE in the targets' units. Gather first,
+then call: the mean of the UARs of shards is not the UAR, and the mean of the CCCs of batches is not the CCC.
 """
 
 from __future__ import annotations
@@ -16,11 +18,12 @@ Array = NDArray[Any]
 
 
 def classification(probabilities: ArrayLike, targets: ArrayLike, names: Sequence[str]) -> dict[str, float]:
-    """Probabilities (N, C) and class indices (N,) -> WAR, UAR, macro and weighted F1.
+    """Probabilities (N, C) and class indices (N,) -> WAR, UAR, F1_macro and F1_weighted, each in [0, 1].
 
-    UAR and macro F1 are means over the classes that occur in the targets; ``absent`` names the others.
+    UAR and macro F1 are means over the classes that occur in the targets; ``absent`` names the others. Also takes
+    predicted indices (N,). Nothing to mark, unequal lengths or an index that names no class raise ``ValueError``.
     """
-    truth, predicted = pair(probabilities, targets)
+    predicted, truth = decided(probabilities, targets, names)
     options: dict[str, Any] = {"labels": np.unique(truth), "zero_division": 0}
     return {
         "WAR": float(accuracy_score(truth, predicted)),
@@ -30,71 +33,109 @@ def classification(probabilities: ArrayLike, targets: ArrayLike, names: Sequence
     }
 
 
-def pair(probabilities: ArrayLike, targets: ArrayLike) -> tuple[Array, Array]:
-    """Targets and predicted classes, checked to belong together."""
-    scores, truth = np.asarray(probabilities), np.asarray(targets)
-    if not len(truth) or len(scores) != len(truth):
-        raise ValueError(f"{len(scores)} predictions for {len(truth)} targets; metrics need equally many, at least one")
-    return truth, scores.argmax(axis=1)
+def confusion(predictions: ArrayLike, targets: ArrayLike, names: Sequence[str]) -> Array:
+    """Probabilities (N, C) or predicted indices (N,), targets (N,) -> counts (C, C).
 
-
-def confusion(probabilities: ArrayLike, targets: ArrayLike, names: Sequence[str]) -> Array:
-    """Counts (C, C): rows are the truth, columns the prediction, for every class, occurring or not."""
-    truth, predicted = pair(probabilities, targets)
+    Rows are the truth, columns the prediction, for every class, occurring or not.
+    """
+    predicted, truth = decided(predictions, targets, names)
     return confusion_matrix(truth, predicted, labels=range(len(names)))
 
 
-def recalls(probabilities: ArrayLike, targets: ArrayLike, names: Sequence[str]) -> dict[str, float]:
-    """Recall per class; NaN for classes that do not occur."""
-    counts = confusion(probabilities, targets, names)
+def recalls(predictions: ArrayLike, targets: ArrayLike, names: Sequence[str]) -> dict[str, float]:
+    """Recall per class in [0, 1]; NaN for classes that do not occur in the targets."""
+    counts = confusion(predictions, targets, names)
     with np.errstate(invalid="ignore"):
-        return dict(zip(names, (np.diag(counts) / counts.sum(axis=1)).tolist(), strict=True))
+        shares = np.diag(counts) / counts.sum(axis=1)
+    return dict(zip(names, shares.tolist(), strict=True))
 
 
 def absent(targets: ArrayLike, names: Sequence[str]) -> list[str]:
-    """Names of the classes that do not occur in the targets."""
-    return [name for i, name in enumerate(names) if i not in np.unique(np.asarray(targets))]
+    """Names of the classes that do not occur in the targets (N,), in order."""
+    present = set(np.asarray(targets).tolist())
+    return [name for i, name in enumerate(names) if i not in present]
+
+
+def decided(predictions: ArrayLike, targets: ArrayLike, names: Sequence[str]) -> tuple[Array, Array]:
+    """Predicted and true class indices (N,), checked to belong together."""
+    scores, truth = np.asarray(predictions), np.asarray(targets)
+    together(scores, truth)
+    if scores.ndim == 2 and scores.shape[1] == len(names):
+        finite(scores.T, names, "probabilities")
+        scores = scores.argmax(axis=1)
+    for what, indices in (("predictions", scores), ("targets", truth)):
+        indexed(indices, what, len(names))
+    return scores, truth
+
+
+def together(values: Array, truth: Array) -> None:
+    """As many predictions as targets, and at least one."""
+    if not truth.shape[:1] or not len(truth) or values.shape[:1] != truth.shape[:1]:
+        counts = f"predictions {values.shape} for targets {truth.shape}"
+        raise ValueError(f"{counts}: metrics need equally many, at least one")
+
+
+def indexed(indices: Array, what: str, classes: int) -> None:
+    """Whole numbers (N,) that name a class each."""
+    if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer):
+        kind = f"{indices.dtype} {indices.shape}"
+        raise ValueError(f"{what} are {kind}, not class indices (N,) or probabilities (N, {classes})")
+    bad = indices[(indices < 0) | (indices >= classes)]
+    if len(bad):
+        raise ValueError(f"{what} hold class {bad[0]}; there are {classes} classes, counted from 0")
+
+
+def finite(columns: Array, names: Sequence[str], what: str) -> None:
+    """Numbers (K, N), a row per name, without NaN or infinity."""
+    bad = [name for name, column in zip(names, columns, strict=True) if not np.isfinite(column).all()]
+    if bad:
+        raise ValueError(f"{what} of {', '.join(bad)} hold values that are not finite numbers")
 
 
 def regression(predictions: ArrayLike, targets: ArrayLike, names: Sequence[str]) -> dict[str, float]:
-    """Values (N, K) -> PCC, CCC, RMSE and 1-MAE as means over the targets, and for each as ``CCC.valence``.
+    """Values (N, K) -> PCC, CCC, RMSE and 1-MAE as means over the targets; with K > 1 also each, as ``CCC.valence``.
 
     PCC and CCC are over all predictions at once (pooled), with population moments. A constant prediction or target
-    has no correlation; it counts as 0.
+    has no correlation and earns none: PCC and CCC count as 0, even where both are the same constant. Empty input,
+    shapes that do not fit ``names`` and values that are not finite raise ``ValueError``, the last naming the column.
     """
     values, truth = np.asarray(predictions, dtype=float), np.asarray(targets, dtype=float)
-    if values.shape != truth.shape or not len(truth):
-        raise ValueError(f"predictions {values.shape} do not fit targets {truth.shape}")
-    if not np.isfinite(truth).all():
-        bad = [name for name, column in zip(names, truth.T, strict=True) if not np.isfinite(column).all()]
-        raise ValueError(f"targets of {', '.join(bad)} hold values that are not finite numbers")
-    error = values - truth
+    together(values, truth)
+    if not values.shape == truth.shape == (len(truth), len(names)):
+        raise ValueError(f"predictions {values.shape} and targets {truth.shape} for {len(names)} names, not (N, names)")
+    finite(values.T, names, "predictions")
+    finite(truth.T, names, "targets")
     single = {
         "PCC": pearson(values, truth),
         "CCC": concordance(values, truth),
-        "RMSE": np.sqrt((error**2).mean(axis=0)),
-        "1-MAE": 1.0 - np.abs(error).mean(axis=0),
+        "RMSE": np.sqrt(((values - truth) ** 2).mean(axis=0)),
+        "1-MAE": 1.0 - np.abs(values - truth).mean(axis=0),
     }
     means = {metric: float(per_target.mean()) for metric, per_target in single.items()}
-    each = {f"{m}.{n}": float(v) for m, per_target in single.items() for n, v in zip(names, per_target, strict=True)}
+    each = {f"{m}.{n}": float(v) for m, row in single.items() for n, v in zip(names, row, strict=True)}
     return means | (each if len(names) > 1 else {})
 
 
-def moments(values: Array, truth: Array) -> tuple[Array, Array, Array]:
-    """Covariance and both variances per column (population)."""
-    dv, dt = values - values.mean(axis=0), truth - truth.mean(axis=0)
-    return (dv * dt).mean(axis=0), (dv**2).mean(axis=0), (dt**2).mean(axis=0)
-
-
 def pearson(values: Array, truth: Array) -> Array:
-    """Pearson correlation per column."""
+    """Pearson correlation per column (N, K) -> (K,); 0 where a column is constant."""
     covariance, var_v, var_t = moments(values, truth)
-    scale = np.sqrt(var_v * var_t)
+    scale = np.sqrt(var_v) * np.sqrt(var_t)
     return np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0)
 
 
 def concordance(values: Array, truth: Array) -> Array:
-    """Lin's concordance correlation per column: 2 cov / (var + var + squared difference of the means)."""
+    """Lin's concordance per column (N, K) -> (K,): 2 cov / (var + var + squared difference of the means)."""
     covariance, var_v, var_t = moments(values, truth)
     scale = var_v + var_t + (values.mean(axis=0) - truth.mean(axis=0)) ** 2
     return np.divide(2 * covariance, scale, out=np.zeros_like(covariance), where=scale > 0)
+
+
+def moments(values: Array, truth: Array) -> tuple[Array, Array, Array]:
+    """Covariance and both variances per column (population)."""
+    dv, dt = centred(values), centred(truth)
+    return (dv * dt).mean(axis=0), (dv**2).mean(axis=0), (dt**2).mean(axis=0)
+
+
+def centred(values: Array) -> Array:
+    """Differences from the column means; exactly 0 in a constant column, where rounding would leave noise."""
+    return np.where(np.ptp(values, axis=0) > 0, values - values.mean(axis=0), 0.0)

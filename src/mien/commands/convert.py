@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -42,8 +41,8 @@ class Config:
     """Attention heads of the pre-training decoder; 0 takes heads of width 64."""
     names: tuple[str, ...] = ()
     """Class names of a fine-tuned checkpoint, in its own index order."""
-    clip: ClipConfig = Field(default_factory=ClipConfig)
-    pixels: PixelsConfig = Field(default_factory=PixelsConfig)
+    clip: ClipConfig = ClipConfig()
+    pixels: PixelsConfig = PixelsConfig()
 
 
 def run(config: Config) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mien import distributed, metrics
@@ -36,8 +35,8 @@ class Config:
     """Folder of a fine-tuned run."""
     output: Path | None = None
     """Folder for the report; by default the folder evaluation inside the model's."""
-    data: DataConfig = Field(default_factory=DataConfig)
-    views: ViewConfig = Field(default_factory=ViewConfig)
+    data: DataConfig = DataConfig()
+    views: ViewConfig = ViewConfig()
     device: str = "auto"
     """auto, cpu, cuda, ..."""
     workers: int = 2

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mien import distributed
@@ -34,14 +33,14 @@ class Config:
     """Folder of the run."""
     init: str = ""
     """Start the encoder from these weights: a run's folder or an import; empty starts from scratch."""
-    data: DataConfig = Field(default_factory=DataConfig)
-    clip: ClipConfig = Field(default_factory=ClipConfig)
-    augment: AugmentConfig = Field(default_factory=AugmentConfig.finetune)
-    pixels: PixelsConfig = Field(default_factory=PixelsConfig)
-    encoder: EncoderConfig = Field(default_factory=TPSBTConfig)
-    task: TaskConfig = Field(default_factory=ClassificationConfig)
-    optim: OptimConfig = Field(default_factory=OptimConfig)
-    train: TrainConfig = Field(default_factory=TrainConfig)
+    data: DataConfig = DataConfig()
+    clip: ClipConfig = ClipConfig()
+    augment: AugmentConfig = AugmentConfig.finetune()
+    pixels: PixelsConfig = PixelsConfig()
+    encoder: EncoderConfig = TPSBTConfig()
+    task: TaskConfig = ClassificationConfig()
+    optim: OptimConfig = OptimConfig()
+    train: TrainConfig = TrainConfig()
 
 
 def run(config: Config) -> None:

@@ -90,8 +90,8 @@ def fit(
         name_clip=lambda i: f"{clips[i].path.name} (line {clips[i].row})",
         draw=draw,
     )
+    checkpoint.export(folder, objective, description(config) | (describe or {}), write=session.first)
     if session.first:
-        checkpoint.export(folder, objective, description(config) | (describe or {}))
         print(f"{steps} steps done; weights in {folder}")
 
 

@@ -11,7 +11,6 @@ import json
 from pathlib import Path
 
 import tyro
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mien import distributed
@@ -28,7 +27,7 @@ class Config:
     """Video file or folder of frames."""
     model: Path = Path("runs/finetune")
     """Folder of a fine-tuned run."""
-    views: ViewConfig = Field(default_factory=ViewConfig)
+    views: ViewConfig = ViewConfig()
     json: bool = False
     """Print one JSON object instead of a table."""
     device: str = "auto"

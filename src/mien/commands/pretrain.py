@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mien import distributed
@@ -39,14 +38,14 @@ class Config:
     """Folder of the run."""
     init: str = ""
     """Start the encoder from these weights: a run's folder or an import."""
-    data: DataConfig = Field(default_factory=DataConfig)
-    clip: ClipConfig = Field(default_factory=ClipConfig)
-    augment: AugmentConfig = Field(default_factory=AugmentConfig)
-    pixels: PixelsConfig = Field(default_factory=PixelsConfig)
-    encoder: EncoderConfig = Field(default_factory=TPSBTConfig)
-    objective: MaskedAutoencodingConfig = Field(default_factory=MaskedAutoencodingConfig)
-    optim: OptimConfig = Field(default_factory=OptimConfig)
-    train: TrainConfig = Field(default_factory=TrainConfig)
+    data: DataConfig = DataConfig()
+    clip: ClipConfig = ClipConfig()
+    augment: AugmentConfig = AugmentConfig()
+    pixels: PixelsConfig = PixelsConfig()
+    encoder: EncoderConfig = TPSBTConfig()
+    objective: MaskedAutoencodingConfig = MaskedAutoencodingConfig()
+    optim: OptimConfig = OptimConfig()
+    train: TrainConfig = TrainConfig()
 
 
 def run(config: Config) -> None:

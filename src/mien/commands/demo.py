@@ -1,0 +1,220 @@
+"""From nothing to a report in minutes: draw faces, pre-train without labels, fine-tune on few, compare with scratch.
+
+mien demo
+
+Draws its own corpus, so nothing is downloaded. The same few labels and steps train a pre-trained and an untrained
+encoder; both are marked on people neither has seen. Open mien-demo/report.html afterwards. A second run goes on where
+a killed one stopped.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from pydantic.dataclasses import dataclass
+
+from mien.analysis import plots
+from mien.analysis.report import Report
+from mien.commands import evaluate, finetune, predict, pretrain, synth
+from mien.commands.fitting import DataConfig
+from mien.config import STRICT
+from mien.encoders.tpsbt import TPSBTConfig
+from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
+from mien.optim import OptimConfig
+from mien.runlog import read_metrics
+from mien.tasks.classification import ClassificationConfig
+from mien.training import TrainConfig
+from mien.video.clips import ClipConfig
+from mien.video.manifest import read_manifest, write_manifest
+from mien.video.transforms import AugmentConfig
+
+ENCODER = TPSBTConfig(dim=128, heads=4, depths=(3, 2), bottleneck=4, patch=12)
+CLIP = ClipConfig(frames=8, stride=4, size=48)
+GENTLE = AugmentConfig(scales=(), area=(0.8, 1.0), ratio=(0.95, 1.05), flip=0.5)
+"""Sizes at which a TPSBT learns on two CPU cores in minutes; found by the runs in benchmarks/results/learning.md."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    """Options of ``mien demo``."""
+
+    output: Path = Path("mien-demo")
+    """Folder for everything."""
+    clips: int = 2100
+    """Videos to draw."""
+    subjects: int = 150
+    """Persons to draw; a fifth of them is held out for the test."""
+    labels: int = 350
+    """Labelled clips for fine-tuning."""
+    pretrain_steps: int = 1200
+    """Steps of pre-training, 64 clips each."""
+    finetune_steps: int = 400
+    """Steps of fine-tuning, 32 clips each."""
+    seed: int = 0
+    """Draws other people, other weights, other labels."""
+
+
+def run(config: Config) -> None:
+    """Run every step, print what comes out and write the report."""
+    began = perf_counter()
+    out = config.output
+    unlabelled, labelled, test = draw_corpus(config)
+    say("pre-training on unlabelled clips")
+    pretrain.run(pretraining(config, unlabelled))
+    results: dict[str, dict[str, float]] = {}
+    for name, init in (("pre-trained", str(out / "pretrain")), ("from scratch", "")):
+        say(f"fine-tuning {name} on {config.labels} labelled clips, then marking on unseen people")
+        run_folder = out / name.replace(" ", "-")
+        finetune.run(finetuning(config, labelled, init, run_folder))
+        marks = evaluate.Config(model=run_folder, data=DataConfig(manifest=str(test)), workers=0, device="cpu")
+        results[name] = evaluate.run(marks)
+    say("reading one video")
+    video = read_manifest(test)[0].path
+    predict.run(predict.Config(video=video, model=out / "pre-trained", device="cpu"))
+    write_report(config, results, video, perf_counter() - began)
+    verdict(config, results, perf_counter() - began)
+
+
+def say(what: str) -> None:
+    """Announce a step."""
+    print(f"\n== {what}", flush=True)
+
+
+def draw_corpus(config: Config) -> tuple[Path, Path, Path]:
+    """Draw the videos; manifests of unlabelled, labelled and test clips, the test persons being nobody else's."""
+    folder = config.output / "corpus"
+    manifest = folder / "manifest.csv"
+    if not manifest.is_file():
+        say("drawing a corpus")
+        synth.run(
+            synth.Config(
+                output=folder, clips=config.clips, subjects=config.subjects, size=64, frames=32, seed=config.seed,
+                overwrite=folder.exists(),
+            )
+        )  # fmt: skip
+    rows = list(csv.DictReader(manifest.open()))
+    seen = [row for row in rows if row["fold"] != "0"]
+    files = {
+        "unlabelled": [{"path": row["path"], "subject": row["subject"]} for row in seen],
+        "labelled": choose_labelled(seen, config.labels, config.seed),
+        "test": [row for row in rows if row["fold"] == "0"],
+    }
+    for name, chosen in files.items():
+        write_manifest(folder / f"{name}.csv", chosen)
+    return folder / "unlabelled.csv", folder / "labelled.csv", folder / "test.csv"
+
+
+def choose_labelled(rows: list[dict[str, str]], count: int, seed: int) -> list[dict[str, str]]:
+    """``count`` random rows with equally many of each expression."""
+    rng = np.random.default_rng(seed)
+    names = sorted({row["expression"] for row in rows})
+    chosen: list[dict[str, str]] = []
+    for name in names:
+        of_class = [row for row in rows if row["expression"] == name]
+        chosen += [of_class[i] for i in rng.permutation(len(of_class))[: count // len(names)]]
+    return chosen
+
+
+def pretraining(config: Config, manifest: Path) -> pretrain.Config:
+    """Masked autoencoding at the demo's size."""
+    return pretrain.Config(
+        output=config.output / "pretrain",
+        data=DataConfig(manifest=str(manifest), cache=True),
+        clip=CLIP,
+        augment=GENTLE,
+        encoder=ENCODER,
+        objective=MaskedAutoencodingConfig(mask_ratio=0.75, decoder_dim=64, decoder_heads=4, decoder_depth=2),
+        optim=OptimConfig(lr=2e-3, lr_batch=0, min_lr=2e-5, warmup=0.1, clip_grad=1.0),
+        train=training(config, config.pretrain_steps, batch=64),
+    )
+
+
+def finetuning(config: Config, manifest: Path, init: str, output: Path) -> finetune.Config:
+    """Fine-tuning at the demo's size, the same whether it starts from pre-trained weights or not."""
+    return finetune.Config(
+        output=output,
+        init=init,
+        data=DataConfig(manifest=str(manifest), cache=True),
+        clip=CLIP,
+        augment=GENTLE,
+        encoder=ENCODER,
+        task=ClassificationConfig(smoothing=0.0, mixup=0.0, cutmix=0.0, head_scale=1.0),
+        optim=OptimConfig(lr=1e-3, lr_batch=0, min_lr=1e-5, warmup=0.1, clip_grad=1.0),
+        train=training(config, config.finetune_steps, batch=32),
+    )
+
+
+def training(config: Config, steps: int, batch: int) -> TrainConfig:
+    """One CPU process that decodes from memory."""
+    return TrainConfig(
+        steps=steps, batch=batch, workers=0, seed=config.seed, device="cpu", picture_every=steps, save_every=200
+    )
+
+
+def verdict(config: Config, results: dict[str, dict[str, float]], seconds: float) -> None:
+    """Print whichever result came out."""
+    gain = 100 * (results["pre-trained"]["UAR"] - results["from scratch"]["UAR"])
+    word = "helped" if gain > 0 else "did not help"
+    print(f"\npre-training {word}: {gain:+.1f} points of UAR on unseen people, with {config.labels} labels")
+    for name, result in results.items():
+        print(f"  {name:<14} UAR {result['UAR']:.1%}  WAR {result['WAR']:.1%}  (chance {1 / 7:.1%})")
+    print(f"{seconds:.0f} s in all; open {config.output / 'report.html'}")
+
+
+def write_report(config: Config, results: dict[str, dict[str, float]], video: Path, seconds: float) -> None:
+    """The page: samples, reconstructions, curves, confusion matrices, the comparison."""
+    out, report = config.output, Report("mien demo")
+    gain = 100 * (results["pre-trained"]["UAR"] - results["from scratch"]["UAR"])
+    report.text(
+        f"A TPSBT encoder of {ENCODER.dim} channels learnt from {config.clips * 4 // 5} unlabelled clips of drawn faces, "
+        f"then from {config.labels} labelled ones. On people it has never seen, pre-training changes the mean class "
+        f"recall (UAR) by {gain:+.1f} points against the same training from scratch. Seed {config.seed}, "
+        f"{seconds:.0f} s on this machine."
+    )
+    report.table([{"start": name} | {m: f"{v:.1%}" for m, v in r.items()} for name, r in results.items()])
+    shown = {m: {name: r[m] for name, r in results.items()} for m in ("UAR", "WAR", "F1_macro")}
+    report.picture(plots.png(plots.comparison(shown, "Unseen people", chance=1 / 7)), "Held-out subjects")
+    report.heading("The corpus")
+    report.videos(samples(out / "corpus" / "test.csv"))
+    report.text(
+        "surprise and fear, and anger and disgust, show the same frames in another order: only motion tells them."
+    )
+    report.heading("Pre-training")
+    pictures = sorted((out / "pretrain" / "pictures").glob("*.png"))
+    report.picture(pictures[-1].read_bytes(), "Original, what the encoder sees, and what the decoder makes of it")
+    report.picture(plots.png(loss_curves({"masked autoencoding": out / "pretrain"})), "Reconstruction loss")
+    report.heading("Fine-tuning")
+    folders = {name: out / name.replace(" ", "-") for name in results}
+    report.picture(plots.png(loss_curves(folders)), "Training loss")
+    for name, folder in folders.items():
+        report.picture((folder / "evaluation" / "confusion.png").read_bytes(), f"Confusion matrix, {name}")
+    report.heading("One video")
+    scores = scores_of(out / "pre-trained" / "evaluation" / "predictions.csv", video)
+    report.videos({video.name: video})
+    report.picture(plots.png(plots.bars(scores, "Scores by name")), "Probabilities, averaged over views")
+    report.save(out / "report.html")
+
+
+def samples(manifest: Path) -> dict[str, Path]:
+    """One clip per expression."""
+    clips: dict[str, Path] = {}
+    for clip in read_manifest(manifest):
+        clips.setdefault(str(clip.columns["expression"]), clip.path)
+    return dict(sorted(clips.items()))
+
+
+def loss_curves(runs: dict[str, Path]) -> Any:
+    """Loss over steps of one or more runs."""
+    lines = {name: read_metrics(folder / "metrics.jsonl") for name, folder in runs.items()}
+    series = {name: ([p["step"] for p in points], [p["loss"] for p in points]) for name, points in lines.items()}
+    return plots.curves(series, "step", "loss")
+
+
+def scores_of(predictions: Path, video: Path) -> dict[str, float]:
+    """The row of one video in saved predictions."""
+    row = next(row for row in csv.DictReader(predictions.open()) if row["path"] == str(video))
+    return {name: float(value) for name, value in row.items() if name not in ("path", "truth", "predicted")}

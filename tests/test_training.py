@@ -1,0 +1,149 @@
+"""Nothing is lost when a run is killed; one process, many micro-steps and many ranks do the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from conftest import ONE_PROCESS, TINY_DECODER, TINY_TPSBT
+from mien import cli
+from mien.commands import pretrain
+from mien.config import parse
+from mien.runlog import read_metrics
+
+
+def arguments(corpus: Path, output: Path, *more: str) -> list[str]:
+    return [
+        f"--data.manifest={corpus}", f"--output={output}", "--train.steps=12", "--train.batch=4",
+        "--train.save-every=1", "--train.log-every=1", *TINY_TPSBT, *TINY_DECODER, *ONE_PROCESS, *more,
+    ]  # fmt: skip
+
+
+def pretrained(corpus: Path, output: Path, *more: str) -> dict[str, torch.Tensor]:
+    assert cli.main(["pretrain", *arguments(corpus, output, *more)]) == 0
+    return load_file(output / "weights.safetensors")
+
+
+def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_killed_and_started_again_is_bit_identical(corpus: Path, tmp_path: Path) -> None:
+    whole = pretrained(corpus, tmp_path / "whole")
+    command = [sys.executable, "-m", "mien", "pretrain", *arguments(corpus, tmp_path / "killed")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    deadline = time.monotonic() + 120
+    while not any(checkpoints.glob("step-*.pt")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = sorted(p.stem for p in checkpoints.glob("step-*.pt"))
+    assert done
+    assert done[-1] < "step-0000012", "the kill came too late to test anything"
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert equal(whole, load_file(tmp_path / "killed" / "weights.safetensors"))
+    steps = [line["step"] for line in read_metrics(tmp_path / "killed" / "metrics.jsonl")]
+    assert steps == list(range(1, 13))
+
+
+def test_number_of_workers_changes_nothing(corpus: Path, tmp_path: Path) -> None:
+    alone = pretrained(corpus, tmp_path / "alone")
+    assert equal(alone, pretrained(corpus, tmp_path / "workers", "--train.workers=2"))
+    assert equal(alone, pretrained(corpus, tmp_path / "cache", "--data.cache"))
+
+
+def test_another_seed_gives_other_weights(corpus: Path, tmp_path: Path) -> None:
+    assert not equal(pretrained(corpus, tmp_path / "a"), pretrained(corpus, tmp_path / "b", "--train.seed=1"))
+
+
+def test_changed_config_is_refused_and_finished_runs_rest(corpus: Path, tmp_path: Path, capsys) -> None:
+    pretrained(corpus, tmp_path / "run")
+    assert cli.main(["pretrain", *arguments(corpus, tmp_path / "run", "--optim.lr=0.1")]) == 1
+    error = capsys.readouterr().err
+    assert "another config" in error
+    assert "+optim.lr: 0.1" in error
+    assert cli.main(["pretrain", *arguments(corpus, tmp_path / "run", "--train.log-every=5")]) == 0
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_non_finite_loss_names_step_and_clips(corpus: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    from mien.objectives.masked_autoencoding import MaskedAutoencoding
+
+    forward, calls = MaskedAutoencoding.forward, iter(range(100))
+
+    def poisoned(self, batch):
+        out = forward(self, batch)
+        return out | {"loss": out["loss"] * float("nan")} if next(calls) == 3 else out
+
+    monkeypatch.setattr(MaskedAutoencoding, "forward", poisoned)
+    assert cli.main(["pretrain", *arguments(corpus, tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert "step 4" in error
+    assert ".mp4 (line" in error
+    assert [p.stem for p in sorted((tmp_path / "checkpoints").iterdir())] == ["step-0000002", "step-0000003"]
+
+
+def test_micro_steps_give_the_gradient_of_the_whole_batch(corpus: Path, tmp_path: Path) -> None:
+    """A regression without drop path or mixing has no randomness but the clips, so halves must add up."""
+    runs = []
+    for accumulate in (1, 2):
+        folder = tmp_path / str(accumulate)
+        flags = [
+            f"--data.manifest={corpus}", f"--output={folder}", "--task.name=regression", "--train.steps=2",
+            "--train.batch=4", f"--train.accumulate={accumulate}", "--optim.warmup=0", "--optim.lr-batch=0",
+            *TINY_TPSBT, *ONE_PROCESS,
+        ]  # fmt: skip
+        assert cli.main(["finetune", *flags]) == 0
+        runs.append(read_metrics(folder / "metrics.jsonl")[-1])
+    assert runs[0]["loss"] == pytest.approx(runs[1]["loss"], rel=1e-4)
+    assert runs[0]["grad_norm"] == pytest.approx(runs[1]["grad_norm"], rel=1e-3)
+
+
+def torchrun(corpus: Path, output: Path, ranks: int, *more: str) -> dict:
+    """A fine-tuning over several processes; its last line of metrics."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    flags = [
+        f"--data.manifest={corpus}", f"--output={output}", "--task.name=regression", "--train.steps=3",
+        "--train.batch=4", "--optim.warmup=0", "--optim.lr=1e-3", "--optim.lr-batch=0", *TINY_TPSBT, *ONE_PROCESS, *more,
+    ]  # fmt: skip
+    launch = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", f"--master-port={port}"]
+    result = subprocess.run(
+        [sys.executable, *launch, "-m", "mien", "finetune", *flags],
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    return read_metrics(output / "metrics.jsonl")[-1]
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_processes_equal_one(corpus: Path, tmp_path: Path, parallel: str) -> None:
+    flags = [f"--train.parallel={parallel}"]
+    one = torchrun(corpus, tmp_path / "one", 1)
+    two = torchrun(corpus, tmp_path / "two", 2, *flags)
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
+    assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-3)
+    a, b = (load_file(tmp_path / name / "weights.safetensors") for name in ("one", "two"))
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-5)
+
+
+def test_run_folder_says_what_it_was_told(corpus: Path, tmp_path: Path) -> None:
+    pretrained(corpus, tmp_path)
+    again = parse(pretrain.Config, [str(tmp_path / "config.yaml")], prog="mien pretrain")
+    assert again == parse(pretrain.Config, arguments(corpus, tmp_path), prog="mien pretrain")
+    assert json.loads((tmp_path / "model.json").read_text())["encoder"]["dim"] == 32
+    assert (tmp_path / "pictures" / "reconstruction-0000012.png").stat().st_size > 0
