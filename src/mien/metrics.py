@@ -1,8 +1,8 @@
-"""The field's metrics, computed once over all predictions of an evaluation, never averaged over batches or ranks.
+"""The field's metrics, computed once over all predictions, never averaged over batches or ranks.
 
-WAR (weighted average recall) is accuracy, UAR (unweighted average recall) the mean recall over classes; both are
-shares in [0, 1]. Regression: PCC and CCC (Lin 1989) in [-1, 1], RMSE and 1-MAE in the targets' units. Gather first,
-then call: the mean of the UARs of shards is not the UAR, and the mean of the CCCs of batches is not the CCC.
+WAR (weighted average recall) is accuracy, UAR (unweighted average recall) the mean recall over classes; both
+are shares in [0, 1]. Regression: PCC and CCC (Lin 1989) in [-1, 1], RMSE and 1-MAE in the targets' units.
+Gather first, then call: the mean of the UARs of shards is not the UAR, nor the mean CCC of batches the CCC.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ Array = NDArray[Any]
 def classification(probabilities: ArrayLike, targets: ArrayLike, names: Sequence[str]) -> dict[str, float]:
     """Probabilities (N, C) and class indices (N,) -> WAR, UAR, F1_macro and F1_weighted, each in [0, 1].
 
-    UAR and macro F1 are means over the classes that occur in the targets; ``absent`` names the others. Also takes
-    predicted indices (N,). Nothing to mark, unequal lengths or an index that names no class raise ``ValueError``.
+    UAR and macro F1 are means over the classes that occur in the targets; ``absent`` names the others. Also
+    takes predicted indices (N,). Nothing to mark, unequal lengths or an index that names no class raise
+    ``ValueError``.
     """
     predicted, truth = decided(probabilities, targets, names)
     options: dict[str, Any] = {"labels": np.unique(truth), "zero_division": 0}
@@ -93,16 +94,18 @@ def finite(columns: Array, names: Sequence[str], what: str) -> None:
 
 
 def regression(predictions: ArrayLike, targets: ArrayLike, names: Sequence[str]) -> dict[str, float]:
-    """Values (N, K) -> PCC, CCC, RMSE and 1-MAE as means over the targets; with K > 1 also each, as ``CCC.valence``.
+    """Values (N, K) -> PCC, CCC, RMSE and 1-MAE, means over the targets; if K > 1 also each, as ``CCC.valence``.
 
-    PCC and CCC are over all predictions at once (pooled), with population moments. A constant prediction or target
-    has no correlation and earns none: PCC and CCC count as 0, even where both are the same constant. Empty input,
-    shapes that do not fit ``names`` and values that are not finite raise ``ValueError``, the last naming the column.
+    PCC and CCC are over all predictions at once (pooled), with population moments. A constant prediction or
+    target has no correlation and earns none: PCC and CCC count as 0, even where both are the same constant.
+    Empty input, shapes that do not fit ``names`` and values that are not finite (naming the column) raise
+    ``ValueError``.
     """
     values, truth = np.asarray(predictions, dtype=float), np.asarray(targets, dtype=float)
     together(values, truth)
     if not values.shape == truth.shape == (len(truth), len(names)):
-        raise ValueError(f"predictions {values.shape} and targets {truth.shape} for {len(names)} names, not (N, names)")
+        shapes = f"predictions {values.shape} and targets {truth.shape}"
+        raise ValueError(f"{shapes} for {len(names)} names, not (N, {len(names)})")
     finite(values.T, names, "predictions")
     finite(truth.T, names, "targets")
     single = {

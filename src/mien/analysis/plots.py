@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -24,9 +25,14 @@ INK, FAINT, DPI = "#333333", "#999999", 120
 
 def axes(width: float, height: float, title: str = "") -> tuple[Figure, Axes]:
     """A figure of ``width`` x ``height`` inches with one plain axis."""
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.09, h_pad=0.09)  # type: ignore[union-attr]
+    figure = canvas(width, height)
     return figure, plain(figure.add_subplot(), title)
+
+
+def canvas(width: float, height: float) -> Figure:
+    """An empty figure of ``width`` x ``height`` inches that keeps its labels off the edge."""
+    layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09)
+    return Figure(figsize=(width, height), dpi=DPI, layout=layout)
 
 
 def plain(axis: Axes, title: str = "") -> Axes:
@@ -35,6 +41,8 @@ def plain(axis: Axes, title: str = "") -> Axes:
     axis.spines[["top", "right"]].set_visible(False)
     axis.spines[["bottom", "left"]].set_color(FAINT)
     axis.tick_params(labelsize=9, color=FAINT, labelcolor=INK)
+    for side in (axis.xaxis, axis.yaxis):
+        side.label.set(fontsize=10, color=INK)
     return axis
 
 
@@ -67,10 +75,12 @@ def confusion_matrix(counts: ArrayLike, names: Sequence[str], title: str = "") -
         raise ValueError(f"counts {table.shape} do not fit {len(names)} names")
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     longest, side = max(map(len, names)), 0.62 * len(names)
-    figure, axis = axes(side + 0.075 * longest + 2.0, side + 0.055 * longest + 1.3, title)
+    width = max(side + 0.075 * longest + 2.0, 0.105 * len(title) + 0.09 * longest)
+    figure, axis = axes(width, side + 0.055 * longest + 1.3, title)
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (row, column), share in np.ndenumerate(shares):
-        text, colour = f"{share:.0%}\n{table[row, column]}", "white" if share > 0.55 else INK
+        text = f"{share:.0%}\n{table[row, column]}"
+        colour = "white" if share > 0.55 else INK if share else FAINT
         axis.text(column, row, text, ha="center", va="center", fontsize=7.5, color=colour, linespacing=1.3)
     places = range(len(names))
     axis.set_xticks(places, list(map(literal, names)), rotation=40, ha="right", rotation_mode="anchor")
@@ -88,7 +98,7 @@ def recall_edge(axis: Axes, recalls: Sequence[str]) -> None:
     right.set_yticks(range(len(recalls)), list(recalls))
     right.tick_params(length=0, labelsize=9, labelcolor=INK)
     right.spines[:].set_visible(False)
-    right.set_ylabel("recall")
+    right.set_ylabel("recall", fontsize=10, color=INK)
 
 
 def curves(
@@ -133,9 +143,9 @@ def scatter(predictions: ArrayLike, targets: ArrayLike, names: Sequence[str]) ->
     values, truth = np.asarray(predictions, dtype=float), np.asarray(targets, dtype=float)
     across = min(4, len(names))
     down = -(-len(names) // across)
-    figure = Figure(figsize=(3.3 * across, 3.5 * down), dpi=DPI, layout="constrained")
+    figure = canvas(3.3 * across, 3.7 * down)
     for i, (name, ccc) in enumerate(zip(names, concordance(values, truth), strict=True)):
-        axis = plain(figure.add_subplot(down, across, i + 1), f"{name}: CCC {ccc:.3f}")
+        axis = plain(figure.add_subplot(down, across, i + 1), f"{name}\nCCC {ccc:.3f}")
         both = np.stack([truth[:, i], values[:, i]])
         margin = 0.04 * np.ptp(both) or 0.5
         ends = (both.min() - margin, both.max() + margin)
@@ -161,9 +171,7 @@ def bars(values: Mapping[str, float], title: str = "", unit: str = "") -> Figure
     return figure
 
 
-def comparison(
-    groups: Mapping[str, Mapping[str, float]], title: str = "", chance: float | None = None
-) -> Figure:
+def comparison(groups: Mapping[str, Mapping[str, float]], title: str = "", chance: float | None = None) -> Figure:
     """Grouped bars: metric -> {run: share in [0, 1]}; a run may lack a metric; a dashed line marks chance."""
     runs = list(dict.fromkeys(run for values in groups.values() for run in values))
     width = 0.8 / max(len(runs), 1)

@@ -1,23 +1,57 @@
-"""A self-contained HTML page: text, tables, pictures and videos in one file that opens anywhere, offline."""
+"""A self-contained HTML page: text, tables, pictures and videos in one file that opens anywhere, offline.
+
+report = Report("Evaluation")
+report.heading("Held-out subjects")
+report.table([{"start": "pre-trained", "UAR": 0.81}, {"start": "from scratch", "UAR": 0.33}])
+report.figure(plots.confusion_matrix(counts, names), "Rows are the truth")
+report.save(folder / "report.html")
+"""
 
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from mien.analysis import plots
 from mien.checkpoint import write_whole
 
 STYLE = """
-:root { color-scheme: light dark; --line: #8884; }
-body { font: 16px/1.55 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.9rem; margin-bottom: .2rem } h2 { margin-top: 2.4rem; border-bottom: 1px solid var(--line) }
-figure { margin: 1.2rem 0 } img, video { max-width: 100%; height: auto; background: #fff; border-radius: 6px }
-figcaption { opacity: .75; font-size: .92rem } .row { display: flex; flex-wrap: wrap; gap: 1rem }
-.row figure { margin: 0; flex: 1 1 8rem; max-width: 12rem } .row video, .row img { width: 100% }
-table { border-collapse: collapse; margin: 1rem 0 } td, th { padding: .35rem .8rem; border-bottom: 1px solid var(--line) }
-td { font-variant-numeric: tabular-nums; text-align: right } td:first-child, th { text-align: left }
+:root { color-scheme: light dark; --paper: #fff; --ink: #1d2127; --soft: #59616b; --line: #d9dde2; }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #15181c; --ink: #e4e7ea; --soft: #a0a8b1; --line: #363c44; }
+}
+* { box-sizing: border-box }
+body { font: 1rem/1.6 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+  max-width: 60rem; margin: 2.5rem auto 4rem; padding: 0 1.1rem; overflow-wrap: break-word }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .6rem }
+h2 { font-size: 1.25rem; margin: 2.6rem 0 .8rem; padding-bottom: .3rem; border-bottom: 1px solid var(--line) }
+p { max-width: 44rem }
+figure { margin: 1.2rem 0; break-inside: avoid }
+img, video { display: block; max-width: 100%; height: auto; border-radius: 6px }
+img { background: #fff } video { min-width: min(20rem, 100%) }
+figcaption { color: var(--soft); font-size: .9rem; margin-top: .35rem }
+.row { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); gap: 1rem; margin: 1.2rem 0 }
+.row figure { margin: 0 } .row video { width: 100% }
+.wide { overflow-x: auto; margin: 1.2rem 0 }
+table { border-collapse: collapse; font-size: .95rem; break-inside: avoid }
+td, th { padding: .35rem .9rem .35rem 0; border-bottom: 1px solid var(--line); text-align: right;
+  font-variant-numeric: tabular-nums }
+th { font-weight: 600; color: var(--soft); white-space: nowrap } td:first-child, th:first-child { text-align: left }
+td + td, th + th { padding-left: .9rem }
+@media print {
+  :root { color-scheme: light; --paper: #fff; --ink: #000; --soft: #444; --line: #bbb; }
+  body { margin: 0; max-width: none } h2 { break-after: avoid }
+}
 """
 
 
@@ -32,44 +66,84 @@ class Report:
         self.parts.append(f"<h2>{escape(text)}</h2>")
 
     def text(self, text: str) -> None:
-        """A paragraph."""
+        """A paragraph, taken literally: no markup."""
         self.parts.append(f"<p>{escape(text)}</p>")
 
-    def table(self, rows: Sequence[Mapping[str, object]]) -> None:
-        """Rows with the same keys; the keys head the columns."""
-        head = "".join(f"<th>{escape(str(name))}</th>" for name in rows[0])
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row.values()) + "</tr>" for row in rows
-        )
-        self.parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+    def table(self, rows: Sequence[Mapping[str, object]], columns: Sequence[str] | None = None) -> None:
+        """Rows under ``columns``, by default all keys as they first occur; what a row lacks stays empty."""
+        names = list(dict.fromkeys(key for row in rows for key in row)) if columns is None else list(columns)
+        if not names:
+            raise ValueError("a table without rows needs columns")
+        head = line("th", names)
+        body = "\n".join(line("td", [written(row.get(name)) for name in names]) for row in rows)
+        table = f"<table><thead>{head}</thead><tbody>\n{body}\n</tbody></table>"
+        self.parts.append(f'<div class="wide">{table}</div>')
+
+    def figure(self, content: Figure | bytes | NDArray[np.uint8], caption: str = "") -> None:
+        """A matplotlib figure, PNG bytes or an image (H, W, 3), in its own size or as wide as the page."""
+        self.picture(as_png(content), caption)
 
     def picture(self, png: bytes, caption: str = "") -> None:
-        """A PNG."""
-        alt = escape(caption, quote=True)
-        self.parts.append(f'<figure><img alt="{alt}" src="{data("image/png", png)}">{captioned(caption)}</figure>')
+        """A PNG; other bytes raise ``ValueError``."""
+        if not png.startswith(b"\x89PNG\r\n\x1a\n"):
+            raise ValueError(f"picture {caption!r} is not a PNG: it starts with {png[:8]!r}")
+        image = f'<img alt="{escape(caption)}" src="{data("image/png", png)}">'
+        self.parts.append(f"<figure>{image}{captioned(caption)}</figure>")
+
+    def video(self, path: Path, caption: str = "") -> None:
+        """An MP4 file, embedded, that plays when asked."""
+        self.parts.append(player(path, caption))
 
     def videos(self, files: Mapping[str, Path]) -> None:
-        """MP4 files side by side, each under its caption."""
-        figures = "".join(
-            f'<figure><video src="{data("video/mp4", path.read_bytes())}" autoplay loop muted playsinline controls>'
-            f"</video>{captioned(caption)}</figure>"
-            for caption, path in files.items()
-        )
-        self.parts.append(f'<div class="row">{figures}</div>')
+        """MP4 files by caption, side by side, playing in a loop."""
+        figures = "\n".join(player(path, caption, "autoplay") for caption, path in files.items())
+        self.parts.append(f'<div class="row">\n{figures}\n</div>')
 
     def html(self) -> str:
         """The page."""
         return (
-            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"<title>{escape(self.title)}</title><style>{STYLE}</style></head>\n<body>\n"
+            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f"<title>{escape(self.title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
             + "\n".join(self.parts)
-            + "\n</body></html>\n"
+            + "\n</main>\n</body>\n</html>\n"
         )
 
     def save(self, path: Path) -> None:
         """Write the page, whole or not at all."""
         write_whole(path, lambda beside: beside.write_text(self.html(), encoding="utf-8"))
+
+
+def as_png(content: Figure | bytes | NDArray[np.uint8]) -> bytes:
+    """A figure or a uint8 image (H, W, 3) or (H, W) as PNG; bytes as they are."""
+    if isinstance(content, bytes):
+        return content
+    if isinstance(content, Figure):
+        return plots.png(content)
+    if content.dtype != np.uint8:
+        raise ValueError(f"images are uint8, this is {content.dtype} {content.shape}")
+    buffer = BytesIO()
+    Image.fromarray(content).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def player(path: Path, caption: str, start: str = "") -> str:
+    """A video with its caption; ``start`` may be ``autoplay``."""
+    source = data("video/mp4", path.read_bytes())
+    options = f"controls loop muted playsinline {start}".strip()
+    return f'<figure><video {options} src="{source}"></video>{captioned(caption)}</figure>'
+
+
+def line(cell: str, texts: Sequence[str]) -> str:
+    """One row of a table."""
+    return "<tr>" + "".join(f"<{cell}>{escape(text)}</{cell}>" for text in texts) + "</tr>"
+
+
+def written(value: Any) -> str:
+    """A table cell: fractions to four significant digits, nothing for None and NaN."""
+    if value is None or (isinstance(value, float | np.floating) and math.isnan(value)):
+        return ""
+    return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
 
 
 def data(kind: str, content: bytes) -> str:

@@ -37,6 +37,8 @@ class Config:
     """Folder to write."""
     heads: int = 0
     """Attention heads, which no shape tells; 0 takes heads of width 64."""
+    depths: tuple[int, ...] = ()
+    """Blocks per stage, which no shape tells either; empty halves them from stage 2 to 3, as both published sizes do."""
     decoder_heads: int = 0
     """Attention heads of the pre-training decoder; 0 takes heads of width 64."""
     names: tuple[str, ...] = ()
@@ -50,7 +52,7 @@ def run(config: Config) -> None:
     official = checkpoint.read_weights(config.checkpoint)
     if not any(key.endswith("patch_embed.proj.weight") for key in official):
         raise ValueError(f"{config.checkpoint}: no SVFAP or VideoMAE weights (patch_embed.proj.weight is missing)")
-    encoder_config = encoder_of(official, config.heads)
+    encoder_config = encoder_of(official, config.heads, config.depths)
     encoder = encoder_config.build(config.clip.frames, config.clip.size)
     family = tpsbt if encoder_config.name == "tpsbt" else vit
     checkpoint.load_strictly(encoder, family.convert(official), config.checkpoint)
@@ -64,7 +66,7 @@ def run(config: Config) -> None:
     print(f"{type(encoder).__name__}, {count / 1e6:.2f} M parameters, every key used: {config.output}")
 
 
-def encoder_of(official: dict[str, Tensor], heads: int) -> EncoderConfig:
+def encoder_of(official: dict[str, Tensor], heads: int, depths: tuple[int, ...]) -> EncoderConfig:
     """Sizes of an official encoder from the shapes of its weights."""
     weights = {key.removeprefix("encoder."): value for key, value in official.items()}
     dim, _, tubelet, patch, _ = weights["patch_embed.proj.weight"].shape
@@ -72,15 +74,10 @@ def encoder_of(official: dict[str, Tensor], heads: int) -> EncoderConfig:
     shared: dict[str, Any] = {"dim": dim, "heads": heads or dim // 64, "patch": patch, "tubelet": tubelet}
     if "spatial_downsamples.0.mlp.fc2.weight" not in weights:
         return vit.ViTConfig(depth=depth, **shared)
-    stages = count(weights, "temporal_downsamples") + 1
-    crossing = [i for i in range(depth) if f"blocks.{i}.cross_attn.q.weight" in weights]
-    first = crossing[0]
-    if stages != 3:
-        raise ValueError(f"{stages} stages: official SVFAP weights have 3")
-    # The shapes do not say where stage 2 ends; SVFAP halves the depth from stage to stage.
-    third = len(crossing) // 3
+    plain = min(i for i in range(depth) if f"blocks.{i}.cross_attn.q.weight" in weights)
+    third = (depth - plain) // 3
     bottleneck = weights["spatial_downsamples.0.mlp.fc2.weight"].shape[0]
-    return tpsbt.TPSBTConfig(depths=(first, len(crossing) - third, third), bottleneck=bottleneck, **shared)
+    return tpsbt.TPSBTConfig(depths=depths or (plain, depth - plain - third, third), bottleneck=bottleneck, **shared)
 
 
 def count(weights: dict[str, Tensor], part: str) -> int:

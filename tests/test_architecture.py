@@ -1,0 +1,65 @@
+"""Arrows point down: the model column, the data column and the engine never import one another."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "src" / "mien"
+
+LAYERS = {
+    "model": ("layers", "masking", "schedules", "metrics", "heads", "pixels", "encoders", "objectives", "tasks"),
+    "data": ("video", "datasets"),
+    "engine": ("training", "optim", "distributed", "checkpoint", "runlog"),
+}
+NOUNS = {"interfaces", "config"}
+MAY_USE = {
+    "model": NOUNS | set(LAYERS["model"]),
+    "data": NOUNS | set(LAYERS["data"]),
+    "engine": NOUNS | set(LAYERS["engine"]) | {"layers", "schedules"},
+}
+
+
+def imports(file: Path) -> set[str]:
+    """First-level names of mien that a file imports at any depth."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "mien":
+            parts = node.module.split(".")
+            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("mien.")}
+    return found - {"__version__"}
+
+
+def files(*names: str) -> list[Path]:
+    paths = [PACKAGE / name for name in names]
+    return [f for p in paths for f in (sorted(p.rglob("*.py")) if p.is_dir() else [p.with_suffix(".py")])]
+
+
+@pytest.mark.parametrize("column", LAYERS)
+def test_columns_do_not_import_one_another(column: str) -> None:
+    for file in files(*LAYERS[column]):
+        assert imports(file) <= MAY_USE[column], file
+
+
+def test_nouns_import_nothing_of_mien() -> None:
+    for file in files(*NOUNS):
+        assert imports(file) == set(), file
+
+
+def test_analysis_does_not_know_commands_and_nothing_knows_the_command_line() -> None:
+    for file in files("analysis"):
+        assert "commands" not in imports(file), file
+    for file in PACKAGE.rglob("*.py"):
+        if file.name != "__main__.py":
+            assert "cli" not in imports(file), file
+
+
+def test_importing_mien_is_cheap_and_does_nothing() -> None:
+    code = "import sys, mien; assert not {'torch', 'numpy', 'av', 'cv2'} & set(sys.modules), sorted(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,39 @@
+"""Every recipe takes two steps, at a size that a test can afford."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from conftest import ONE_PROCESS, ROOT, TINY, TINY_DECODER, TINY_TPSBT
+from mien import cli
+
+SHRUNK = {"svfap_pretrain": TINY_TPSBT, "finetune": TINY_TPSBT, "small": TINY_TPSBT, "tiny": TINY_TPSBT,
+          "videomae": [*TINY, "--encoder.depth=2"], "regression": TINY_TPSBT}  # fmt: skip
+
+
+def steps(command: str, recipes: list[str], corpus: Path, output: Path, *flags: str) -> int:
+    paths = [str(ROOT / "recipes" / f"{name}.yaml") for name in recipes]
+    common = [f"--data.manifest={corpus}", f"--output={output}", "--train.steps=2", "--train.batch=2", *ONE_PROCESS]
+    return cli.main([command, *paths, *common, *SHRUNK[recipes[-1]], *flags])
+
+
+@pytest.mark.parametrize(
+    "behind", [[], ["small"], ["tiny"], ["videomae"]], ids=lambda names: "+".join(names) or "alone"
+)
+def test_pretraining(behind, corpus, tmp_path) -> None:
+    assert steps("pretrain", ["svfap_pretrain", *behind], corpus, tmp_path, *TINY_DECODER, "--clip.crop=square") == 0
+    assert (tmp_path / "weights.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    "behind", [[], ["small"], ["tiny"], ["regression"]], ids=lambda names: "+".join(names) or "alone"
+)
+def test_finetuning(behind, corpus, tmp_path) -> None:
+    assert steps("finetune", ["finetune", *behind], corpus, tmp_path) == 0
+    assert (tmp_path / "weights.safetensors").is_file()
+
+
+def test_no_recipe_is_forgotten() -> None:
+    assert {path.stem for path in (ROOT / "recipes").glob("*.yaml")} == set(SHRUNK)
