@@ -31,14 +31,14 @@ def odd_curves() -> Figure:
 FIGURES: dict[str, Callable[[], Figure]] = {
     "confusion": lambda: plots.confusion_matrix(np.arange(16).reshape(4, 4), ODD, "$t$"),
     "two classes": lambda: plots.confusion_matrix(np.eye(2, dtype=int), ODD[:2]),
-    "twelve classes": lambda: plots.confusion_matrix(np.ones((12, 12), int), [f"class {i}" for i in range(12)]),
+    "twelve classes": lambda: plots.confusion_matrix(np.eye(12, dtype=int), [f"name {i}" for i in range(12)]),
     "curves": odd_curves,
     "one point": lambda: plots.curves({"a": ([1], [2.0])}, "step", "loss"),
     "no point": lambda: plots.curves({"a": ([], [])}, "step", "loss"),
     "scatter": lambda: plots.scatter(np.random.default_rng(0).random((9, 4)), np.zeros((9, 4)), ODD),
     "big five": lambda: plots.scatter(np.eye(6)[:, :5], np.eye(6)[:, :5], list("ocean")),
     "bars": lambda: plots.bars(dict(zip(ODD, (0.5, -0.3, 0.0, 1.0), strict=True)), "scores", "$"),
-    "comparison": lambda: plots.comparison({"UAR": {"a": 0.9, "$b$": 0.2}, "$WAR$": {"a": 0.8}}, "t", chance=1 / 7),
+    "comparison": lambda: plots.comparison({"UAR": {"a": 0.9, "$b$": 0.2}, "$WAR$": {"a": 0.8}}, "t", 1 / 7),
 }
 
 
@@ -60,9 +60,8 @@ def test_nothing_is_cut_off_at_the_edge(draw: Callable[[], Figure]) -> None:
 
 
 def test_pyplot_is_not_loaded() -> None:
-    code = (
-        "import sys, mien.analysis.plots as p; p.png(p.bars({'a': 1.0})); sys.exit('matplotlib.pyplot' in sys.modules)"
-    )
+    draw = "import sys, mien.analysis.plots as p; p.png(p.bars({}))"
+    code = f"{draw}; sys.exit('matplotlib.pyplot' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -94,7 +93,8 @@ def test_scatter_titles_hold_the_pooled_ccc() -> None:
     random = np.random.default_rng(0)
     targets = random.random((50, 2))
     predictions = targets + 0.1 * random.standard_normal((50, 2))
-    titles = [axis.get_title(loc="left") for axis in plots.scatter(predictions, targets, ("valence", "arousal")).axes]
+    figure = plots.scatter(predictions, targets, ("valence", "arousal"))
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
     found = metrics.regression(predictions, targets, ("valence", "arousal"))
     assert titles == [f"{n}\nCCC {found[f'CCC.{n}']:.3f}" for n in ("valence", "arousal")]
 
@@ -109,7 +109,7 @@ def test_bar_labels_stand_outside_the_bars() -> None:
 
 
 def test_reconstruction_grid_lays_out_clips_rows_and_every_second_frame() -> None:
-    video = np.linspace(0, 1, 16).reshape(1, 1, 16, 1, 1).repeat(2, 0).repeat(3, 1).repeat(72, 3).repeat(72, 4)
+    video = np.broadcast_to(np.linspace(0, 1, 16).reshape(1, 1, 16, 1, 1), (2, 3, 16, 72, 72))
     image = plots.reconstruction_grid({"original": video, "masked": 0 * video, "reconstructed": video})
     left = image.shape[1] - 8 * 74
     assert image.dtype == np.uint8

@@ -94,7 +94,7 @@ def finite(columns: Array, names: Sequence[str], what: str) -> None:
 
 
 def regression(predictions: ArrayLike, targets: ArrayLike, names: Sequence[str]) -> dict[str, float]:
-    """Values (N, K) -> PCC, CCC, RMSE and 1-MAE, means over the targets; if K > 1 also each, as ``CCC.valence``.
+    """Values (N, K) -> mean PCC, CCC, RMSE and 1-MAE; with K > 1 also of each target, as ``CCC.valence``.
 
     PCC and CCC are over all predictions at once (pooled), with population moments. A constant prediction or
     target has no correlation and earns none: PCC and CCC count as 0, even where both are the same constant.

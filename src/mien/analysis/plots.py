@@ -138,7 +138,7 @@ def running_mean(values: NDArray[Any], window: int) -> NDArray[Any]:
 
 def scatter(predictions: ArrayLike, targets: ArrayLike, names: Sequence[str]) -> Figure:
     """Truth against prediction (N, K), a square panel per target, with the line of perfect agreement."""
-    from mien.metrics import concordance  # brings scikit-learn, which the pictures of pre-training do not need
+    from mien.metrics import concordance  # brings scikit-learn, which pictures of pre-training do not need
 
     values, truth = np.asarray(predictions, dtype=float), np.asarray(targets, dtype=float)
     across = min(4, len(names))
@@ -171,7 +171,11 @@ def bars(values: Mapping[str, float], title: str = "", unit: str = "") -> Figure
     return figure
 
 
-def comparison(groups: Mapping[str, Mapping[str, float]], title: str = "", chance: float | None = None) -> Figure:
+def comparison(
+    groups: Mapping[str, Mapping[str, float]],
+    title: str = "",
+    chance: float | None = None,
+) -> Figure:
     """Grouped bars: metric -> {run: share in [0, 1]}; a run may lack a metric; a dashed line marks chance."""
     runs = list(dict.fromkeys(run for values in groups.values() for run in values))
     width = 0.8 / max(len(runs), 1)
@@ -194,8 +198,9 @@ def comparison(groups: Mapping[str, Mapping[str, float]], title: str = "", chanc
 def reconstruction_grid(rows: Mapping[str, ArrayLike], columns: int = 8) -> NDArray[np.uint8]:
     """Clips by row name, in [0, 1], all of one shape -> a labelled mosaic (H, W, 3).
 
-    Clips are (B, 3, T, H, W), or one clip as (3, T, H, W) or (T, H, W, 3). The rows of one clip stand below one
-    another (original, masked, reconstructed) and ``columns`` evenly spaced frames side by side: of 16, every second.
+    Clips are (B, 3, T, H, W), or one clip as (3, T, H, W) or (T, H, W, 3). The rows of one clip stand below
+    one another (original, masked, reconstructed) and ``columns`` evenly spaced frames side by side: of 16,
+    every second.
     """
     stacks = {name: frames_last(np.asarray(value)) for name, value in rows.items()}
     shapes = {name: stack.shape for name, stack in stacks.items()}
@@ -219,7 +224,7 @@ def frames_last(video: NDArray[Any]) -> NDArray[Any]:
 
 
 def mosaic(lines: Sequence[tuple[str, NDArray[Any]]], group: int = 0, gap: int = 8) -> NDArray[np.uint8]:
-    """Labelled lines of frames (T, H, W, 3) in [0, 1] -> one picture; a wider gap after every ``group`` lines.
+    """Labelled lines of frames (T, H, W, 3) in [0, 1] -> one picture; a wider gap after ``group`` lines.
 
     Small frames are enlarged to about 72 pixels; what lies outside [0, 1] is cut off.
     """
@@ -231,7 +236,8 @@ def mosaic(lines: Sequence[tuple[str, NDArray[Any]]], group: int = 0, gap: int =
         below = gap if group and (i + 1) % group == 0 and i + 1 < len(lines) else 2
         pixels = (frames.clip(0, 1) * 255).round().astype(np.uint8).repeat(zoom, axis=1).repeat(zoom, axis=2)
         spaced = np.pad(pixels, ((0, 0), (0, below), (0, 2), (0, 0)), constant_values=255)  # T H W 3
-        strips.append(np.pad(np.concatenate(list(spaced), axis=1), ((0, 0), (left, 0), (0, 0)), constant_values=255))
+        strip = np.concatenate(list(spaced), axis=1)
+        strips.append(np.pad(strip, ((0, 0), (left, 0), (0, 0)), constant_values=255))
     picture = Image.fromarray(np.concatenate(strips))
     draw, top = ImageDraw.Draw(picture), 0
     for (label, frames), strip in zip(lines, strips, strict=True):

@@ -40,13 +40,15 @@ figure { margin: 1.2rem 0; break-inside: avoid }
 img, video { display: block; max-width: 100%; height: auto; border-radius: 6px }
 img { background: #fff } video { min-width: min(20rem, 100%) }
 figcaption { color: var(--soft); font-size: .9rem; margin-top: .35rem }
-.row { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); gap: 1rem; margin: 1.2rem 0 }
+.row { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); gap: 1rem;
+  margin: 1.2rem 0 }
 .row figure { margin: 0 } .row video { width: 100% }
 .wide { overflow-x: auto; margin: 1.2rem 0 }
 table { border-collapse: collapse; font-size: .95rem; break-inside: avoid }
 td, th { padding: .35rem .9rem .35rem 0; border-bottom: 1px solid var(--line); text-align: right;
   font-variant-numeric: tabular-nums }
-th { font-weight: 600; color: var(--soft); white-space: nowrap } td:first-child, th:first-child { text-align: left }
+th { font-weight: 600; color: var(--soft); white-space: nowrap }
+td:first-child, th:first-child { text-align: left }
 td + td, th + th { padding-left: .9rem }
 @media print {
   :root { color-scheme: light; --paper: #fff; --ink: #000; --soft: #444; --line: #bbb; }

@@ -158,7 +158,7 @@ def recolour(frames: Frames, operations: Operations, jitter: float, rng: Generat
     if saturation != 1.0:
         grey = np.array([0.299, 0.587, 0.114])
         flat = cv2.transform(flat, saturation * np.eye(3) + (1.0 - saturation) * grey[None, :].repeat(3, axis=0))
-    return flat.reshape(frames.shape)
+    return np.asarray(flat, dtype=np.uint8).reshape(frames.shape)
 
 
 def clip_histograms(frames: Frames) -> NDArray[np.int64]:
