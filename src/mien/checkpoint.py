@@ -78,7 +78,8 @@ def export(run: Path, model: nn.Module, description: Mapping[str, Any], write: b
 
     Every rank must call, one of them writes.
     """
-    weights = {name: value.contiguous() for name, value in get_model_state_dict(model, options=WHOLE).items()}
+    state: dict[str, Any] = get_model_state_dict(model, options=WHOLE)
+    weights = {name: value.contiguous() for name, value in state.items()}
     if not write:
         return
     write_whole(run / "weights.safetensors", lambda path: save_file(weights, path))

@@ -260,7 +260,7 @@ def scan(path: Path) -> FrameTable:
             raise VideoError(f"{path}: no frame in its video stream; replace or remove it")
         pts = np.array(times, dtype=np.int64)
         keys = np.searchsorted(pts, sorted(p for p, key in packets if key))
-        return FrameTable(pts * float(stream.time_base), pts, keys.astype(np.int64))
+        return FrameTable(pts.astype(np.float64) * float(stream.time_base), pts, keys.astype(np.int64))
 
 
 def count(path: Path) -> FrameTable:
