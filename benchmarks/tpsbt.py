@@ -21,12 +21,13 @@ from datetime import date
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
+from torch import Tensor
+
 from mien import layers
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.heads import MeanHead
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.pixels import PixelsConfig
-from torch import Tensor
 
 
 def explicit_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from conftest import ONE_PROCESS, ROOT, TINY, TINY_DECODER, TINY_TPSBT
 from mien import cli
 
 SHRUNK = {"svfap_pretrain": TINY_TPSBT, "finetune": TINY_TPSBT, "small": TINY_TPSBT, "tiny": TINY_TPSBT,
-          "videomae": [*TINY, "--encoder.depth=2"], "regression": TINY_TPSBT}  # fmt: skip
+          "svfap_tiny": TINY_TPSBT,
+    "videomae": [*TINY, "--encoder.depth=2"], "regression": TINY_TPSBT}  # fmt: skip
 
 
 def steps(command: str, recipes: list[str], corpus: Path, output: Path, *flags: str) -> int:
@@ -33,6 +34,10 @@ def test_pretraining(behind, corpus, tmp_path) -> None:
 def test_finetuning(behind, corpus, tmp_path) -> None:
     assert steps("finetune", ["finetune", *behind], corpus, tmp_path) == 0
     assert (tmp_path / "weights.safetensors").is_file()
+
+
+def test_tiny_pretraining(corpus, tmp_path) -> None:
+    assert steps("pretrain", ["svfap_tiny"], corpus, tmp_path, *TINY_DECODER) == 0
 
 
 def test_no_recipe_is_forgotten() -> None:
