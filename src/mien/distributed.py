@@ -38,6 +38,11 @@ class Session:
         """Whether this process writes files and talks."""
         return self.rank == 0
 
+    def say(self, what: str) -> None:
+        """Print, once for all ranks."""
+        if self.first:
+            print(what, flush=True)
+
     def to_device(self, batch: Batch) -> dict[str, Any]:
         """Move the tensors of a batch."""
         return {k: v.to(self.device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}

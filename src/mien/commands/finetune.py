@@ -46,7 +46,7 @@ class Config:
 def run(config: Config) -> None:
     """Fine-tune and export."""
     with distributed.session(config.train.device, config.train.matmul) as session:
-        clips = load_clips(config.data, config.train.workers)
+        clips = load_clips(config.data, config.train.workers, session.say)
         names = config.task.names(clips)
         targets = config.task.targets(clips, names)
         if not open_folder(config, to_yaml(config), clips, session):

@@ -40,14 +40,14 @@ class DataConfig:
     """Decode every video completely before training, not only its packet table."""
 
 
-def load_clips(config: DataConfig, workers: int) -> list[Clip]:
+def load_clips(config: DataConfig, workers: int, say: Callable[[str], object] = print) -> list[Clip]:
     """The selected clips of a manifest that can be read; the others are listed and, unless asked for, refused."""
     if not config.manifest:
         raise ValueError("no clips: give --data.manifest a CSV, Parquet file, folder of videos or video")
     clips = select(read_manifest(Path(config.manifest)), config.select)
     problems = check(clips, workers=workers, decode=config.decode_all)
     for problem in problems:
-        print(f"bad clip: {problem}")
+        say(f"bad clip: {problem}")
     if problems and not config.skip_bad:
         raise ValueError(
             f"{len(problems)} of {len(clips)} clips cannot be used (listed above); mend or remove those rows, or leave "
@@ -57,7 +57,7 @@ def load_clips(config: DataConfig, workers: int) -> list[Clip]:
     kept = [clip for clip in clips if clip.row not in bad]
     if not kept:
         raise ValueError(f"{config.manifest}: no clip is left")
-    print(f"{len(kept)} clips from {config.manifest}" + (f", {len(bad)} left out" if bad else ""))
+    say(f"{len(kept)} clips from {config.manifest}" + (f", {len(bad)} left out" if bad else ""))
     return kept
 
 
@@ -91,8 +91,7 @@ def fit(
         draw=draw,
     )
     checkpoint.export(folder, objective, description(config) | (describe or {}), write=session.first)
-    if session.first:
-        print(f"{steps} steps done; weights in {folder}")
+    session.say(f"{steps} steps done; weights in {folder}")
 
 
 def loader(dataset: ClipDataset, config: TrainConfig, session: Session, start: int) -> Iterable[Batch]:
@@ -119,11 +118,11 @@ def open_folder(config: Any, yaml: str, clips: Sequence[Clip], session: Session)
     if session.first:
         open_run(config.output, yaml, identity(config, clips))
     if finished(config.output, steps) and (config.output / "weights.safetensors").is_file():
-        print(f"{config.output} holds this run, finished at step {steps}: nothing to do")
+        session.say(f"{config.output} holds this run, finished at step {steps}: nothing to do")
         return False
     found = checkpoint.checkpoints(config.output)
-    if found and session.first:
-        print(f"{config.output}: going on from {found[-1].name}")
+    if found:
+        session.say(f"{config.output}: going on from {found[-1].name}")
     return True
 
 
@@ -132,6 +131,7 @@ def identity(config: Any, clips: Sequence[Clip]) -> str:
     tree = to_tree(config)
     tree.pop("output")
     tree["train"] = {k: v for k, v in tree["train"].items() if k not in EXECUTION}
+    tree["data"] = {k: v for k, v in tree["data"].items() if k not in ("cache", "decode_all")}
     rows = [[str(c.path), c.start, c.end, dict(c.columns)] for c in clips]
     tree["clips"] = {"count": len(clips), "sha256": hashlib.sha256(json.dumps(rows).encode()).hexdigest()}
     return "\n".join(flatten(tree)) + "\n"
