@@ -147,3 +147,13 @@ def test_run_folder_says_what_it_was_told(corpus: Path, tmp_path: Path) -> None:
     assert again == parse(pretrain.Config, arguments(corpus, tmp_path), prog="mien pretrain")
     assert json.loads((tmp_path / "model.json").read_text())["encoder"]["dim"] == 32
     assert (tmp_path / "pictures" / "reconstruction-0000012.png").stat().st_size > 0
+
+
+def test_tensorboard_and_bf16(corpus: Path, tmp_path: Path) -> None:
+    pretrained(corpus, tmp_path / "board", "--train.tensorboard", "--train.precision=bf16", "--optim.clip-grad=1")
+    assert list((tmp_path / "board" / "tensorboard").glob("events*"))
+    losses = [line["loss"] for line in read_metrics(tmp_path / "board" / "metrics.jsonl")]
+    exact = pretrained(corpus, tmp_path / "exact", "--optim.clip-grad=1")
+    assert exact
+    known = [line["loss"] for line in read_metrics(tmp_path / "exact" / "metrics.jsonl")]
+    assert losses == pytest.approx(known, rel=0.05)

@@ -65,6 +65,7 @@ def adamw(objective: Objective, config: OptimConfig) -> torch.optim.AdamW:
         [{"params": p, "scale": scale, "weight_decay": decay} for (scale, decay), p in groups.items()],
         lr=0.0,
         betas=config.betas,
+        fused=True,
     )
 
 

@@ -35,6 +35,6 @@ class Pixels(nn.Module):
             return video
         return (video.float() / 255.0 - self.mean) / self.std
 
-    def to_unit(self, video: Tensor) -> Tensor:
-        """Normalised video -> pixels in [0, 1]."""
-        return video * self.std + self.mean
+    def to_unit(self, values: Tensor, channels: int = 1) -> Tensor:
+        """Normalised values, colours along dimension ``channels`` -> values in [0, 1]."""
+        return (values.movedim(channels, -1) * self.std.flatten() + self.mean.flatten()).movedim(-1, channels)

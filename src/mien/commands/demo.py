@@ -44,15 +44,15 @@ class Config:
 
     output: Path = Path("mien-demo")
     """Folder for everything."""
-    clips: int = 2400
+    clips: int = 2800
     """Videos to draw."""
-    subjects: int = 160
+    subjects: int = 200
     """Persons to draw; a fifth of them is held out for the test."""
-    labels: int = 490
+    labels: int = 700
     """Labelled clips for fine-tuning."""
-    pretrain_steps: int = 1100
+    pretrain_steps: int = 1500
     """Steps of pre-training, 64 clips each."""
-    finetune_steps: int = 300
+    finetune_steps: int = 220
     """Steps of fine-tuning, 64 clips each."""
     seed: int = 0
     """Draws other people, other weights, other labels."""
@@ -127,7 +127,7 @@ def pretraining(config: Config, manifest: Path) -> pretrain.Config:
         clip=CLIP,
         augment=GENTLE,
         encoder=ENCODER,
-        objective=MaskedAutoencodingConfig(mask_ratio=0.5, decoder_dim=48, decoder_heads=2, decoder_depth=2),
+        objective=MaskedAutoencodingConfig(mask_ratio=0.5, decoder_dim=48, decoder_heads=4, decoder_depth=2),
         optim=OptimConfig(lr=4e-3, lr_batch=0, min_lr=4e-5, warmup=0.1, clip_grad=1.0),
         train=training(config, config.pretrain_steps, batch=64),
     )

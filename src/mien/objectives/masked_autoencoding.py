@@ -102,10 +102,10 @@ class MaskedAutoencoding(Objective):
 
     def target(self, video: Tensor, hidden: Tensor) -> Tensor:
         """Pixels in [0, 1] of the hidden patches (B, M, t*h*w*3), normalised per patch and channel."""
-        patches = take(patchify(self.pixels.to_unit(video), self.encoder.patch, channels_first=False), hidden)
+        patches = take(patchify(video, self.encoder.patch, channels_first=False), hidden)
+        values = self.pixels.to_unit(patches.unflatten(-1, (-1, 3)), channels=-1)  # B M t*h*w 3
         if not self.config.normalize_target:
-            return patches
-        values = patches.unflatten(-1, (-1, 3))  # B M t*h*w 3
+            return values.flatten(2)
         std, mean = torch.std_mean(values, dim=2, keepdim=True)
         return ((values - mean) / (std + 1e-6)).flatten(2)
 

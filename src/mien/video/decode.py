@@ -9,6 +9,7 @@ straight at the size asked for, rotation tags applied.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -54,7 +55,7 @@ class FrameTable:
         return len(self.pts) == 0
 
 
-class Reader:
+class Reader(ABC):
     """An open video: ``len``, ``timestamps`` and ``read``. Use as a context manager."""
 
     path: Path
@@ -74,6 +75,7 @@ class Reader:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    @abstractmethod
     def close(self) -> None:
         """Let go of the file."""
 
@@ -85,9 +87,9 @@ class Reader:
         found = dict(self.walk(wanted, size or (self.height, self.width)))
         return np.stack([found[int(i)] for i in indices])
 
+    @abstractmethod
     def walk(self, wanted: Sequence[int], size: Size) -> Iterator[tuple[int, Frames]]:
         """(index, frame) for rising indices."""
-        raise NotImplementedError
 
 
 def open_video(path: Path, table: FrameTable | None = None, threads: int = 1) -> Reader:
@@ -200,6 +202,9 @@ class ImageFolder(Reader):
             raise VideoError(f"{path}: a folder without jpg or png frames; name a video file or a folder of frames")
         self.timestamps = np.arange(len(self.files), dtype=np.float64) / FOLDER_FPS
         self.height, self.width = self.load(0, None).shape[:2]
+
+    def close(self) -> None:
+        """Nothing is held open between images."""
 
     def walk(self, wanted: Sequence[int], size: Size) -> Iterator[tuple[int, Frames]]:
         for index in wanted:
