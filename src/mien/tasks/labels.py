@@ -34,7 +34,9 @@ def class_names(clips: Sequence[Clip], column: str) -> tuple[str, ...]:
     """The classes that occur in a label column, in alphabetical order."""
     names = {canonical(cell(clip, column)) for clip in clips}
     if len(names) < 2:
-        raise ValueError(f"column {column!r} holds only the class {names}; classification needs at least two")
+        raise ValueError(
+            f"column {column!r} holds only the class {', '.join(names)}; classification needs at least two"
+        )
     return tuple(sorted(names))
 
 
