@@ -34,10 +34,10 @@ ROWS: dict[str, dict[str, Any]] = {
     "all-faint-head": {"labels": 9999, "lr": 4e-3, "batch": 64, "steps": 800, "head_scale": 0.001},
     # few labels: from scratch, and after pre-training
     "few": {},
-    "few-pretrained": {"pretrain": 1500},
+    "few-pretrained": {"pretrain": 1200},
     "few-pretrained-short": {"pretrain": 300},
-    "few-pretrained-75": {"pretrain": 1500, "mask_ratio": 0.75},
-    "few-pretrained-90": {"pretrain": 1500, "mask_ratio": 0.9},
+    "few-pretrained-75": {"pretrain": 1200, "mask_ratio": 0.75},
+    "few-pretrained-90": {"pretrain": 1200, "mask_ratio": 0.9},
 }
 
 

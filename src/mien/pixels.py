@@ -33,7 +33,7 @@ class Pixels(nn.Module):
     def forward(self, video: Tensor) -> Tensor:
         if video.is_floating_point():
             return video
-        return (video.float() / 255.0 - self.mean) / self.std
+        return torch.addcmul(-self.mean / self.std, video.float(), 1.0 / (255.0 * self.std))
 
     def to_unit(self, values: Tensor, channels: int = 1) -> Tensor:
         """Normalised values, colours along dimension ``channels`` -> values in [0, 1]."""

@@ -44,13 +44,13 @@ class Config:
 
     output: Path = Path("mien-demo")
     """Folder for everything."""
-    clips: int = 2800
+    clips: int = 2500
     """Videos to draw."""
-    subjects: int = 200
+    subjects: int = 180
     """Persons to draw; a fifth of them is held out for the test."""
     labels: int = 700
     """Labelled clips for fine-tuning."""
-    pretrain_steps: int = 1500
+    pretrain_steps: int = 1200
     """Steps of pre-training, 64 clips each."""
     finetune_steps: int = 220
     """Steps of fine-tuning, 64 clips each."""
@@ -128,7 +128,7 @@ def pretraining(config: Config, manifest: Path) -> pretrain.Config:
         augment=GENTLE,
         encoder=ENCODER,
         objective=MaskedAutoencodingConfig(mask_ratio=0.5, decoder_dim=48, decoder_heads=4, decoder_depth=2),
-        optim=OptimConfig(lr=4e-3, lr_batch=0, min_lr=4e-5, warmup=0.1, clip_grad=1.0),
+        optim=OptimConfig(lr=1.5e-3, lr_batch=0, min_lr=1.5e-5, warmup=0.1, clip_grad=1.0),
         train=training(config, config.pretrain_steps, batch=64),
     )
 
