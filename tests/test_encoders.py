@@ -69,8 +69,21 @@ def test_every_trained_parameter_gets_a_gradient(config, purpose) -> None:
         model = RegressionConfig().build(encoder, PixelsConfig(), ("valence", "arousal"))
         batch["target"] = torch.randn(2, 2)
     model(batch)["loss"].backward()
-    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    without = [n for n, p in trained if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == []
+
+
+def test_the_only_untrained_parameters_have_no_influence() -> None:
+    encoder = TPSBT.build(16, 32)
+    video = torch.randn(VIDEO)
+    before = encoder.features(video)
+    frozen = [n for n, p in encoder.named_parameters() if not p.requires_grad]
+    assert frozen == [f"spatial_downsamples.{i}.mlp.fc2.bias" for i in range(2)]
+    with torch.no_grad():
+        for name in frozen:
+            encoder.get_parameter(name).add_(torch.randn(2))
+    torch.testing.assert_close(encoder.features(video), before, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("ratio", [0.75, 0.85, 0.9, 0.95])

@@ -88,6 +88,9 @@ class SpatialAttention(nn.Module):
         super().__init__()
         self.norm = LayerNorm(dim)
         self.mlp = MLP(dim, 128, bottleneck)
+        # Official weights have this bias, but it is the same for all sites and the softmax over them cancels it: its
+        # gradient is rounding noise, which Adam would blow up. It is kept for the names and not trained.
+        self.mlp.fc2.bias.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (B, T, S, C) -> bottleneck tokens (B, T, G, C)."""
