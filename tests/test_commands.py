@@ -19,6 +19,10 @@ from mien import cli
 from mien.analysis.analyzer import ViewConfig
 from mien.checkpoint import load_strictly
 from mien.encoders.tpsbt import TPSBTConfig
+from mien.encoders.vit import ViTConfig
+from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
+from mien.pixels import PixelsConfig
+from mien.tasks.classification import ClassificationConfig
 
 
 def run(*arguments: object) -> None:
@@ -102,6 +106,27 @@ def test_official_weights_convert_strictly(tmp_path: Path, capsys) -> None:
     torch.testing.assert_close(ours, known["__logits"].softmax(1), rtol=1e-5, atol=1e-5)
     assert cli.main(["convert", str(tmp_path / "f.pth"), str(tmp_path / "x"), *flags]) == 1
     assert "name them with --names" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["pretrained", "classes"])
+def test_official_videomae_layouts_convert(kind: str, tmp_path: Path) -> None:
+    """VideoMAE checkpoints, written in their own spelling from a model of ours, come back weight for weight."""
+    encoder = ViTConfig(dim=64, heads=1, depth=2, patch=8).build(8, 32)
+    if kind == "pretrained":
+        config = MaskedAutoencodingConfig(decoder_dim=64, decoder_heads=1, decoder_depth=1)
+        model = config.build(encoder, PixelsConfig())
+        official = {k.replace("encoder_norm.", "encoder.norm."): v for k, v in model.state_dict().items()}
+    else:
+        model = ClassificationConfig().build(encoder, PixelsConfig(), ("anger", "fear"))
+        spelling = {"encoder.": "", "head.norm.": "fc_norm.", "head.linear.": "head."}
+        old = {k: next(p for p in spelling if k.startswith(p)) for k in model.state_dict()}
+        official = {spelling[p] + k.removeprefix(p): model.state_dict()[k] for k, p in old.items()}
+    torch.save({"model": official}, tmp_path / "videomae.pth")
+    names = ["--names", "anger", "fear"] if kind == "classes" else []
+    run("convert", tmp_path / "videomae.pth", tmp_path / "out", "--clip.frames=8", "--clip.size=32", *names)
+    back = load_file(tmp_path / "out" / "weights.safetensors")
+    assert back.keys() == model.state_dict().keys()
+    assert all(torch.equal(back[k], v) for k, v in model.state_dict().items())
 
 
 def test_loading_names_every_key_that_does_not_fit() -> None:

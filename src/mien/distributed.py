@@ -109,12 +109,3 @@ def mean_over_ranks(value: Tensor, session: Session) -> Tensor:
         dist.all_reduce(value)
         value = value / session.world
     return value
-
-
-def gather_objects(value: Any, session: Session) -> list[Any]:
-    """Every rank's value, in rank order, on every rank."""
-    if session.world == 1:
-        return [value]
-    values: list[Any] = [None] * session.world
-    dist.all_gather_object(values, value)
-    return values

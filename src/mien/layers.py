@@ -73,7 +73,7 @@ SHORT = 256
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """softmax(q k^T / sqrt(d)) v over (B, heads, N, d).
 
-    The fused kernel is right everywhere, but its backward pass on a CPU is 2-4 times slower than plain products where
+    The fused kernel is right everywhere, but its backward pass on a CPU is 3-7 times slower than plain products where
     sequences are short and heads narrow, as in small models.
     """
     if q.device.type == "cpu" and k.shape[2] <= SHORT and torch.is_grad_enabled():

@@ -10,6 +10,7 @@ a killed one stopped.
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -96,6 +97,11 @@ def draw_corpus(config: Config) -> tuple[Path, Path, Path]:
                 overwrite=folder.exists(),
             )
         )  # fmt: skip
+    drawn = json.loads((folder / "synth.json").read_text())
+    if any(drawn[name] != getattr(config, name) for name in ("clips", "subjects", "seed")):
+        raise ValueError(
+            f"{folder} holds another corpus than asked for; choose another --output, or delete {config.output}"
+        )
     rows = list(csv.DictReader(manifest.open()))
     seen = [row for row in rows if row["fold"] != "0"]
     files = {

@@ -39,11 +39,6 @@ class ClipConfig:
     """square keeps the shape (training takes the centre, testing may take several crops); squash fits the whole frame
     into a square; voxceleb2 takes the upper centre of a face video (rows 0-160, columns 32-192 of 224x224)."""
 
-    @property
-    def span(self) -> int:
-        """Frames of the video from a clip's first to its last."""
-        return (self.frames - 1) * self.stride + 1
-
 
 def train_indices(length: int, frames: int, stride: int, rng: np.random.Generator) -> Indices:
     """``frames`` indices at ``stride`` from a random start.
