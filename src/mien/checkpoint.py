@@ -111,6 +111,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return {name: value for name, value in state.items() if isinstance(value, Tensor) and name[:2] != "__"}
 
 
+def encoder_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder among a model's weights, by its own names; where there is a teacher, it is the better encoder."""
+    prefix = "teacher." if any(name.startswith("teacher.") for name in weights) else "encoder."
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+
+
 def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], source: object) -> None:
     """Fill every parameter of ``module``; a missing, extra or misshapen key is an error that names it.
 

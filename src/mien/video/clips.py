@@ -110,11 +110,12 @@ class ClipDataset(Dataset):
         return len(self.clips)
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        """``video`` uint8 (3, T, size, size), ``index``, and ``target`` where there are labels."""
+        """``video`` uint8 (3, T, size, size), ``index``, ``key``, and ``target`` where there are labels."""
         epoch, index = key
-        rng = np.random.default_rng((self.seed, epoch, index))
+        chance = np.random.SeedSequence((self.seed, epoch, index))
+        rng = np.random.default_rng(chance)
         frames = augment(self.frames(index, rng), self.augmentation, self.config.size, rng)
-        item = {"video": to_tensor(frames), "index": index}
+        item = {"video": to_tensor(frames), "index": index, "key": int(chance.generate_state(1)[0])}
         return item if self.targets is None else item | {"target": self.targets[index]}
 
     def frames(self, index: int, rng: np.random.Generator) -> Frames:
