@@ -90,11 +90,26 @@ class Objective(nn.Module, ABC):
 
 
 class Task(Objective):
-    """An objective with labels, which can also answer and be marked."""
+    """An objective with labels, which can also answer and be marked: pixels -> encoder -> head -> answer."""
 
-    @abstractmethod
+    pixels: nn.Module
+    head: nn.Module
+    names: tuple[str, ...]
+    """Names of the outputs, in order."""
+    segments: int
+    """Segments of a video that the head sees at once; with 1 it reads each alone and the answers are averaged."""
+
     def predict(self, batch: Batch) -> Tensor:
         """Batch of B clips -> outputs (B, names): probabilities that sum to 1, or values in the targets' units."""
+        return self.answer(self.head(self.encoder.features(self.pixels(batch["video"]))))
+
+    @abstractmethod
+    def judge(self, raw: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """What the head gives (B, names) and targets -> ``loss`` and scalars to log."""
+
+    @abstractmethod
+    def answer(self, raw: Tensor) -> Tensor:
+        """What the head gives (B, names) -> outputs (B, names)."""
 
     @abstractmethod
     def score(self, predictions: Any, targets: Any) -> dict[str, float]:

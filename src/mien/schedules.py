@@ -14,7 +14,7 @@ def cosine(base: float, final: float, step: float, steps: float) -> float:
     return final + 0.5 * (base - final) * (1.0 + math.cos(math.pi * progress))
 
 
-def warmup_cosine(base: float, final: float, step: int, steps: int, warmup: int, start: float = 1e-6) -> float:
+def warmup_cosine(base: float, final: float, step: int, steps: float, warmup: int, start: float = 1e-6) -> float:
     """Linear from ``start`` to ``base`` over ``warmup`` steps (both ends included), then cosine to ``final``.
 
     Reproduces the schedule of SVFAP and VideoMAE value for value.

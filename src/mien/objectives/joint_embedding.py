@@ -118,9 +118,8 @@ class JointEmbedding(Objective):
         """Draw the teacher a little towards the encoder: teacher = m teacher + (1 - m) encoder."""
         start, end = self.config.momentum
         momentum = start + (end - start) * progress
-        teacher, encoder = list(self.teacher.parameters()), list(self.encoder.parameters())
-        torch._foreach_mul_(teacher, momentum)
-        torch._foreach_add_(teacher, encoder, alpha=1.0 - momentum)
+        for kept, learnt in zip(self.teacher.parameters(), self.encoder.parameters(), strict=True):
+            kept.lerp_(learnt, 1.0 - momentum)
 
     def train(self, mode: bool = True) -> Self:
         """The teacher never drops anything."""
