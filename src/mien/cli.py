@@ -15,7 +15,7 @@ COMMANDS = {
     "finetune": "adapt an encoder to labels: expressions, valence and arousal, personality",
     "evaluate": "mark a fine-tuned model on labelled clips",
     "predict": "read the scores of one video",
-    "convert": "import official SVFAP or VideoMAE weights",
+    "convert": "import official SVFAP, VideoMAE or V-JEPA weights",
 }
 
 
