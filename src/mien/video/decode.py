@@ -184,12 +184,20 @@ class VideoFile(Reader):
         return index if index < len(self) and self.table.pts[index] == frame.pts else None
 
     def picture(self, frame: av.VideoFrame, size: Size) -> Frames:
-        """RGB at ``size`` (H, W), upright. One thread: PyAV's threads cost more than they give at these sizes."""
-        height, width = size[::-1] if self.rotation in (90, 270) else size
-        shrink = height < frame.height or width < frame.width
-        how = Interpolation.AREA if shrink else Interpolation.BICUBIC
-        rgb: Any = self.reformatter.reformat(frame, width, height, "rgb24", interpolation=how, threads=1).to_ndarray()
-        return np.rot90(rgb, self.rotation // 90) if self.rotation else rgb
+        """RGB at ``size`` (H, W), upright."""
+        return upright(frame, size, self.rotation, self.reformatter)
+
+
+def upright(frame: av.VideoFrame, size: Size, rotation: int, reformatter: VideoReformatter) -> Frames:
+    """RGB at ``size`` (H, W) as shown, turned by ``rotation`` (0, 90, 180, 270 degrees).
+
+    One thread: PyAV's threads cost more than they give at these sizes.
+    """
+    height, width = size[::-1] if rotation in (90, 270) else size
+    shrink = height < frame.height or width < frame.width
+    how = Interpolation.AREA if shrink else Interpolation.BICUBIC
+    rgb: Any = reformatter.reformat(frame, width, height, "rgb24", interpolation=how, threads=1).to_ndarray()
+    return np.rot90(rgb, rotation // 90) if rotation else rgb
 
 
 class ImageFolder(Reader):

@@ -1,0 +1,101 @@
+"""Every frame of a video once, in the order shown, with its true time: what following faces reads.
+
+``decode`` finds frames by index after a scan of all packets; a stream goes through a file of any length once and holds
+one frame at a time, also of a file that breaks in the middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from av.video.reformatter import VideoReformatter
+
+from mien.video.decode import (
+    FOLDER_FPS,
+    Frames,
+    ImageFolder,
+    VideoError,
+    open_container,
+    reason,
+    upright,
+    video_stream,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One shown frame of a video."""
+
+    index: int
+    """Place among the shown frames, from 0; the same as in ``decode.open_video``."""
+    time: float
+    """Presentation time in seconds, from the container."""
+    pixels: Frames
+    """RGB as shown, uint8 (H, W, 3), contiguous; all frames of a video have the size of the first."""
+
+
+def read_frames(path: Path, threads: int = 1) -> Iterator[Frame]:
+    """Every decoded frame of a file or of a folder of images; ``threads`` 0 decodes on all cores.
+
+    Raises ``VideoError`` naming the file and the reason: at once where nothing can be read, after the last frame before
+    the break where a file is damaged or holds less than it says.
+    """
+    if path.is_dir():
+        folder = ImageFolder(path)
+        size = (folder.height, folder.width)
+        for index, pixels in folder.walk(range(len(folder)), size):
+            yield Frame(index, float(folder.timestamps[index]), np.ascontiguousarray(pixels))
+        return
+    with open_container(path) as container:
+        stream = video_stream(container, path)
+        stream.codec_context.thread_count = threads
+        stream.codec_context.thread_type = "AUTO" if threads == 0 else "SLICE"
+        yield from convert(timed(decode(container, stream, path), container, stream))
+
+
+def decode(container: Any, stream: Any, path: Path) -> Iterator[av.VideoFrame]:
+    """Frames as the decoder gives them; raises where the file breaks or ends too early."""
+    packets = frames = 0
+    try:
+        for packet in container.demux(stream):
+            packets += packet.size > 0
+            for frame in packet.decode():
+                frames += 1
+                yield frame
+    except FFmpegError as error:
+        raise VideoError(f"{path}: decoding fails after {frames} frames: {reason(error)}") from error
+    if not frames:
+        raise VideoError(f"{path}: no frame can be decoded; replace or remove it")
+    if packets < stream.frames:
+        raise VideoError(f"{path}: cut off: says it has {stream.frames} frames, {packets} are there; replace it")
+
+
+def timed(frames: Iterator[av.VideoFrame], container: Any, stream: Any) -> Iterator[tuple[float, av.VideoFrame]]:
+    """(seconds, frame). Frames without a usable time follow the one before at the average rate.
+
+    AVI keeps no presentation times, and with B-frames those that FFmpeg makes up are out of order.
+    """
+    counted = container.format.name == "avi" and stream.codec_context.has_b_frames
+    step = 1 / float(stream.average_rate or stream.guessed_rate or FOLDER_FPS)
+    last = -step
+    for frame in frames:
+        given = None if counted or frame.pts is None else float(frame.pts * stream.time_base)
+        last = given if given is not None and given > last else last + step
+        yield last, frame
+
+
+def convert(frames: Iterator[tuple[float, av.VideoFrame]]) -> Iterator[Frame]:
+    """Pixels of decoded frames, upright."""
+    reformatter, rotation, size = VideoReformatter(), 0, (0, 0)
+    for index, (time, frame) in enumerate(frames):
+        if index == 0:
+            rotation = int(frame.rotation) % 360
+            shape = (frame.height, frame.width)
+            size = shape[::-1] if rotation in (90, 270) else shape
+        yield Frame(index, time, np.ascontiguousarray(upright(frame, size, rotation, reformatter)))
