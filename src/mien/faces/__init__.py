@@ -1,0 +1,1 @@
+"""Faces in video: find them, follow them, crop them. ``face.py`` has the nouns."""
