@@ -27,6 +27,9 @@ from mien.video.decode import (
     video_stream,
 )
 
+WITH_DURATION = ("matroska,webm", "flv")
+"""Containers whose header says how long all streams last together; FFmpeg ends a cut one without a word."""
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -60,13 +63,19 @@ def read_frames(path: Path, threads: int = 1) -> Iterator[Frame]:
 
 
 def decode(container: Any, stream: Any, path: Path) -> Iterator[av.VideoFrame]:
-    """Frames as the decoder gives them; raises where the file breaks or ends too early."""
-    packets = frames = 0
+    """Frames as the decoder gives them; raises where the file breaks, ends too early or held damaged frames."""
+    packets = frames = damaged = 0
+    end = 0.0
     try:
-        for packet in container.demux(stream):
-            packets += packet.size > 0
+        for packet in container.demux():
+            if packet.pts is not None and packet.duration is not None:
+                end = max(end, float((packet.pts + packet.duration) * packet.time_base))
+            if packet.stream is not stream:
+                continue
+            packets += packet.dts is not None or packet.size > 0
             for frame in packet.decode():
                 frames += 1
+                damaged += frame.is_corrupt
                 yield frame
     except FFmpegError as error:
         raise VideoError(f"{path}: decoding fails after {frames} frames: {reason(error)}") from error
@@ -74,6 +83,11 @@ def decode(container: Any, stream: Any, path: Path) -> Iterator[av.VideoFrame]:
         raise VideoError(f"{path}: no frame can be decoded; replace or remove it")
     if packets < stream.frames:
         raise VideoError(f"{path}: cut off: says it has {stream.frames} frames, {packets} are there; replace it")
+    promised = (container.duration or 0) / av.time_base if container.format.name in WITH_DURATION else 0.0
+    if end < promised - 1:
+        raise VideoError(f"{path}: cut off: says it lasts {promised:.1f} s, ends after {end:.1f} s; replace it")
+    if damaged:
+        raise VideoError(f"{path}: {damaged} damaged frames among {frames}; replace it, or use it knowing that")
 
 
 def timed(frames: Iterator[av.VideoFrame], container: Any, stream: Any) -> Iterator[tuple[float, av.VideoFrame]]:
@@ -96,6 +110,6 @@ def convert(frames: Iterator[tuple[float, av.VideoFrame]]) -> Iterator[Frame]:
     for index, (time, frame) in enumerate(frames):
         if index == 0:
             rotation = int(frame.rotation) % 360
-            shape = (frame.height, frame.width)
-            size = shape[::-1] if rotation in (90, 270) else shape
+            turned = rotation in (90, 270)
+            size = (frame.width, frame.height) if turned else (frame.height, frame.width)
         yield Frame(index, time, np.ascontiguousarray(upright(frame, size, rotation, reformatter)))
