@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from mien import checkpoint
+from mien import __version__, checkpoint
+from mien.analysis.features import digest
+from mien.analysis.predicting import Listener, ReadConfig, predict_into, stream
+from mien.analysis.profiling import Profile
 from mien.analysis.reading import read_views
+from mien.analysis.sources import Video, open_source
+from mien.analysis.streaming import Answer
+from mien.analysis.tables import Layout, task_label
+from mien.analysis.timeline import Timeline
+from mien.analysis.windows import Window
 from mien.config import build
 from mien.distributed import choose_device
 from mien.encoders import EncoderConfig
 from mien.interfaces import Clip, Task
 from mien.pixels import PixelsConfig
 from mien.tasks import TaskConfig
+from mien.tasks.classification import ClassificationConfig
 from mien.video.clips import ClipConfig
 from mien.video.views import ViewConfig, ViewDataset, load_views
 
@@ -40,6 +52,16 @@ class Scores:
         return (self.votes + 1e-6 * self.mean).argmax(axis=1)
 
 
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What the encoder makes of the windows of a video."""
+
+    windows: pd.DataFrame
+    """A row per window, as in ``Timeline.windows``: which face, when."""
+    values: NDArray[np.float32]
+    """Mean token of each window (windows, dim)."""
+
+
 def load(path: str | Path, device: str = "auto") -> Analyzer:
     """Load exported weights from the folder of a fine-tuned run.
 
@@ -54,14 +76,80 @@ def load(path: str | Path, device: str = "auto") -> Analyzer:
     config = build(TaskConfig, about["task"])  # pyright: ignore[reportArgumentType]
     task = config.build(encoder, build(PixelsConfig, about["pixels"]), about["names"])
     checkpoint.load_strictly(task, checkpoint.read_weights(folder), folder)
-    return Analyzer(task, clip, tuple(about["names"]), config, choose_device(device))
+    return Analyzer(task, clip, tuple(about["names"]), config, choose_device(device), folder)
 
 
 class Analyzer:
     """A task with everything that belongs to its weights: clip rule, normalisation, names."""
 
-    def __init__(self, task: Task, clip: ClipConfig, names: tuple[str, ...], config: Any, device: torch.device) -> None:
+    def __init__(
+        self,
+        task: Task,
+        clip: ClipConfig,
+        names: tuple[str, ...],
+        config: Any,
+        device: torch.device,
+        folder: Path | None = None,
+    ) -> None:
         self.task, self.clip, self.names, self.config, self.device = task.to(device).eval(), clip, names, config, device
+        self.folder = folder
+
+    def predict(
+        self,
+        video: Video,
+        output: str | Path | None = None,
+        *,
+        timestamps: Sequence[float] | None = None,
+        format: Literal["csv", "parquet"] = "csv",
+        overwrite: bool = False,
+        progress: bool = True,
+        profile: Profile | None = None,
+        listen: Listener | None = None,
+        **options: Any,
+    ) -> Timeline:
+        """Read a video: who shows what, when.
+
+        ``video`` is a file, a folder of frames, an open binary file, or an array (N, H, W, 3) with ``timestamps`` in
+        seconds; ``options`` are the fields of ``ReadConfig``, which are also the flags of `mien analyze`. With ``output``, a
+        folder, tables grow there and a killed job is gone on with. ``listen`` hears everything as it becomes final.
+        Raises ``ValueError`` for unknown options and for videos that cannot be read.
+        """
+        config = build(ReadConfig, options)
+        with open_source(video, timestamps) as source, ExitStack() as stack:
+            folder = Path(output or stack.enter_context(TemporaryDirectory(prefix="mien-")))
+            return predict_into(folder, self, source, config, format, overwrite, progress, profile, listen)
+
+    def extract_features(self, video: Video, *, timestamps: Sequence[float] | None = None, **options: Any) -> Features:
+        """The encoder's mean token of every window of every face, with the windows' table; options as in ``predict``."""
+        config = build(ReadConfig, options)
+        layout, rows, values = self.layout(config.clock), [], []
+        with open_source(video, timestamps) as source, closing(stream(self, source, config)) as events:
+            for window, answer in (scored for event in events for scored in event.windows):
+                rows.append(layout.window_row(source.name, window, answer))
+                values.append(answer.features)
+        table = pd.DataFrame(rows, columns=list(layout.windows))
+        return Features(table, np.array(values, np.float32).reshape(len(rows), self.task.encoder.dim))
+
+    def layout(self, clock: float | None = None) -> Layout:
+        """Columns of the tables; ``clock`` is what a stimulus' clock shows at the video's second 0."""
+        if isinstance(self.config, ClassificationConfig):
+            return Layout(self.names, "classification", task_label(self.names, self.config.labels), clock)
+        return Layout(self.names, "regression", "", clock)
+
+    def identity(self) -> dict[str, Any]:
+        """What makes this model give what it gives: version and weights."""
+        weights = self.folder / "weights.safetensors" if self.folder else None
+        known = weights is not None and weights.is_file()
+        return {"mien": __version__, "model": str(self.folder), "weights": digest(weights) if known else None}
+
+    @torch.inference_mode()
+    def read_windows(self, windows: Sequence[Window]) -> list[Answer]:
+        """A batch of windows -> what the model says of each."""
+        video = torch.stack([window.video for window in windows]).to(self.device)  # B, S, 3, T, H, W
+        tokens = self.tokens(video.flatten(0, 1)).unflatten(0, video.shape[:2]).flatten(1, 2)  # B, S N, dim
+        values = self.task.answer(self.task.head(tokens)).float().cpu().numpy()
+        features = tokens.float().mean(1).cpu().numpy()
+        return [Answer(value, feature) for value, feature in zip(values, features, strict=True)]
 
     def scores(self, video: str | Path, views: ViewConfig | None = None) -> dict[str, float]:
         """Scores of one video (a file or a folder of frames) by label name."""

@@ -1,0 +1,132 @@
+"""Rows that are appended as they come, survive a kill, and stand under their final name only when all are there.
+
+A table grows as CSV in ``.NAME.partial`` beside its place; ``finish`` makes it the final CSV, or turns it into Parquet
+group by group. A job that is started again cuts off a torn last line and goes on behind it.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mien.analysis.tables import Layout, Row
+from mien.checkpoint import write_whole
+
+GROUP = 20_000
+"""Rows of a group of a Parquet file."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Errors of the disk say which file, and that what is done is kept."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"{path}: cannot be written ({error.strerror or error}). Nothing stands under its final name; what is done "
+            "is kept beside it. Make room or choose another --output; the same command goes on from there"
+        ) from error
+
+
+class Journal:
+    """One growing table."""
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        """``path`` is the final name; rows of a killed job under the same columns are found and kept."""
+        self.path, self.columns = path, tuple(columns)
+        self.partial = path.with_name(f".{path.stem}.csv.partial")
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.rows = self.mend()
+            self.file: TextIOWrapper = self.partial.open("a", newline="", encoding="utf-8")
+            self.writer = csv.writer(self.file, lineterminator="\n")
+            if self.partial.stat().st_size == 0:
+                self.writer.writerow(self.columns)
+                self.file.flush()
+
+    def mend(self) -> int:
+        """Cut off what is not a whole row; returns the number of rows left."""
+        if not self.partial.is_file():
+            return 0
+        whole = ends = 0
+        with self.partial.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    ends, whole = ends + 1, whole + len(line)
+        os.truncate(self.partial, whole)
+        return max(ends - 1, 0)
+
+    def keep(self, rows: int) -> None:
+        """Cut the table to its first ``rows`` rows."""
+        self.file.flush()
+        with self.partial.open("rb") as file:
+            size = sum(len(line) for line in islice(file, rows + 1))
+        self.file.truncate(size)
+        self.rows = rows
+
+    def read(self) -> Iterator[dict[str, str]]:
+        """The rows that are there now, as text, one at a time."""
+        with self.partial.open(newline="", encoding="utf-8") as file:
+            yield from islice(csv.DictReader(file), self.rows)
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Add rows, and hand them to the operating system, which keeps them through a kill."""
+        with writing(self.path):
+            self.writer.writerows(rows)
+            self.file.flush()
+        self.rows += len(rows)
+
+    def release(self) -> None:
+        """Let go of the file; the rows stay. What a full disk has refused already is not tried again."""
+        with suppress(OSError):
+            self.file.close()
+
+    def finish(self, layout: Layout) -> None:
+        """All rows are there: give the table its final name."""
+        with writing(self.path):
+            self.file.close()
+            if self.path.suffix == ".parquet":
+                write_whole(self.path, lambda beside: to_parquet(self.partial, beside, layout))
+                self.partial.unlink()
+                return
+            with self.partial.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(self.partial, self.path)
+
+
+def read_table(path: Path, layout: Layout) -> pd.DataFrame:
+    """A finished table with its types."""
+    if path.suffix == ".parquet":
+        table: Any = pd.read_parquet(path)
+        return table.astype({column: layout.type_of(column) for column in table.columns})
+    return layout.typed(pd.read_csv(path, dtype=str, keep_default_na=False))
+
+
+def to_parquet(source: Path, target: Path, layout: Layout) -> None:
+    """A CSV table as Parquet, a group of rows at a time."""
+    pa, parquet = arrow()
+    groups = pd.read_csv(source, dtype=str, keep_default_na=False, chunksize=GROUP)
+    columns = next(csv.reader(source.open(newline="", encoding="utf-8")))
+    kinds = {"boolean": pa.bool_(), "Int64": pa.int64(), "string": pa.string(), "float64": pa.float64()}
+    schema = pa.schema([(column, kinds[layout.type_of(column)]) for column in columns])
+    with parquet.ParquetWriter(target, schema, compression="zstd") as writer:
+        for group in groups:
+            writer.write_table(pa.Table.from_pandas(layout.typed(group), schema, preserve_index=False))
+
+
+def arrow() -> tuple[Any, Any]:
+    """pyarrow, or an error that names the extra."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ValueError("Parquet tables need the extra: pip install 'mien[parquet]'; or --format csv") from error
+    return pyarrow, pyarrow.parquet

@@ -1,0 +1,121 @@
+"""One video through one model: the options, the stream, the tables.
+
+The same options serve Python and the command line: ``analyzer.predict(video, hop=8)`` and ``mien analyze video --hop 8``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass
+from tqdm import tqdm
+
+from mien.analysis.dense import Averager
+from mien.analysis.job import Job
+from mien.analysis.profiling import Profile, ahead
+from mien.analysis.sources import Source
+from mien.analysis.streaming import Answer, Progress, read, watch
+from mien.analysis.timeline import Timeline
+from mien.analysis.watching import Watcher, Whole
+from mien.analysis.windows import Windower
+from mien.config import STRICT, to_tree
+from mien.video.decode import VideoError
+
+if TYPE_CHECKING:
+    from mien.analysis.analyzer import Analyzer
+
+AHEAD = 16
+"""Frames that decoding and faces may be ahead of the model."""
+
+Listener = Callable[[Progress], object]
+
+
+@dataclass(frozen=True, config=STRICT)
+class ReadConfig:
+    """How a video is read."""
+
+    faces: Literal["find", "whole"] = "find"
+    """find: detect and follow every face; whole: the clip is cropped to one face already, take each frame as it is."""
+    hop: NonNegativeInt = 0
+    """Frames from the start of a window to the next; 0 takes a quarter of what a window covers."""
+    batch: PositiveInt = 8
+    """Windows that the model reads at a time; it does not change the result."""
+    offset: float = 0.0
+    """Seconds to add to the video's clock for that of the stimulus; with it there are columns stimulus_*."""
+    sync_mark: float | None = None
+    """Second of the video at which the stimulus' clock shows 0, as an event seen in it (a clap, a flash)."""
+
+    @property
+    def clock(self) -> float | None:
+        """Seconds from the video's clock to the stimulus'; None where they are not aligned."""
+        if self.sync_mark is None and not self.offset:
+            return None
+        return self.offset - (self.sync_mark or 0.0)
+
+    def windower(self, analyzer: Analyzer) -> Windower:
+        """What cuts windows for a model."""
+        windower = Windower(analyzer.clip, analyzer.task.segments, 1)
+        windower.hop = self.hop or max(1, round(windower.span / 4))
+        return windower
+
+    def watcher(self, analyzer: Analyzer) -> Watcher:
+        """What finds and crops faces for a model."""
+        return Whole(analyzer.clip)
+
+
+def stream(
+    analyzer: Analyzer,
+    source: Source,
+    config: ReadConfig,
+    known: Iterator[Answer] | None = None,
+    profile: Profile | None = None,
+) -> Iterator[Progress]:
+    """Everything that is said of a video, as it becomes final; constant memory. Close it to stop early."""
+    profile, windower = profile or Profile(), config.windower(analyzer)
+    seen = ahead(watch(source.frames(), config.watcher(analyzer), windower, profile), AHEAD)
+    averager = Averager(windower.span, len(analyzer.names))
+    with closing(seen):
+        yield from read(seen, analyzer.read_windows, averager, config.batch, known, profile)
+
+
+def predict_into(
+    folder: Path,
+    analyzer: Analyzer,
+    source: Source,
+    config: ReadConfig,
+    format: Literal["csv", "parquet"] = "csv",
+    overwrite: bool = False,
+    progress: bool = True,
+    profile: Profile | None = None,
+    listen: Listener | None = None,
+) -> Timeline:
+    """Read a video into the tables of a folder, as a job that survives a kill; ``listen`` hears what becomes final.
+
+    A finished job is returned as it is, an unfinished one gone on with. A video that breaks off is read up to there, which
+    ``timeline.about["stopped"]`` says.
+    """
+    identity = analyzer.identity() | {"input": source.name, "file": source.fingerprint()} | to_tree(config)
+    job = Job(folder, analyzer.layout(config.clock), identity, format)
+    if job.open(overwrite):
+        return Timeline.load(folder)
+    profile = profile or Profile()
+    bar = tqdm(total=source.duration, unit="s", desc=source.name, disable=not progress, delay=2, leave=False)
+    stopped = None
+    with job, bar, closing(stream(analyzer, source, config, job.known(config.batch), profile)) as events:
+        try:
+            for event in events:
+                with profile.stage("tables"):
+                    job.take(source.name, event)
+                bar.update(max(round(event.time - bar.n, 2), 0))
+                if listen:
+                    listen(event)
+        except VideoError as error:
+            if not job.decoded:
+                raise
+            stopped = str(error)
+        job.finish(stopped)
+    return Timeline.load(folder)

@@ -1,0 +1,135 @@
+"""Anything that shows faces over time, as one thing: a file, a folder of frames, a camera, a file-like object, an array.
+
+``open_source`` takes what a person has at hand; ``Source.frames()`` gives its frames once, in order, with their times.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any, BinaryIO
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.video.decode import FOLDER_FPS, VideoError, open_container
+from mien.video.stream import Frame, read_frames
+
+Video = str | Path | int | BinaryIO | NDArray[np.uint8] | Iterable[Frame]
+"""A file, a folder of frames, a camera's number, an open binary file, frames (N, H, W, 3) RGB, or ``Frame`` objects."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A video as the analysis sees it."""
+
+    name: str
+    """What stands in the column ``input``."""
+    frames: Callable[[], Iterator[Frame]]
+    """Starts reading; a camera goes on until it is closed."""
+    duration: float | None = None
+    """Seconds, as far as the container says; None where nobody knows."""
+    path: Path | None = None
+    """The file or folder, where there is one: it can be read again, and marks a job that is gone on with."""
+    again: bool = True
+    """Whether ``frames`` may be called twice."""
+
+    def fingerprint(self) -> list[int] | None:
+        """Size in bytes and time of change of the file, by which a job knows it again; None for what is no file."""
+        if self.path is None:
+            return None
+        state = self.path.stat()
+        return [state.st_size, state.st_mtime_ns]
+
+
+@contextmanager
+def open_source(video: Video, timestamps: Sequence[float] | None = None, threads: int = 1) -> Iterator[Source]:
+    """A ``Source`` for whatever a person gives; temporary files are gone afterwards.
+
+    ``timestamps`` (seconds, rising, one per frame) belong to arrays, which have no times of their own; without them an
+    array counts 25 frames per second. Raises ``VideoError`` for what cannot be read.
+    """
+    if timestamps is not None and not isinstance(video, np.ndarray):
+        raise VideoError("timestamps go with an array of frames; other videos bring their own times")
+    if isinstance(video, int):
+        yield Source(f"camera {video}", lambda: camera(video), again=False)
+    elif isinstance(video, str | Path):
+        yield of_path(Path(video), threads)
+    elif isinstance(video, np.ndarray):
+        times = checked_times(video, timestamps)
+        yield Source("array", lambda: of_array(video, times), duration=float(times[-1]))
+    elif hasattr(video, "read"):
+        with tempfile.TemporaryDirectory(prefix="mien-") as folder:
+            yield of_file(video, Path(folder), threads)
+    else:
+        frames: Any = video
+        yield Source("frames", lambda: iter(frames), again=isinstance(frames, Sequence))
+
+
+def of_path(path: Path, threads: int) -> Source:
+    """A file or a folder of frames."""
+    if not path.exists():
+        raise VideoError(f"{path}: no such file or folder; correct the path")
+    return Source(path.name, lambda: read_frames(path, threads), duration_of(path), path)
+
+
+def of_file(file: Any, folder: Path, threads: int) -> Source:
+    """An open binary file, copied beside so that any container can seek in it."""
+    name = Path(str(getattr(file, "name", ""))).name or "video"
+    copy = folder / "video"
+    with copy.open("wb") as target:
+        shutil.copyfileobj(file, target)
+    return Source(name, lambda: read_frames(copy, threads), duration_of(copy))
+
+
+def duration_of(path: Path) -> float | None:
+    """Seconds that a container claims, for the progress bar only."""
+    if path.is_dir():
+        return None
+    with open_container(path) as container:
+        return container.duration / av.time_base if container.duration else None
+
+
+def checked_times(frames: NDArray[np.uint8], timestamps: Sequence[float] | None) -> NDArray[np.float64]:
+    """Times (N,) of an array of frames; wrong shapes and falling times are errors."""
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not len(frames):
+        raise VideoError(f"an array of frames is uint8 (N, H, W, 3) in RGB, this is {frames.dtype} {frames.shape}")
+    if timestamps is None:
+        return np.arange(len(frames)) / FOLDER_FPS
+    times = np.asarray(timestamps, dtype=np.float64)
+    if times.shape != (len(frames),):
+        raise VideoError(f"{len(frames)} frames need as many timestamps, given {times.shape}")
+    if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
+        raise VideoError("timestamps must be finite seconds that rise from frame to frame")
+    return times
+
+
+def of_array(frames: NDArray[np.uint8], times: NDArray[np.float64]) -> Iterator[Frame]:
+    """Frames (N, H, W, 3) with their times (N,)."""
+    for index, pixels in enumerate(frames):
+        yield Frame(index, float(times[index]), np.ascontiguousarray(pixels))
+
+
+def camera(number: int) -> Iterator[Frame]:
+    """Frames of a camera as they come; time counts from the first one, on this machine's clock."""
+    device = cv2.VideoCapture(number)
+    try:
+        if not device.isOpened():
+            raise VideoError(f"camera {number} does not open; it is absent, in use, or you may not read /dev/video*")
+        began, index = 0.0, 0
+        while True:
+            there, picture = device.read()
+            if not there:
+                return
+            began = began or monotonic()
+            yield Frame(index, monotonic() - began, cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))  # pyright: ignore
+            index += 1
+    finally:
+        device.release()

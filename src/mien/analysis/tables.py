@@ -1,0 +1,183 @@
+"""The tables of an analysis: what their columns are, and how frames and windows become rows.
+
+Columns carry the field's names (py-feat's rectangle and pose, OpenFace's success and confidence). A frame without a face
+has a row too, with ``success`` 0, empty values and the reason. ``docs/analyze.md`` explains every column.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from mien.analysis.dense import Dense
+from mien.analysis.streaming import Answer
+from mien.analysis.windows import Appearance, Seen, Window
+from mien.tasks.labels import CANONICAL
+
+Row = list[Any]
+
+RECT = ("FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight")
+POSE = ("Yaw", "Pitch", "Roll")
+FRAME = ("input", "frame", "timestamp", "stimulus_time", "face_id", "success", "confidence", *RECT, "shot", "state")
+WINDOW = ("input", "face_id", "t_start", "t_end", "stimulus_start", "stimulus_end", "frame_start", "frame_end",
+          "n_frames", "n_valid", "confidence", "sharpness", "face_width", *POSE)  # fmt: skip
+STIMULUS = ("stimulus_time", "stimulus_start", "stimulus_end")
+"""Columns that exist only where an offset or a sync mark was given."""
+TEXT = ("input", "state", "reason", "prediction_set", "reasons")
+COUNTS = ("frame", "face_id", "shot", "success", "frame_start", "frame_end", "n_frames", "n_valid", "n_windows")
+
+SEPARATOR = "|"
+"""Between names in the columns prediction_set and reasons."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns the tables of a model have."""
+
+    names: Sequence[str]
+    """Names of the model's outputs, in its order."""
+    kind: Literal["classification", "regression"]
+    label: str
+    """Column with the largest class: emotion for expressions, else the name of the labels it was trained on."""
+    offset: float | None = None
+    """Seconds added to timestamps for the stimulus' clock; None without one."""
+
+    def about(self) -> dict[str, Any]:
+        """The same as plain values, for ``Layout(**...)``."""
+        return {"layout": {"names": list(self.names), "kind": self.kind, "label": self.label, "offset": self.offset}}
+
+    @property
+    def frames(self) -> tuple[str, ...]:
+        """Columns of the table of frames."""
+        extra = (self.label,) if self.kind == "classification" else tuple(f"{n}_sd" for n in self.names)
+        ends = ("lag", "n_windows", "reliable", "reasons")
+        return self.present((*FRAME, "reason", "sharpness", *POSE, *self.names, *extra, *ends))
+
+    @property
+    def windows(self) -> tuple[str, ...]:
+        """Columns of the table of windows."""
+        ends = tuple(f"{name}_{end}" for name in self.names for end in ("low", "high"))
+        extra = (self.label, "prediction_set") if self.kind == "classification" else ends
+        return self.present((*WINDOW, *self.names, *extra, "reliable", "reasons"))
+
+    def present(self, columns: tuple[str, ...]) -> tuple[str, ...]:
+        """Columns without those of a stimulus clock where there is none; two of one name are an error."""
+        kept = tuple(c for c in columns if self.offset is not None or c not in STIMULUS)
+        twice = sorted({c for c in kept if kept.count(c) > 1})
+        if twice:
+            raise ValueError(f"the model calls an output {', '.join(twice)}, which is a column of the table already")
+        return kept
+
+    def clock(self, column: str, time: float) -> dict[str, float]:
+        """A time on the stimulus' clock, where there is one."""
+        return {} if self.offset is None else {column: round(time + self.offset, 6)}
+
+    def frame_rows(self, name: str, seen: Seen, faces: Sequence[Dense]) -> list[Row]:
+        """The rows of one frame: one per face, or one that says why there is none."""
+        shared = {"input": name, "frame": seen.frame, "timestamp": round(seen.time, 6), "shot": seen.shot}
+        shared |= self.clock("stimulus_time", seen.time)
+        if not faces:
+            return [ordered(shared | {"success": 0, "reason": seen.reason or "no face"}, self.frames)]
+        return [ordered(shared | self.face_part(dense), self.frames) for dense in faces]
+
+    def face_part(self, dense: Dense) -> dict[str, Any]:
+        """What a row says of a face; one that was not seen on this frame has a place but no values."""
+        seen = dense.appearance
+        part = {"face_id": seen.face.id, "success": int(seen.valid), "state": seen.face.state} | quality(seen)
+        part |= dict(zip(RECT, (round(float(v), 2) for v in seen.face.box), strict=True))
+        if not seen.valid:
+            return part | {"reason": "bridged over a gap"}
+        part |= {n: round(float(v), 6) for n, v in zip(self.names, dense.mean, strict=True)}
+        if self.kind == "classification":
+            part[self.label] = self.names[int(dense.mean.argmax())]
+        else:
+            part |= {f"{n}_sd": round(float(v), 6) for n, v in zip(self.names, dense.deviation, strict=True)}
+        return part | {"lag": round(dense.lag, 4), "n_windows": dense.windows} | trust(dense.reasons)
+
+    def window_row(self, name: str, window: Window, answer: Answer) -> Row:
+        """The row of one window; its values are written so that reading them gives the same float32."""
+        first, last = window.seen[0], window.seen[-1]
+        row = {"input": name, "face_id": window.face_id, "frame_start": first.frame, "frame_end": last.frame}
+        row |= {"t_start": round(first.time, 6), "t_end": round(last.time, 6)}
+        row |= self.clock("stimulus_start", first.time) | self.clock("stimulus_end", last.time)
+        row |= {"n_frames": len(window.seen), "n_valid": sum(s.valid for s in window.seen)} | medians(window.seen)
+        row |= dict(zip(self.names, answer.values, strict=True)) | trust(answer.reasons)
+        if self.kind == "classification":
+            row[self.label] = self.names[int(answer.values.argmax())]
+            row["prediction_set"] = None if answer.likely is None else SEPARATOR.join(answer.likely)
+        elif answer.low is not None and answer.high is not None:
+            row |= {f"{n}_low": v for n, v in zip(self.names, answer.low, strict=True)}
+            row |= {f"{n}_high": v for n, v in zip(self.names, answer.high, strict=True)}
+        return ordered(row, self.windows)
+
+    def typed(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A table as read from CSV as text -> its types, with missing values for empty cells."""
+        table = table.replace("", None)
+        if "reliable" in table:
+            table["reliable"] = table["reliable"].map({"True": True, "False": False})
+        return table.astype({column: self.type_of(column) for column in table.columns})
+
+    def type_of(self, column: str) -> str:
+        """pandas' type of a column of either table; all of them can be missing."""
+        if column == "reliable":
+            return "boolean"
+        if column in COUNTS:
+            return "Int64"
+        return "string" if column in TEXT or column == self.label else "float64"
+
+    def answer(self, row: Mapping[str, str]) -> Answer:
+        """The answer that a row of the table of windows was made from."""
+
+        def floats(suffix: str) -> Any:
+            return np.array([np.float32(row[name + suffix]) for name in self.names])
+
+        likely, low, high = None, None, None
+        if self.kind == "classification" and row["reliable"]:
+            likely = tuple(filter(None, row["prediction_set"].split(SEPARATOR)))
+        elif self.kind == "regression" and row[f"{self.names[0]}_low"]:
+            low, high = floats("_low"), floats("_high")
+        reasons = tuple(filter(None, row["reasons"].split(SEPARATOR))) if row["reliable"] else None
+        return Answer(floats(""), None, likely, low, high, reasons)
+
+
+def task_label(names: Iterable[str], column: str) -> str:
+    """Name of the column with the largest class."""
+    return "emotion" if set(names) <= set(CANONICAL) else column
+
+
+def ordered(row: Mapping[str, Any], columns: Sequence[str]) -> Row:
+    """The cells of a row under ``columns``; what is not known is None."""
+    return [None if is_missing(row.get(column)) else row.get(column) for column in columns]
+
+
+def is_missing(value: Any) -> bool:
+    """None and NaN."""
+    return value is None or (isinstance(value, float | np.floating) and math.isnan(value))
+
+
+def trust(reasons: Iterable[str] | None) -> dict[str, Any]:
+    """The columns reliable and reasons; both empty where nobody can tell."""
+    if reasons is None:
+        return {}
+    listed = sorted(reasons)
+    return {"reliable": not listed, "reasons": SEPARATOR.join(listed)}
+
+
+def quality(seen: Appearance) -> dict[str, float]:
+    """Confidence, sharpness and pose (radians) of one face on one frame."""
+    pose = [math.radians(angle) for angle in seen.face.pose] if seen.face.pose is not None else [math.nan] * 3
+    values = [seen.face.confidence, seen.face.sharpness, *pose]
+    return dict(zip(("confidence", "sharpness", *POSE), (round(float(v), 4) for v in values), strict=True))
+
+
+def medians(seen: Sequence[Appearance]) -> dict[str, float]:
+    """Quality of a window: medians over the frames on which the face was seen."""
+    table = [[*quality(s).values(), float(s.face.box[2])] for s in seen if s.valid] or [[math.nan] * 6]
+    middle = np.median(np.array(table), axis=0)
+    names = ("confidence", "sharpness", *POSE, "face_width")
+    return dict(zip(names, (round(float(v), 4) for v in middle), strict=True))
