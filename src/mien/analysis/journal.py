@@ -94,7 +94,7 @@ class Journal:
         with writing(self.path):
             self.file.close()
             if self.path.suffix == ".parquet":
-                write_whole(self.path, lambda beside: to_parquet(self.partial, beside, layout))
+                write_whole(self.path, lambda beside: to_parquet(self.partial, beside, self.columns, layout))
                 self.partial.unlink()
                 return
             with self.partial.open("rb") as file:
@@ -107,19 +107,29 @@ def read_table(path: Path, layout: Layout) -> pd.DataFrame:
     if path.suffix == ".parquet":
         table: Any = pd.read_parquet(path)
         return table.astype({column: layout.type_of(column) for column in table.columns})
-    return layout.typed(pd.read_csv(path, dtype=str, keep_default_na=False))
+    return next(read_groups(path, layout, None))
 
 
-def to_parquet(source: Path, target: Path, layout: Layout) -> None:
+def read_groups(path: Path, layout: Layout, rows: int | None) -> Iterator[pd.DataFrame]:
+    """A CSV table with its types, ``rows`` of it at a time, or all at once; empty cells are missing values."""
+    with path.open(newline="", encoding="utf-8") as file:
+        columns = next(csv.reader(file))
+    types: Any = {column: layout.type_of(column) for column in columns}
+    options: Any = {"dtype": types, "keep_default_na": False, "na_values": [""]}
+    if rows is None:
+        yield pd.read_csv(path, **options)
+    else:
+        yield from pd.read_csv(path, chunksize=rows, **options)
+
+
+def to_parquet(source: Path, target: Path, columns: Sequence[str], layout: Layout) -> None:
     """A CSV table as Parquet, a group of rows at a time."""
     pa, parquet = arrow()
-    groups = pd.read_csv(source, dtype=str, keep_default_na=False, chunksize=GROUP)
-    columns = next(csv.reader(source.open(newline="", encoding="utf-8")))
     kinds = {"boolean": pa.bool_(), "Int64": pa.int64(), "string": pa.string(), "float64": pa.float64()}
     schema = pa.schema([(column, kinds[layout.type_of(column)]) for column in columns])
     with parquet.ParquetWriter(target, schema, compression="zstd") as writer:
-        for group in groups:
-            writer.write_table(pa.Table.from_pandas(layout.typed(group), schema, preserve_index=False))
+        for group in read_groups(source, layout, GROUP):
+            writer.write_table(pa.Table.from_pandas(group, schema, preserve_index=False))
 
 
 def arrow() -> tuple[Any, Any]:

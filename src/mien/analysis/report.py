@@ -81,6 +81,10 @@ class Report:
         table = f"<table><thead>{head}</thead><tbody>\n{body}\n</tbody></table>"
         self.parts.append(f'<div class="wide">{table}</div>')
 
+    def raw(self, html: str) -> None:
+        """A part that is HTML already, such as an interactive figure."""
+        self.parts.append(html)
+
     def figure(self, content: Figure | bytes | NDArray[np.uint8], caption: str = "") -> None:
         """A matplotlib figure, PNG bytes or an image (H, W, 3), in its own size or as wide as the page."""
         self.picture(as_png(content), caption)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from mien.analysis.dense import Dense
 from mien.analysis.streaming import Answer
@@ -114,13 +113,6 @@ class Layout:
             row |= {f"{n}_low": v for n, v in zip(self.names, answer.low, strict=True)}
             row |= {f"{n}_high": v for n, v in zip(self.names, answer.high, strict=True)}
         return ordered(row, self.windows)
-
-    def typed(self, table: pd.DataFrame) -> pd.DataFrame:
-        """A table as read from CSV as text -> its types, with missing values for empty cells."""
-        table = table.replace("", None)
-        if "reliable" in table:
-            table["reliable"] = table["reliable"].map({"True": True, "False": False})
-        return table.astype({column: self.type_of(column) for column in table.columns})
 
     def type_of(self, column: str) -> str:
         """pandas' type of a column of either table; all of them can be missing."""

@@ -1,0 +1,115 @@
+"""The interactive timeline: a plotly figure, and a page of one file that opens anywhere, offline.
+
+In the page a click on the timeline moves the video to that moment, and a line on the timeline follows the video.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien.analysis.curves import Curve, curves, palette, stretches
+from mien.analysis.overlay import rgb
+from mien.analysis.report import Report, data
+from mien.analysis.timeline import Timeline
+
+SEEK = """
+const plot = document.getElementById('timeline'), video = document.querySelector('video.seek');
+if (video) {
+  plot.on('plotly_click', e => { video.currentTime = Math.max(0, e.points[0].x - START); });
+  const follow = () => Plotly.relayout(plot, {'shapes[0].x0': video.currentTime + START, 'shapes[0].x1': video.currentTime + START});
+  ['timeupdate', 'seeked'].forEach(name => video.addEventListener(name, follow));
+}
+"""
+
+
+def figure(timeline: Timeline) -> Any:
+    """The timeline as a plotly ``Figure``: a row per face; its first shape is the line of the present moment."""
+    go, subplots = plotly()
+    drawn = curves(timeline)
+    titles = [f"face {c.face_id}" for c in drawn] or ["no face on any frame"]
+    page: Any = subplots.make_subplots(rows=max(len(drawn), 1), shared_xaxes=True, vertical_spacing=0.08, subplot_titles=titles)
+    start = float(timeline.frames["timestamp"].iloc[0])
+    page.add_shape(type="line", x0=start, x1=start, y0=0, y1=1, yref="paper", line={"color": "#888", "width": 1})
+    add = stacked if timeline.layout.kind == "classification" else banded
+    for row, curve in enumerate(drawn, 1):
+        add(go, page, curve, palette(timeline.names), row)
+        for first, end in stretches(~curve.seen):
+            hatch(page, curve, first, end, row)
+    page.update_xaxes(title_text="seconds", row=max(len(drawn), 1))
+    page.update_layout(height=210 * max(len(drawn), 1) + 90, hovermode="x unified", template="plotly_white", margin={"l": 50, "r": 10, "t": 36, "b": 40}, legend={"traceorder": "normal"})  # fmt: skip
+    return page
+
+
+def plotly() -> tuple[Any, Any]:
+    """plotly, imported when a page is made: it takes most of a second."""
+    from plotly import graph_objects, subplots
+
+    return graph_objects, subplots
+
+
+def stacked(go: Any, page: Any, curve: Curve, colours: dict[str, str], row: int) -> None:
+    """Probabilities on top of one another; nothing where the face was not seen."""
+    for name, values in curve.values.items():
+        page.add_trace(
+            go.Scatter(
+                x=curve.time.round(3),
+                y=np.nan_to_num(values).round(4),
+                name=name,
+                legendgroup=name,
+                showlegend=row == 1,
+                mode="lines",
+                line={"width": 0.4, "color": colours[name]},
+                fillcolor=colours[name],
+                stackgroup=f"face {curve.face_id}",
+                hovertemplate="%{y:.2f}",
+            ),
+            row=row,
+            col=1,
+        )
+    page.update_yaxes(range=[0, 1.001], title_text="probability", row=row)
+
+
+def banded(go: Any, page: Any, curve: Curve, colours: dict[str, str], row: int) -> None:
+    """Values as lines with their bands."""
+    x = curve.time.round(3)
+    for name, values in curve.values.items():
+        shade = f"rgba{(*rgb(colours[name]), 0.18)}"
+        edge = {"x": x, "mode": "lines", "line": {"width": 0}, "legendgroup": name, "showlegend": False, "hoverinfo": "skip"}
+        page.add_trace(go.Scatter(y=curve.low[name].round(4), **edge), row=row, col=1)
+        page.add_trace(go.Scatter(y=curve.high[name].round(4), fill="tonexty", fillcolor=shade, **edge), row=row, col=1)
+        line = {"width": 2, "color": colours[name]}
+        page.add_trace(go.Scatter(x=x, y=values.round(4), name=name, legendgroup=name, showlegend=row == 1, mode="lines", line=line, hovertemplate="%{y:.2f}"), row=row, col=1)  # fmt: skip
+
+
+def hatch(page: Any, curve: Curve, first: int, end: int, row: int) -> None:
+    """Grey where the face was not seen."""
+    half = (curve.time[1] - curve.time[0]) / 2 if len(curve.time) > 1 else 0.02
+    page.add_vrect(x0=curve.time[first] - half, x1=curve.time[end - 1] + half, fillcolor="#888", opacity=0.13, line_width=0, row=row, col=1)  # fmt: skip
+
+
+def write_page(timeline: Timeline, path: Path, video: Path | None = None, mosaic: Any = None) -> None:
+    """The page: video (an MP4, embedded), interactive timeline, table of faces, mosaic; whole or not at all."""
+    report = Report(str(timeline.about.get("input", "timeline")))
+    report.text(timeline.sentence())
+    if timeline.about.get("stopped"):
+        report.text(f"The video breaks off: {timeline.about['stopped']}")
+    if video is not None:
+        source = data("video/mp4", video.read_bytes())
+        report.raw(f'<figure><video class="seek" controls playsinline muted src="{source}"></video></figure>')
+    report.heading("Timeline")
+    report.text("Click to move the video there; drag to zoom, double-click to see all. Grey: the face was not seen.")
+    start = float(timeline.frames["timestamp"].iloc[0])
+    script = SEEK.replace("START", repr(start))
+    report.raw(figure(timeline).to_html(full_html=False, include_plotlyjs="inline", div_id="timeline", post_script=script, config={"responsive": True, "displaylogo": False}))  # fmt: skip
+    report.heading("Faces")
+    table = timeline.summary().astype(object)
+    report.table(table.to_dict("records"), list(map(str, table.columns)))
+    if mosaic is not None:
+        report.figure(mosaic, "What the model was shown; red: not seen on that frame, or a faint detection")
+    report.heading("How this was made")
+    report.table([{"": key, "value": escape(str(value))} for key, value in timeline.about.items() if key != "layout"])
+    report.save(path)
