@@ -15,6 +15,8 @@ COMMANDS = {
     "finetune": "adapt an encoder to labels: expressions, valence and arousal, personality",
     "evaluate": "mark a fine-tuned model on labelled clips",
     "predict": "read the scores of one video",
+    "analyze": "read a video: every face, every frame; tables, pictures, a page; or a camera, live",
+    "study": "analyze many videos and sum them up per participant and condition",
     "convert": "import official SVFAP, VideoMAE or V-JEPA weights",
 }
 

@@ -25,6 +25,8 @@ from mien.video.stream import Frame
 
 LONGEST = 960
 """Longest side of the picture in pixels."""
+PANEL = 150
+"""Width of the values beside a face in pixels."""
 CLOCK = Fraction(1, 90_000)
 """Time base of the file."""
 
@@ -101,7 +103,7 @@ class Painter:
     def beside(self, picture: Any, x: float, y: float, w: float) -> tuple[int, int]:
         """Top left of the values: right of the face, left of it where there is no room, or inside."""
         height, width = picture.shape[:2]
-        room = 150
+        room = PANEL + 6
         left = x + w + 6 if x + w + 6 + room <= width else x - room - 6 if x >= room + 6 else x + 4
         return int(left), int(np.clip(y + 4, 4, max(height - 17 * len(self.timeline.names) - 8, 4)))
 
@@ -111,10 +113,12 @@ class Painter:
             left, top = place[0], place[1] + 17 * i
             value = float(row[name])
             if self.bars:
-                shade = picture[max(top, 0) : top + 15, max(left, 0) : left + 144]
-                shade[:] = (0.45 * shade).astype(np.uint8)
-                cv2.rectangle(picture, (left, top), (left + round(144 * value), top + 14), self.colours[name], -1)
-                write(picture, f"{name[:12]} {value:.2f}", (left + 3, top + 11), (255, 255, 255), 0.4)
+                shade = picture[max(top, 0) : top + 16, max(left, 0) : left + PANEL]
+                shade[:] = (0.4 * shade).astype(np.uint8)
+                bar, end = left + PANEL - 64, left + PANEL - 4
+                cv2.rectangle(picture, (bar, top + 3), (bar + round((end - bar) * value), top + 13), self.colours[name], -1)
+                plain = cv2.FONT_HERSHEY_SIMPLEX
+                cv2.putText(picture, name[:11], (left + 4, top + 12), plain, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
             else:
                 write(picture, f"{name[:14]} {value:+.2f}", (left, top + 12), self.colours[name], 0.5)
 

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, BinaryIO
@@ -40,6 +40,20 @@ class Source:
     """The file or folder, where there is one: it can be read again, and marks a job that is gone on with."""
     again: bool = True
     """Whether ``frames`` may be called twice."""
+
+    def between(self, start: float | None, end: float | None) -> Source:
+        """The same video from ``start`` (included) to ``end`` (excluded) in seconds; frames keep their numbers and times."""
+        if start is None and end is None:
+            return self
+
+        def inside() -> Iterator[Frame]:
+            for frame in self.frames():
+                if end is not None and frame.time >= end:
+                    return
+                if start is None or frame.time >= start:
+                    yield frame
+
+        return replace(self, frames=inside, duration=end if end is not None else self.duration)
 
     def fingerprint(self) -> list[int] | None:
         """Size in bytes and time of change of the file, by which a job knows it again; None for what is no file."""
@@ -77,7 +91,7 @@ def of_path(path: Path, threads: int) -> Source:
     """A file or a folder of frames."""
     if not path.exists():
         raise VideoError(f"{path}: no such file or folder; correct the path")
-    return Source(path.name, lambda: read_frames(path, threads), duration_of(path), path)
+    return Source(" ".join(path.name.split()), lambda: read_frames(path, threads), duration_of(path), path)
 
 
 def of_file(file: Any, folder: Path, threads: int) -> Source:

@@ -1,0 +1,33 @@
+"""Everything that a finished analysis leaves for a person: plot, mosaic, overlay video, page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from mien.analysis import plots
+from mien.analysis.interactive import write_page
+from mien.analysis.overlay import overlay
+from mien.analysis.portraits import Portraits
+from mien.analysis.sources import Source
+from mien.analysis.timeline import Timeline
+from mien.analysis.timeline_plots import mosaic, timeline_plot
+
+
+def illustrate(
+    timeline: Timeline, source: Source, portraits: Portraits, folder: Path, video: bool, progress: bool
+) -> list[Path]:
+    """Write timeline.png, mosaic.png, report.html and, if asked for, overlay.mp4; returns what was written."""
+    plots.save(timeline_plot(timeline), folder / "timeline.png")
+    sheet = folder / "mosaic.png"
+    if portraits.kept or not sheet.is_file():
+        plots.save_png(mosaic(portraits.chosen()), sheet)
+    written = [folder / "timeline.png", sheet, folder / "report.html"]
+    film = folder / "overlay.mp4"
+    if video and source.again:
+        overlay(timeline, source, film, progress)
+        written.append(film)
+    with Image.open(sheet) as picture:
+        write_page(timeline, folder / "report.html", film if film.is_file() else None, picture.copy())
+    return written

@@ -1,0 +1,92 @@
+"""Read a video: who shows what, when, how sure. Tables, pictures and a page.
+
+mien analyze VIDEO --model runs/finetune
+
+VIDEO is a file, a folder of frames, or a camera's number (0), which is read live until Ctrl-C. The folder --output holds
+frames.csv (a row per frame and face), windows.csv, timeline.png, mosaic.png, overlay.mp4 and report.html; docs/analyze.md
+explains every column. A job that is killed goes on when the same command is given again, with the same tables. In Python:
+mien.load("runs/finetune").predict("video.mp4").frames
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from pydantic.dataclasses import dataclass
+
+from mien import distributed
+from mien.analysis.analyzer import Analyzer, load
+from mien.analysis.findings import illustrate
+from mien.analysis.portraits import Portraits
+from mien.analysis.predicting import ReadConfig, predict_into
+from mien.analysis.profiling import Profile
+from mien.analysis.sources import Source, open_source
+from mien.analysis.timeline import Timeline
+from mien.config import STRICT
+from mien.video.manifest import VIDEOS
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class Config(ReadConfig):
+    """Options of ``mien analyze``; those of reading are also keywords of ``Analyzer.predict``."""
+
+    video: tyro.conf.Positional[str]
+    """Video file, folder of frames, or number of a camera."""
+    model: str = "runs/finetune"
+    """Folder of a fine-tuned run, or hf://owner/name."""
+    output: Path | None = None
+    """Folder for everything; by default analysis/NAME, for a camera none."""
+    format: Literal["csv", "parquet"] = "csv"
+    """Format of the tables."""
+    pictures: bool = True
+    """Write timeline.png, mosaic.png and report.html."""
+    overlay: bool = True
+    """Write overlay.mp4, the video with boxes and bars, and put it into the page; decodes the video once more."""
+    overwrite: bool = False
+    """Replace what another analysis left in the folder."""
+    profile: bool = False
+    """Print where the time went."""
+    device: str = "auto"
+    """auto, cpu, cuda, ..."""
+    matmul: distributed.MatmulPrecision = "medium"
+    """Precision of fp32 matrix products."""
+
+    def reading(self) -> ReadConfig:
+        """The options that decide the tables."""
+        return ReadConfig(**{name: getattr(self, name) for name in ReadConfig.__dataclass_fields__})
+
+
+def run(config: Config) -> None:
+    """Analyze and say what came out. Raises ``ValueError`` when a video breaks off, after everything before is written."""
+    with distributed.session(config.device, config.matmul):
+        analyzer = load(config.model, config.device)
+        if config.video.isdigit() and not Path(config.video).exists():
+            raise ValueError("live analysis of a camera: not yet")
+        path = Path(config.video)
+        if path.is_dir() and any(f.suffix.lower() in VIDEOS for f in path.iterdir()):
+            raise ValueError(f"{path} is a folder of videos: mien study {path} --model {config.model} reads them all")
+        folder = config.output or Path("analysis") / path.stem
+        with open_source(path) as source:
+            timeline = analyze(analyzer, source, folder, config)
+    if timeline.about["stopped"]:
+        raise ValueError(f"{timeline.about['stopped']}. What could be read is in {folder}")
+
+
+def analyze(analyzer: Analyzer, source: Source, folder: Path, config: Config) -> Timeline:
+    """One video into one folder."""
+    portraits, profile = Portraits(), Profile()
+    progress = True
+    timeline = predict_into(
+        folder, analyzer, source, config.reading(), config.format, config.overwrite, progress, profile, portraits
+    )
+    if config.profile:
+        print("\n".join(profile.lines(float(timeline.frames["timestamp"].iloc[-1]))))
+    print(timeline.sentence())
+    if config.pictures:
+        written = illustrate(timeline, source, portraits, folder, config.overlay, progress)
+        print("; ".join(str(path) for path in written), file=sys.stderr)
+    print(f"tables in {folder}")
+    return timeline
