@@ -26,8 +26,8 @@ from mien.faces.detect import DetectConfig
 from mien.faces.face import Face, Sighting
 from mien.faces.follow import FollowConfig, follow
 from mien.faces.rows import RowWriter, empty_row, face_row
-from mien.video.decode import VideoError
 from mien.video.stream import Frame, read_frames
+from mien.video.table import VideoError
 
 Status = Literal["done", "broken", "failed"]
 """done; broken: the file is cut off, damaged or no video (what came before is kept); failed: tried again next time."""

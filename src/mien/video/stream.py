@@ -16,16 +16,8 @@ import numpy as np
 from av.error import FFmpegError
 from av.video.reformatter import VideoReformatter
 
-from mien.video.decode import (
-    FOLDER_FPS,
-    Frames,
-    ImageFolder,
-    VideoError,
-    open_container,
-    reason,
-    upright,
-    video_stream,
-)
+from mien.video.decode import Frames, ImageFolder, upright
+from mien.video.table import FOLDER_FPS, VideoError, open_container, reason, video_stream
 
 WITH_DURATION = ("matroska,webm", "flv")
 """Containers whose header says how long all streams last together; FFmpeg ends a cut one without a word."""
