@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.video.decode import VideoError, open_video, scan
+from mien.video.decode import open_video
+from mien.video.table import VideoError, scan
 
 BITS = 7
 

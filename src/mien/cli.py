@@ -10,6 +10,7 @@ from importlib import import_module
 COMMANDS = {
     "demo": "from nothing to a report: draw faces, pre-train, fine-tune, evaluate, compare",
     "synth": "draw a corpus of facial videos with labels",
+    "faces": "find, follow and crop every face of videos into a store that training reads",
     "pretrain": "learn from unlabelled face video (masked autoencoding, joint embedding)",
     "probe": "read labels off a frozen encoder: attentive or linear probes, and baselines",
     "finetune": "adapt an encoder to labels: expressions, valence and arousal, personality",

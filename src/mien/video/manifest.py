@@ -108,9 +108,9 @@ def folder_clips(folder: Path) -> list[Clip]:
     return [Clip(f, row=i) for i, f in enumerate(files, start=1)]
 
 
-def write_manifest(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows (each with ``path`` and any other columns) as CSV or Parquet."""
-    table = pd.DataFrame(list(rows))
+def write_manifest(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
+    """Write rows (each with ``path`` and any other columns) as CSV or Parquet; ``columns`` sets which, in which order."""
+    table = pd.DataFrame(list(rows), columns=None if columns is None else list(columns))
     if path.suffix.lower() in (".parquet", ".pq"):
         table.to_parquet(path, index=False)
     else:

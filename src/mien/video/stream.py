@@ -16,16 +16,8 @@ import numpy as np
 from av.error import FFmpegError
 from av.video.reformatter import VideoReformatter
 
-from mien.video.decode import (
-    FOLDER_FPS,
-    Frames,
-    ImageFolder,
-    VideoError,
-    open_container,
-    reason,
-    upright,
-    video_stream,
-)
+from mien.video.decode import Frames, ImageFolder, upright
+from mien.video.table import FOLDER_FPS, VideoError, open_container, reason, video_stream
 
 WITH_DURATION = ("matroska,webm", "flv")
 """Containers whose header says how long all streams last together; FFmpeg ends a cut one without a word."""
@@ -43,8 +35,10 @@ class Frame:
     """RGB as shown, uint8 (H, W, 3), contiguous; all frames of a video have the size of the first."""
 
 
-def read_frames(path: Path, threads: int = 1) -> Iterator[Frame]:
-    """Every decoded frame of a file or of a folder of images; ``threads`` 0 decodes on all cores.
+def read_frames(path: Path, start: float | None = None, end: float | None = None, threads: int = 1) -> Iterator[Frame]:
+    """Every decoded frame of a file or of a folder of images, or those with start <= time < end (seconds).
+
+    ``threads`` 0 decodes on all cores.
 
     Raises ``VideoError`` naming the file and the reason: at once where nothing can be read, after the last frame before
     the break where a file is damaged or holds less than it says.
@@ -52,14 +46,15 @@ def read_frames(path: Path, threads: int = 1) -> Iterator[Frame]:
     if path.is_dir():
         folder = ImageFolder(path)
         size = (folder.height, folder.width)
-        for index, pixels in folder.walk(range(len(folder)), size):
+        inside = np.flatnonzero((folder.timestamps >= (start or 0)) & (folder.timestamps < (end or np.inf)))
+        for index, pixels in folder.walk(inside.tolist(), size):
             yield Frame(index, float(folder.timestamps[index]), np.ascontiguousarray(pixels))
         return
     with open_container(path) as container:
         stream = video_stream(container, path)
         stream.codec_context.thread_count = threads
         stream.codec_context.thread_type = "AUTO" if threads == 0 else "SLICE"
-        yield from convert(timed(decode(container, stream, path), container, stream))
+        yield from convert(timed(decode(container, stream, path), container, stream), start or -np.inf, end or np.inf)
 
 
 def decode(container: Any, stream: Any, path: Path) -> Iterator[av.VideoFrame]:
@@ -104,12 +99,15 @@ def timed(frames: Iterator[av.VideoFrame], container: Any, stream: Any) -> Itera
         yield last, frame
 
 
-def convert(frames: Iterator[tuple[float, av.VideoFrame]]) -> Iterator[Frame]:
-    """Pixels of decoded frames, upright."""
+def convert(frames: Iterator[tuple[float, av.VideoFrame]], start: float, end: float) -> Iterator[Frame]:
+    """Pixels of decoded frames, upright. What lies before ``start`` is decoded too: it alone tells the frames' numbers."""
     reformatter, rotation, size = VideoReformatter(), 0, (0, 0)
     for index, (time, frame) in enumerate(frames):
         if index == 0:
             rotation = int(frame.rotation) % 360
             turned = rotation in (90, 270)
             size = (frame.width, frame.height) if turned else (frame.height, frame.width)
-        yield Frame(index, time, np.ascontiguousarray(upright(frame, size, rotation, reformatter)))
+        if time >= end:
+            return
+        if time >= start:
+            yield Frame(index, time, np.ascontiguousarray(upright(frame, size, rotation, reformatter)))

@@ -1,0 +1,43 @@
+"""Model files of others that mien can use: list them, or download one into the user's cache and check it.
+
+mien models            what there is, with licence, and what is on this machine
+mien models get yunet  download the face detector
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from pydantic.dataclasses import dataclass
+
+from mien import models
+from mien.config import STRICT
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    """Options of ``mien models``."""
+
+    action: tyro.conf.Positional[Literal["list", "get"]] = "list"
+    """list: show all; get: download one."""
+    name: tyro.conf.Positional[str | None] = None
+    """Which model to get, by its name in the list."""
+    url: str | None = None
+    """Address to download from instead of the official one; the file must be the same (SHA-256)."""
+    folder: Path | None = None
+    """Folder to put it into instead of the user's cache."""
+
+
+def run(config: Config) -> None:
+    """List or get."""
+    if config.action == "list":
+        for name, model in models.MODELS.items():
+            where = models.find(name) or f"not here; get it: mien models get {name}"
+            print(f"{name:<8} {model.what}; {model.licence}; {model.size / 1000:.0f} kB\n         {where}")
+        return
+    if config.name is None:
+        raise ValueError(f"get which model? There are {', '.join(models.MODELS)}: mien models get yunet")
+    path = models.fetch(config.name, config.url, config.folder)
+    print(f"{config.name}: {path} (SHA-256 checked, {models.known(config.name).licence})")

@@ -1,0 +1,106 @@
+"""One square picture per face. Crop settings are plain values: they travel with weights and are applied at inference.
+
+The same face cropped in another way is another picture to a network, and training on one crop while reading another is
+the first cause of failed reproductions. So a crop is defined by numbers alone, and each preset says where they are from:
+
+- ``loose``: a square around the box with space on every side; eyes level where landmarks are known.
+- ``voxceleb2``: what rows 0-160 and columns 32-192 of a VoxCeleb2 video (224 x 224) show. Its authors' cropping pipeline
+  (SyncNet) cuts 1.4 box sides, the box touching the top edge and centred across: rows 0-160 and columns 32-192 are the
+  detector's box itself, made square. Upright, no alignment.
+- ``openface``: OpenFace's similarity alignment (Baltrusaitis et al., 2016): in 112 x 112 pixels the eyes are 45 pixels
+  apart and the mean face is centred. Fitted here to eyes, nose and the middle of the mouth instead of 68 points.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from mien.config import STRICT
+from mien.faces.face import Box, Face, Pixels, Points
+
+VOXCELEB2_ROWS, VOXCELEB2_COLUMNS = (0, 160), (32, 192)
+"""What is kept of a frame of a VoxCeleb2 file, which is a face crop of 224 x 224 already (SVFAP's pre-training)."""
+
+OPENFACE = np.array([[33.5, 29.0], [78.5, 29.0], [56.0, 59.0], [56.0, 76.0]], np.float32) / 112
+"""Right eye, left eye, nose tip and middle of the mouth in OpenFace's aligned square of side 1."""
+OPENFACE_SIDE = 1.15
+"""Side of that square in widths of a detector's box, where there are no landmarks."""
+
+MARGIN = {"loose": 0.25, "voxceleb2": 0.0, "openface": 0.0}
+ALIGNED = {"loose": True, "voxceleb2": False, "openface": True}
+
+
+@dataclass(frozen=True, config=STRICT)
+class CropConfig:
+    """How a face becomes a square picture."""
+
+    preset: Literal["loose", "voxceleb2", "openface"] = "loose"
+    """loose: box with space around; voxceleb2: as SVFAP's pre-training saw faces; openface: similarity-aligned."""
+    size: Annotated[int, Field(ge=16, le=2048)] = 224
+    """Side of the square in pixels."""
+    margin: Annotated[float, Field(ge=-0.4, le=4)] | None = None
+    """Space added on every side, in sides of the preset's square; left out: 0.25 for loose, 0 for the others."""
+    align: bool | None = None
+    """Turn the crop so that the eyes are level; left out: yes for loose and openface, no for voxceleb2."""
+
+
+def crop(pixels: Pixels, face: Face, config: CropConfig) -> Pixels:
+    """Frame (H, W, 3) -> the face (size, size, 3); black where the square reaches over the border."""
+    matrix = placement(face.box, face.landmarks, config)
+    shrink = int(max(1, 1 / np.hypot(matrix[0, 0], matrix[1, 0])))
+    side = shrink * config.size
+    # Drawn shrink times larger and averaged: sampling a large face at few points would leave jagged edges.
+    picture = cv2.warpAffine(pixels, shrink * matrix, (side, side), flags=cv2.INTER_LINEAR)
+    if shrink > 1:
+        picture = cv2.resize(picture, (config.size, config.size), interpolation=cv2.INTER_AREA)
+    return picture.astype(np.uint8, copy=False)
+
+
+def placement(box: Box, landmarks: Points | None, config: CropConfig) -> NDArray[np.float64]:
+    """The similarity (2, 3) that takes places in the frame to places in the crop, both counted from pixel corners."""
+    margin = MARGIN[config.preset] if config.margin is None else config.margin
+    align = ALIGNED[config.preset] if config.align is None else config.align
+    if config.preset == "openface" and landmarks is not None and align:
+        unit = similarity(four(landmarks), OPENFACE)
+    else:
+        scale = OPENFACE_SIDE * box[2] if config.preset == "openface" else max(box[2], box[3])
+        unit = square(box, scale, roll(landmarks) if align else 0.0)
+    inner = 1 / (1 + 2 * margin)
+    unit = inner * unit
+    unit[:, 2] += margin * inner
+    return config.size * unit
+
+
+def square(box: Box, side: float, angle: float) -> NDArray[np.float64]:
+    """The similarity that takes the square of ``side`` around a box's centre, turned by ``angle``, to the unit square."""
+    centre = np.array([box[0] + box[2] / 2, box[1] + box[3] / 2])
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) / max(side, 1e-6)
+    return np.concatenate([turn, (0.5 - turn @ centre)[:, None]], axis=1)
+
+
+def roll(landmarks: Points | None) -> float:
+    """Angle of the line through the eyes in radians, clockwise in the picture; 0 without landmarks."""
+    if landmarks is None:
+        return 0.0
+    x, y = landmarks[1] - landmarks[0]
+    return float(np.arctan2(y, x))
+
+
+def four(landmarks: Points) -> Points:
+    """Eyes, nose and the middle of the mouth (4, 2): what a smile moves least."""
+    return np.concatenate([landmarks[:3], landmarks[3:].mean(0, keepdims=True)])
+
+
+def similarity(source: Points, target: Points) -> NDArray[np.float64]:
+    """Least squares turn, scale and shift (2, 3) that takes points (N, 2) to points (N, 2) (Umeyama, 1991)."""
+    a, b = source - source.mean(0), target - target.mean(0)
+    norm = max(float((a * a).sum()), 1e-9)
+    cos, sin = float((a * b).sum()) / norm, float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()) / norm
+    turn = np.array([[cos, -sin], [sin, cos]])
+    return np.concatenate([turn, (target.mean(0) - turn @ source.mean(0))[:, None]], axis=1)

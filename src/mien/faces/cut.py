@@ -1,0 +1,255 @@
+"""One video in, its faces out: a clip file per followed face and the table of frames, in constant memory.
+
+A clip is a run of frames without a hole: it ends where the face is gone or the shot changes, and the same person's next
+run is another clip. Everything is written in a folder of its own and moved to its place when whole; the record, which
+says that a video is done, comes last. So a kill at any moment leaves nothing half-written that counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, field
+from dataclasses import dataclass as plain
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic.dataclasses import dataclass
+
+from mien.config import STRICT
+from mien.faces.clipfile import ClipFile, ClipFileConfig
+from mien.faces.crop import CropConfig, crop
+from mien.faces.detect import DetectConfig
+from mien.faces.face import Face, Sighting
+from mien.faces.follow import FollowConfig, follow
+from mien.faces.rows import RowWriter, empty_row, face_row
+from mien.video.stream import Frame, read_frames
+from mien.video.table import VideoError
+
+Status = Literal["done", "broken", "failed"]
+"""done; broken: the file is cut off, damaged or no video (what came before is kept); failed: tried again next time."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class CutConfig:
+    """How the faces of a video become clips."""
+
+    detector: DetectConfig = DetectConfig()
+    follow: FollowConfig = FollowConfig()
+    crop: CropConfig = CropConfig()
+    clip: ClipFileConfig = ClipFileConfig()
+
+
+@plain(frozen=True)
+class Source:
+    """A video, or a stretch of one, to be cut."""
+
+    name: str
+    """As it is called in all tables: its path below the input, and its times if it has any."""
+    key: str
+    """Its name among the store's files; no two sources share one."""
+    path: Path
+    start: float | None = None
+    end: float | None = None
+    """Seconds; None is the whole."""
+    columns: dict[str, Any] = field(default_factory=dict)
+    """Columns of the manifest it came from, handed on to the store's manifest."""
+
+    def stamp(self) -> list[int]:
+        """Size and time of change: another stamp is another file. Zeros if it is not there."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return [0, 0]
+        return [status.st_size, status.st_mtime_ns]
+
+
+@plain
+class Track:
+    """One run of one face: a line of the index."""
+
+    track: int
+    """Counted from 0 in each video."""
+    face_id: int
+    shot: int
+    path: str | None = None
+    """Clip file below the store, or None with a reason."""
+    reason: str | None = None
+    t_start: float = 0.0
+    t_end: float = 0.0
+    """Presentation times in the source of the first and last frame, in seconds."""
+    first_frame: int = 0
+    last_frame: int = 0
+    n_frames: int = 0
+    n_valid: int = 0
+    """Frames on which the face was seen, not bridged."""
+    confidence: float = 0.0
+    sharpness: float = 0.0
+    FaceRectWidth: float = 0.0
+    """Means over the frames; the width in pixels of the source."""
+
+    def add(self, seen: Sighting, face: Face) -> None:
+        """Take the next frame into account."""
+        if self.n_frames == 0:
+            self.t_start, self.first_frame = seen.frame.time, seen.frame.index
+        self.t_end, self.last_frame = seen.frame.time, seen.frame.index
+        self.n_frames += 1
+        self.n_valid += face.state != "bridged"
+        for name, value in (
+            ("confidence", face.confidence),
+            ("sharpness", face.sharpness),
+            ("FaceRectWidth", face.box[2]),
+        ):
+            mean = getattr(self, name)
+            setattr(self, name, mean + (float(value) - mean) / self.n_frames)
+
+
+@plain
+class Record:
+    """What became of one source."""
+
+    input: str
+    key: str
+    stamp: list[int]
+    columns: dict[str, Any]
+    status: Status = "done"
+    reason: str | None = None
+    frames: int = 0
+    frames_with_face: int = 0
+    duration: float = 0.0
+    """Seconds from the first to the last frame."""
+    tracks: list[Track] = field(default_factory=list)
+
+
+class Cutter:
+    """Takes the frames of one video and writes its clips and rows below ``folder``."""
+
+    def __init__(self, source: Source, folder: Path, config: CutConfig) -> None:
+        self.source, self.folder, self.config = source, folder, config
+        self.record = Record(source.name, source.key, source.stamp(), source.columns)
+        self.open: dict[int, tuple[Track, ClipFile]] = {}
+        (folder / "clips").mkdir(parents=True)
+        self.rows = RowWriter(folder / "frames.parquet")
+        self.first: float | None = None
+
+    def add(self, seen: Sighting) -> None:
+        """The next frame."""
+        here = {face.id for face in seen.faces}
+        for face_id, (track, _) in list(self.open.items()):
+            if face_id not in here or track.shot != seen.shot:
+                self.end(face_id)
+        for face in seen.faces:
+            track, clip = self.open[face.id] if face.id in self.open else self.begin(face.id, seen.shot)
+            self.rows.write(face_row(self.source.name, seen, face, track.track, track.n_frames))
+            clip.write(crop(seen.frame.pixels, face, self.config.crop), seen.frame.time)
+            track.add(seen, face)
+        if not seen.faces:
+            self.rows.write(empty_row(self.source.name, seen))
+        self.first = seen.frame.time if self.first is None else self.first
+        self.record.frames += 1
+        self.record.frames_with_face += bool(seen.faces)
+        self.record.duration = seen.frame.time - self.first
+
+    def begin(self, face_id: int, shot: int) -> tuple[Track, ClipFile]:
+        """A new run."""
+        track = Track(len(self.record.tracks), face_id, shot)
+        name = f"face{face_id:03d}-{track.track:04d}{self.config.clip.suffix}"
+        track.path = f"clips/{self.source.key}/{name}"
+        clip = ClipFile(self.folder / "clips" / name, self.config.crop.size, self.config.clip)
+        self.record.tracks.append(track)
+        self.open[face_id] = (track, clip)
+        return track, clip
+
+    def end(self, face_id: int) -> None:
+        """A run is over; a short one leaves no clip."""
+        track, clip = self.open.pop(face_id)
+        clip.close()
+        if track.n_frames < self.config.clip.shortest:
+            clip.path.unlink()
+            track.path, track.reason = None, f"shorter than {self.config.clip.shortest} frames"
+
+    def close(self) -> None:
+        """Finish all files."""
+        for face_id in list(self.open):
+            self.end(face_id)
+        self.rows.close()
+
+
+def cut(source: Source, store: Path, config: CutConfig, progress: Callable[[], object] = lambda: None) -> Record:
+    """Find, follow and crop the faces of one source into ``store``; ``progress`` is called after every frame.
+
+    Never raises for a bad file or a full disk: the record that is left says what happened.
+    """
+    folder = store / "partial" / source.key
+    shutil.rmtree(folder, ignore_errors=True)
+    cutter = None
+    try:
+        cutter = Cutter(source, folder, config)
+        problems = list(feed(cutter, source, config, progress))
+        cutter.close()
+        record = cutter.record
+        if problems:
+            record.status, record.reason = "broken", problems[0]
+        publish(cutter, store)
+    except Exception as error:  # whatever one file does, the others go on
+        record = Record(
+            source.name, source.key, source.stamp(), source.columns, "failed", f"{type(error).__name__}: {error}"
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    write_record(store, record)
+    return record
+
+
+def feed(cutter: Cutter, source: Source, config: CutConfig, progress: Callable[[], object]) -> Iterator[str]:
+    """Give a source's frames to the cutter; yields why they end too early."""
+    problems: list[str] = []
+
+    def frames() -> Iterator[Frame]:
+        # Where a file breaks its frames just end, so that what was followed until then comes out as usual.
+        try:
+            yield from read_frames(source.path, source.start, source.end)
+        except VideoError as error:
+            problems.append(str(error))
+
+    for seen in follow(frames(), config.detector.build(), config.follow):
+        cutter.add(seen)
+        progress()
+    yield from problems
+
+
+def publish(cutter: Cutter, store: Path) -> None:
+    """Move finished files to their place."""
+    clips, frames = place(store, cutter.source.key)
+    shutil.rmtree(clips, ignore_errors=True)
+    for target in (clips, frames):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    if any(track.path for track in cutter.record.tracks):
+        os.replace(cutter.folder / "clips", clips)
+    os.replace(cutter.folder / "frames.parquet", frames)
+
+
+def place(store: Path, key: str) -> tuple[Path, Path]:
+    """Where a source's clips and its table of frames stand."""
+    return store / "clips" / key, store / "frames" / f"{key}.parquet"
+
+
+def write_record(store: Path, record: Record) -> None:
+    """Write a record, whole or not at all."""
+    path = store / "records" / f"{record.key}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(f".{os.getpid()}.{time.monotonic_ns()}")
+    beside.write_text(json.dumps(asdict(record), ensure_ascii=False), encoding="utf-8")
+    os.replace(beside, path)
+
+
+def read_record(store: Path, key: str) -> Record | None:
+    """The record of a source, if it was tried."""
+    path = store / "records" / f"{key}.json"
+    if not path.is_file():
+        return None
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    return Record(**tree | {"tracks": [Track(**track) for track in tree["tracks"]]})

@@ -1,0 +1,119 @@
+"""Many videos at once: one process each on this machine, or one task each on a Ray cluster.
+
+A process per video, because a decoder that crashes on one file, or memory that runs out, must not end the others.
+Processes are forked from a server that has imported everything, which takes milliseconds, and end with their parent.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from multiprocessing import connection, get_all_start_methods, get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from mien.faces.cut import CutConfig, Record, Source, cut, write_record
+
+PATIENCE = 1.0
+"""Seconds between looks at the count of frames."""
+
+
+def on_this_machine(
+    jobs: Sequence[Source], store: Path, config: CutConfig, workers: int
+) -> Iterator[tuple[int, Source | None]]:
+    """Cut all jobs, ``workers`` at a time; yields (frames done so far, a source that was just finished or None)."""
+    context: Any = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
+    if hasattr(context, "set_forkserver_preload"):
+        context.set_forkserver_preload(["mien.faces.farm"])
+    frames = context.Value("q", 0)
+    waiting, running = deque(jobs), {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                job = waiting.popleft()
+                process = context.Process(target=alone, args=(job, store, config, frames), daemon=True)
+                process.start()
+                running[process.sentinel] = (process, job)
+            ended = connection.wait(list(running), PATIENCE)
+            yield frames.value, None
+            for sentinel in ended:
+                process, job = running.pop(sentinel)
+                process.join()
+                if process.exitcode:
+                    fail(store, job, f"its process ended with {describe(process.exitcode)}")
+                yield frames.value, job
+    finally:
+        for process, _ in running.values():
+            process.kill()
+
+
+def alone(job: Source, store: Path, config: CutConfig, frames: Any) -> None:
+    """What the process of one video does."""
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    cv2.setNumThreads(1)
+
+    def count() -> None:
+        with frames.get_lock():
+            frames.value += 1
+
+    cut(job, store, config, count)
+
+
+def end_with_parent() -> None:
+    """A killed run must not go on behind its successor's back."""
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def describe(code: int) -> str:
+    """An exit code in words."""
+    return f"signal {-code} (a crash, or no memory left)" if code < 0 else f"exit code {code}"
+
+
+def fail(store: Path, job: Source, reason: str) -> None:
+    """Leave a record of a source that left none itself."""
+    write_record(store, Record(job.name, job.key, job.stamp(), job.columns, "failed", reason))
+
+
+def on_ray(jobs: Sequence[Source], store: Path, config: CutConfig, address: str) -> Iterator[tuple[int, Source | None]]:
+    """The same on a Ray cluster whose machines share ``store`` and the videos; tasks of a dead machine start again.
+
+    ``address`` is a cluster's; empty is RAY_ADDRESS or, without that, a cluster of this machine alone.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no network unless asked for
+    try:
+        import ray
+        from ray.exceptions import RayError
+    except ImportError as error:
+        raise ValueError("--engine ray needs the extra: pip install 'mien[ray]'") from error
+    if not ray.is_initialized():
+        ray.init(address=address or None, log_to_driver=False, configure_logging=False)
+    task = ray.remote(num_cpus=1, max_retries=5)(distant)
+    waiting, running, frames = deque(jobs), {}, 0
+    while waiting or running:
+        room = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        while waiting and len(running) < room:
+            job = waiting.popleft()
+            running[task.remote(job, store.resolve(), config)] = job
+        ended, _ = ray.wait(list(running), timeout=PATIENCE)
+        for reference in ended:
+            job = running.pop(reference)
+            try:
+                frames += ray.get(reference)
+            except RayError as error:
+                fail(store, job, f"on Ray: {str(error).strip().splitlines()[0]}")
+            yield frames, job
+        if not ended:
+            yield frames, None
+
+
+def distant(job: Source, store: Path, config: CutConfig) -> int:
+    """What a Ray task does; returns its frames."""
+    cv2.setNumThreads(1)
+    return cut(job, store, config).frames

@@ -1,0 +1,269 @@
+"""Follow every face of a video: frames in, one ``Sighting`` per frame out, a fixed number of frames later.
+
+On each frame: number the shot; detect, if it is due; match detections to the tracks of this shot; carry the rest by
+image motion. What is sent out is decided ``lookahead`` frames later, when it is known whether a new face was believed,
+whether a lost one came back, and where the neighbours of a box lie: so flicker, gaps and jitter are mended without lag.
+Time and memory per frame do not grow with the length of the video.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass as plain
+from dataclasses import replace
+from itertools import pairwise
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from mien.config import STRICT
+from mien.faces.appearance import Look, look
+from mien.faces.detect import Detection, Detector
+from mien.faces.face import Sighting
+from mien.faces.matching import People, match
+from mien.faces.motion import carry, likeness, template
+from mien.faces.settle import face_at
+from mien.faces.shots import Shots
+from mien.faces.track import Place, Track, centre_of, covered, single
+from mien.video.stream import Frame
+
+LIKE, ALIKE = 0.3, 0.5
+"""Correlation with its last detection that a carried face must keep: where the detector did not run, where it missed."""
+KEPT = 12
+"""Settled frames whose places are kept, for speed and for smoothing."""
+LOOK_EVERY = 8
+"""Detections of a track between two looks at it."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class FollowConfig:
+    """How faces are followed from frame to frame."""
+
+    every: Annotated[int, Field(ge=1, le=30)] = 1
+    """The detector runs on every n-th frame; faces are carried by image motion in between."""
+    search: Annotated[float, Field(gt=0)] = 0.5
+    """Seconds between thorough searches for small and new faces."""
+    patience: Annotated[float, Field(ge=0)] = 0.5
+    """Seconds without a detection after which a track ends; what comes later is a new track, perhaps of the same id."""
+    lookahead: Annotated[int, Field(ge=1, le=120)] = 16
+    """Frames held back; shorter gaps are bridged. Costs memory: one picture each."""
+    confirm: Annotated[int, Field(ge=1)] | None = None
+    """Detections after which a face is believed; left out: the detector's own (3; Haar 6)."""
+    smoothing: Annotated[float, Field(ge=0)] = 0.04
+    """Standard deviation in seconds of the window in which boxes and landmarks are smoothed; 0 leaves them as found."""
+    returns: bool = True
+    """Whether a face that left gets its id again when its appearance is sure."""
+
+
+@plain(eq=False)
+class Moment:
+    """A frame on its way through."""
+
+    frame: Frame
+    shot: int
+    searched: bool
+    """Whether the detector ran."""
+    doubtful: bool = False
+    """Whether it found something that began no track or a track that may not be believed."""
+
+
+def follow(frames: Iterable[Frame], detector: Detector, config: FollowConfig) -> Iterator[Sighting]:
+    """One sighting per frame, in order. An error of ``frames`` is raised after the sightings of the frames before it."""
+    follower = Follower(detector, config)
+    broken: Exception | None = None
+    source = iter(frames)
+    while True:
+        try:
+            frame = next(source, None)
+        except (ValueError, OSError) as error:
+            frame, broken = None, error
+        if frame is None:
+            break
+        follower.take(frame)
+        if len(follower.window) > config.lookahead:
+            yield follower.release()
+    follower.finish()
+    while follower.window:
+        yield follower.release()
+    if broken is not None:
+        raise broken
+
+
+class Looking:
+    """Looks at the detections of one frame, each taken at most once."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self.taken: dict[int, Look] = {}
+
+    def __call__(self, face: Detection) -> Look:
+        if id(face) not in self.taken:
+            self.taken[id(face)] = look(self.frame.pixels, face.box, face.landmarks)
+        return self.taken[id(face)]
+
+
+class Follower:
+    """The state between frames."""
+
+    def __init__(self, detector: Detector, config: FollowConfig) -> None:
+        self.detector, self.config = detector, config
+        self.confirm = config.confirm or detector.confirm
+        self.window: deque[Moment] = deque()
+        self.tracks: list[Track] = []
+        """All that live or have a place in the window."""
+        self.shots, self.people = Shots(), People(config.returns)
+        self.ran, self.searched = -np.inf, -np.inf
+        """Index of the frame on which the detector ran last, and time of the last thorough search."""
+        self.shown = -np.inf
+        """When a face was sent out last."""
+
+    @property
+    def live(self) -> list[Track]:
+        """Tracks that may go on."""
+        return [track for track in self.tracks if not track.ended]
+
+    def take(self, frame: Frame) -> None:
+        """One more frame into the window."""
+        shot, first, sudden = self.shots.number(frame.pixels)
+        if first:
+            self.finish()
+        due = first or frame.index - self.ran >= self.config.every
+        moment = Moment(frame, shot, due)
+        self.window.append(moment)
+        if due:
+            self.detect(moment, first, sudden)
+        for track in self.live:
+            if frame.index not in track.places:
+                self.carry_on(track, moment)
+            track.ended = frame.time - track.seen.time > self.config.patience
+
+    def finish(self) -> None:
+        """End all tracks. In a shot too short for more, a face that was seen on every frame is believed."""
+        for track in self.live:
+            track.ended = True
+            if track.opening and track.hits == track.runs:
+                track.hits = max(track.hits, self.confirm)
+
+    def detect(self, moment: Moment, first: bool, sudden: bool) -> None:
+        """Run the detector and give each detection to a track, old or new."""
+        frame, detector = moment.frame, self.detector
+        thorough = first or frame.time - self.searched >= self.config.search or self.small(frame)
+        self.ran, self.searched = frame.index, frame.time if thorough else self.searched
+        found = single(detector.detect(frame.pixels, thorough))
+        strong = [face for face in found if face.score >= detector.strong]
+        look_at = Looking(frame)
+        pairs = match(self.live, strong, frame.time, look_at, sudden)
+        left = [track for track in self.live if all(track is not other for other, _ in pairs)]
+        pairs += match(left, [f for f in found if f.score < detector.strong], frame.time, look_at, sudden)
+        for track in self.live:
+            track.runs += 1
+        for track, face in pairs:
+            self.see(track, face, moment, all(f is face or covered(f.box, face.box) < 0.05 for f in found))
+        taken = [face for _, face in pairs]
+        new = [f for f in found if all(f is not t and covered(f.box, t.box) < 0.6 for t in taken)]
+        moment.doubtful = bool(new)
+        for face in sorted((f for f in new if f.score >= detector.strong), key=lambda f: f.box[0]):
+            self.begin(face, moment, first, look_at(face))
+
+    def begin(self, face: Detection, moment: Moment, opening: bool, seen: Look) -> None:
+        """A new track."""
+        place = Place(moment.frame.time, face.box, face.landmarks, face.score, True)
+        track = Track({moment.frame.index: place}, template(moment.frame.pixels, face.box), opening)
+        track.looks.append(seen)
+        self.tracks.append(track)
+        if self.confirm == 1:
+            self.extend_back(track)
+
+    def small(self, frame: Frame) -> bool:
+        """Whether a face is followed that the quick search would miss."""
+        scale = self.detector.size / max(frame.pixels.shape[:2])
+        return any(track.last.box[2] * scale < self.detector.smallest for track in self.live)
+
+    def see(self, track: Track, face: Detection, moment: Moment, alone: bool) -> None:
+        """Add a detection to its track, and now and then a look at it while nobody else is in the way."""
+        frame, strong = moment.frame, face.score >= self.detector.strong
+        place = Place(frame.time, face.box, face.landmarks, face.score, True)
+        track.see(frame.index, place, strong, template(moment.frame.pixels, face.box))
+        worth = strong and alone and (track.hits <= 3 or track.hits % LOOK_EVERY == 0)
+        if worth:
+            track.looks.append(look(frame.pixels, face.box, face.landmarks))
+        self.people.remember(track, track.looks[-1] if worth else None)
+        if strong and track.hits == self.confirm:
+            self.extend_back(track)
+
+    def carry_on(self, track: Track, moment: Moment) -> None:
+        """Move a track by image motion from the frame before, unless somebody else is in the way."""
+        index = moment.frame.index
+        before = track.places.get(index - 1)
+        if before is None or len(self.window) < 2:
+            return
+        move = carry(self.window[-2].frame.pixels, moment.frame.pixels, before.box)
+        place = None if move is None else self.plausible(track, before.moved(move, moment.frame.time), moment)
+        if place is not None:
+            track.places[index] = place
+
+    def extend_back(self, track: Track) -> None:
+        """Carry a newly believed track back over the frames before its first detection."""
+        first = min(track.places)
+        moments = [m for m in self.window if m.frame.index <= first and m.shot == self.window[-1].shot]
+        for later, earlier in pairwise(reversed(moments)):
+            place = track.places[later.frame.index]
+            move = carry(later.frame.pixels, earlier.frame.pixels, place.box)
+            moved = None if move is None else self.plausible(track, place.moved(move, earlier.frame.time), earlier)
+            if moved is None or abs(track.seen.time - moved.time) > 2 * self.config.patience:
+                return
+            track.places[earlier.frame.index] = moved
+
+    def plausible(self, track: Track, place: Place, moment: Moment) -> Place | None:
+        """A carried place with its score lowered by what has changed; None if it is no longer like the face."""
+        like = likeness(track.template, template(moment.frame.pixels, place.box))
+        x, y = centre_of(place.box)
+        height, width = moment.frame.pixels.shape[:2]
+        inside = 0 <= x < width and 0 <= y < height
+        others = [
+            t.places[moment.frame.index] for t in self.tracks if t is not track and moment.frame.index in t.places
+        ]
+        free = all(covered(place.box, other.box) < 0.3 for other in others)
+        if like < (ALIKE if moment.searched else LIKE) or not inside or not free:
+            return None
+        return replace(place, score=place.score * like)
+
+    def release(self) -> Sighting:
+        """The oldest frame of the window, with what is known of it by now."""
+        moment = self.window.popleft()
+        index, time = moment.frame.index, moment.frame.time
+        believed = [t for t in self.tracks if t.hits >= self.confirm and min(t.places, default=index + 1) <= index]
+        new = [t for t in believed if t.id is None]
+        if new:
+            begin = min(min(t.places) for t in new)
+            self.people.name(new, {t.id for t in self.tracks if t.id is not None and max(t.places) >= begin})
+        faces = [
+            face_at(t, index, time, moment.frame.pixels, self.config.smoothing, self.config.lookahead) for t in believed
+        ]
+        shown = tuple(sorted((f for f in faces if f is not None), key=lambda f: f.id))
+        reason = None if shown else self.reason(moment)
+        self.shown = time if shown else self.shown
+        self.forget(index)
+        return Sighting(moment.frame, shown, moment.shot, reason)
+
+    def forget(self, index: int) -> None:
+        """Drop places that no later frame needs, and tracks without any; a live one keeps its last."""
+        for track in self.tracks:
+            keep = index - KEPT
+            if min(track.places) < keep:
+                last = max(track.places)
+                track.places = {i: p for i, p in track.places.items() if i >= keep or i == last}
+        self.tracks = [t for t in self.tracks if not t.ended or max(t.places) > index]
+
+    def reason(self, moment: Moment) -> str:
+        """Why a frame has no face, in a few words."""
+        if float(moment.frame.pixels[::8, ::8].std()) < 4:
+            return "blank picture"
+        if moment.frame.time - self.shown < 1:
+            return "face out of sight"
+        if moment.doubtful:
+            return "only doubtful detections"
+        return "no face found" if moment.searched else "detector not run on this frame"

@@ -1,0 +1,120 @@
+"""Who belongs to whom: detections to the tracks of a shot, new tracks to people seen before (Hungarian method)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from mien.faces.appearance import Look, nearest
+from mien.faces.detect import Detection
+from mien.faces.face import Box
+from mien.faces.track import Track, apart
+
+SURE = 0.12
+"""Unlikeness below which two faces are one person wherever they stand: below every pair of different people measured."""
+LIKELY = 0.18
+"""The same for a face that also stands about where that person was last."""
+FOREIGN = 0.35
+"""Unlikeness from which a detection is not given to a track although it stands in the right place."""
+NEVER = 1e6
+LOOKS, MEMORY = 16, 256
+"""Looks kept of a person, and people kept in mind: beyond that, those seen longest ago are forgotten."""
+
+Costs = NDArray[np.float64]
+"""(rows, columns), ``NEVER`` where a pair is impossible."""
+
+
+def match(
+    tracks: Sequence[Track],
+    found: Sequence[Detection],
+    time: float,
+    look_at: Callable[[Detection], Look],
+    sudden: bool,
+) -> list[tuple[Track, Detection]]:
+    """Pairs of least total cost. ``look_at`` is asked only where place alone does not tell, or after a ``sudden``
+    change of the picture."""
+    cost = distances(tracks, found, time)
+    reach = cost < NEVER
+    for row, track in enumerate(tracks):
+        columns = np.flatnonzero(reach[row])
+        rivals = len(columns) > 1 or any(reach[:, column].sum() > 1 for column in columns)
+        if track.looks and (rivals or sudden or time - track.last.time > 0.15):
+            for column in columns:
+                difference = nearest([look_at(found[column])], track.looks)
+                cost[row, column] = NEVER if difference > FOREIGN else cost[row, column] + 5 * difference
+    return [(tracks[row], found[column]) for row, column in assign(cost)]
+
+
+def distances(tracks: Sequence[Track], found: Sequence[Detection], time: float) -> Costs:
+    """How far each detection is from where each track is expected (tracks, detections)."""
+    table = np.full((len(tracks), len(found)), NEVER)
+    for row, track in enumerate(tracks):
+        expected = track.expected(time)
+        reach = min(1.2, 0.6 + 1.5 * (time - track.last.time))
+        for column, face in enumerate(found):
+            distance = apart(expected, face.box)
+            table[row, column] = distance if distance < reach else NEVER
+    return table
+
+
+def assign(cost: Costs) -> list[tuple[int, int]]:
+    """Possible pairs (row, column) of least total cost."""
+    rows, columns = linear_sum_assignment(cost)
+    return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if cost[r, c] < NEVER]
+
+
+@dataclass(eq=False)
+class Person:
+    """Somebody seen in this video."""
+
+    looks: deque[Look] = field(default_factory=lambda: deque(maxlen=LOOKS))
+    box: Box = (0.0, 0.0, 0.0, 0.0)
+    time: float = 0.0
+    """When last seen, in seconds."""
+
+
+class People:
+    """Everybody seen in this video, to know them again."""
+
+    def __init__(self, returns: bool) -> None:
+        self.returns = returns
+        self.known: dict[int, Person] = {}
+        self.next = 0
+
+    def name(self, tracks: Sequence[Track], busy: Collection[int]) -> None:
+        """Give each new track the id of a person who is known and not ``busy`` where that is sure, else the next id."""
+        absent = [id for id in self.known if id not in busy] if self.returns else []
+        cost = np.array([[doubt(track, self.known[id]) for id in absent] for track in tracks]).reshape(len(tracks), -1)
+        for row, column in assign(cost):
+            others = np.delete(cost[row], column)
+            if cost[row, column] < others.min(initial=NEVER) - 0.02:
+                tracks[row].id = absent[column]
+        for track in tracks:
+            if track.id is None:
+                track.id, self.next = self.next, self.next + 1
+            for seen in track.looks:
+                self.remember(track, seen)
+
+    def remember(self, track: Track, seen: Look | None) -> None:
+        """Keep where a named track is and, if given, what it looks like now."""
+        if track.id is None:
+            return
+        person = self.known.setdefault(track.id, Person())
+        person.box, person.time = track.seen.box, track.seen.time
+        if seen is not None:
+            person.looks.append(seen)
+        if len(self.known) > MEMORY:
+            del self.known[min(self.known, key=lambda id: self.known[id].time)]
+
+
+def doubt(track: Track, person: Person) -> float:
+    """Unlikeness of a new track and a person; ``NEVER`` if they are not surely the same."""
+    difference = nearest(track.looks, person.looks)
+    first = track.places[min(track.places)]
+    near = first.time - person.time < 2 and apart(first.box, person.box) < 0.8
+    return difference if difference < (LIKELY if near else SURE) else NEVER

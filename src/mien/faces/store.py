@@ -1,0 +1,162 @@
+"""A folder of cut faces: which videos belong in it, which are done, and its index.
+
+    manifest.csv      one row per clip; training reads it as it is
+    tracks.parquet    one row per followed face and run: source, times, quality, and why it has no clip
+    files.csv         one row per video: done, broken or failed, and the reason
+    clips/  frames/   a folder of clip files and a table of frames per video
+    records/          one file per video that was tried; what a resume goes by
+    store.yaml        the settings; another run with other settings is refused
+
+Any number of processes on any number of machines may fill one store, each with its own shard of the videos.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path, PurePath
+from typing import Any
+
+import yaml
+
+from mien.config import to_tree
+from mien.faces.cut import CutConfig, Record, Source, Track, place, read_record
+from mien.faces.rows import arrow
+from mien.interfaces import Clip
+from mien.video.manifest import read_manifest, write_manifest
+
+MANIFEST = ("path", "input", "face_id", "track", "t_start", "t_end", "n_frames", "n_valid", "confidence", "sharpness")
+"""First columns of the manifest; those of the manifest that was cut follow."""
+FILES = ("input", "status", "reason", "frames", "frames_with_face", "duration", "faces", "tracks", "clips")
+
+
+def sources(given: Path, store: Path) -> list[Source]:
+    """The videos of a file, folder or manifest; clips that lie in ``store`` itself are none."""
+    root = given if given.is_dir() else given.parent
+    clips = [c for c in read_manifest(given) if store.resolve() not in c.path.resolve().parents]
+    return [source(clip, root) for clip in clips]
+
+
+def source(clip: Clip, root: Path) -> Source:
+    """A clip as a source; its name is its path below ``root``, so that a corpus may move."""
+    try:
+        name = clip.path.relative_to(root).as_posix()
+    except ValueError:
+        name = clip.path.as_posix()
+    name = name if name != "." else clip.path.resolve().name
+    if clip.start is not None or clip.end is not None:
+        name += f"#{clip.start or 0:g}-{'' if clip.end is None else format(clip.end, 'g')}"
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:10]
+    stem = re.sub(r"[^\w.-]+", "_", PurePath(name).stem)[:40]
+    return Source(name, f"{stem}-{digest}", clip.path, clip.start, clip.end, dict(clip.columns))
+
+
+def shard(chosen: Sequence[Source], part: str) -> list[Source]:
+    """The i-th of n parts, written ``i/n`` with i from 1."""
+    match = re.fullmatch(r"(\d+)/(\d+)", part)
+    number, parts = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= number <= parts:
+        raise ValueError(f"--shard {part}: write i/n with i from 1 to n, such as 1/4")
+    return list(chosen[number - 1 :: parts])
+
+
+def claim(store: Path, config: CutConfig) -> None:
+    """Make the store, or check that it was begun with the same settings. Raises ``ValueError`` with the difference."""
+    arrow()
+    tree = identity(config)
+    path = store / "store.yaml"
+    if path.is_file():
+        before = yaml.safe_load(path.read_text(encoding="utf-8"))
+        lines = difference(before, tree)
+        if lines:
+            raise ValueError(
+                f"{store} was begun with other settings; use another --output or the same:\n" + "\n".join(lines)
+            )
+    elif store.exists() and any(store.iterdir()):
+        raise ValueError(f"{store}: the folder holds something else; name a new folder with --output")
+    else:
+        store.mkdir(parents=True, exist_ok=True)
+        write_beside(path, lambda beside: beside.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8"))
+
+
+def identity(config: CutConfig) -> dict[str, Any]:
+    """What decides the result; of the model its file's name, not where it lies."""
+    tree = to_tree(config)
+    model = tree["detector"]["model"]
+    tree["detector"]["model"] = PurePath(model).name if model else None
+    return tree
+
+
+def difference(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Settings that differ, a line each."""
+    lines = []
+    for key in {**before, **now}:
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            lines += difference(old, new, f"{prefix}{key}.")
+        elif old != new:
+            lines.append(f"  {prefix}{key}: {old} there, {new} now")
+    return lines
+
+
+def pending(store: Path, chosen: Sequence[Source]) -> list[Source]:
+    """Sources without a record, with a record of failure, or whose file has changed since."""
+    return [s for s in chosen if not settled(store, s)]
+
+
+def settled(store: Path, one: Source) -> bool:
+    """Whether a source needs no further work."""
+    record = read_record(store, one.key)
+    if record is None or record.status == "failed" or record.stamp != one.stamp():
+        return False
+    return record.frames == 0 or place(store, one.key)[1].is_file()
+
+
+def index(store: Path) -> list[Record]:
+    """Write the tables of what the store holds by now; returns its records by name."""
+    keys = sorted(path.stem for path in (store / "records").glob("*.json"))
+    records = sorted((r for r in (read_record(store, key) for key in keys) if r), key=lambda r: r.input)
+    tracks = [(record, track) for record in records for track in record.tracks]
+    clips = [manifest_row(record, track) for record, track in tracks if track.path]
+    extra = sorted({name for row in clips for name in row} - set(MANIFEST))
+    files = [file_row(record) for record in records]
+    write_beside(store / "manifest.csv", lambda p: write_manifest(p, clips, (*MANIFEST, *extra)))
+    write_beside(store / "files.csv", lambda p: write_manifest(p, files, FILES))
+    write_beside(store / "tracks.parquet", lambda p: write_tracks(p, tracks))
+    return records
+
+
+def manifest_row(record: Record, track: Track) -> dict[str, Any]:
+    """A clip as a row of the manifest: labels of the video go with every face of it."""
+    own = {"input": record.input} | asdict(track)
+    return dict(record.columns) | {name: own[name] for name in MANIFEST}
+
+
+def file_row(record: Record) -> dict[str, Any]:
+    """A video as a row."""
+    counts = {
+        "faces": len({track.face_id for track in record.tracks}),
+        "tracks": len(record.tracks),
+        "clips": sum(track.path is not None for track in record.tracks),
+    }
+    return {name: value for name, value in (asdict(record) | counts).items() if name in FILES}
+
+
+def write_tracks(path: Path, tracks: Sequence[tuple[Record, Track]]) -> None:
+    """The index of all runs."""
+    pa = arrow()
+    kinds = {"int": pa.int32(), "float": pa.float64()}
+    fields = [(name, kinds.get(str(kind), pa.string())) for name, kind in Track.__annotations__.items()]
+    rows = [{"input": record.input} | asdict(track) for record, track in tracks]
+    table = pa.Table.from_pylist(rows, schema=pa.schema([("input", pa.string()), *fields]))
+    pa.parquet.write_table(table, path, compression="zstd")
+
+
+def write_beside(path: Path, write: Any) -> None:
+    """Write a file under another name and rename it; several shards may do so at once."""
+    beside = path.with_name(f".{os.getpid()}-{path.name}")
+    write(beside)
+    os.replace(beside, path)

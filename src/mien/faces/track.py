@@ -1,0 +1,115 @@
+"""One face over time: its places on the frames of one shot, and what it looked like."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.faces.appearance import Look
+from mien.faces.detect import Detection
+from mien.faces.face import Box, Points
+from mien.faces.motion import Move
+
+RECENT = 0.2
+"""Seconds over which a face's speed is taken."""
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A face on one frame."""
+
+    time: float
+    box: Box
+    landmarks: Points | None
+    score: float
+    detected: bool
+
+    def moved(self, move: Move, time: float) -> Place:
+        """The same face after a move, no longer detected."""
+        turn, shift = move[:, :2], move[:, 2]
+        centre = turn @ centre_of(self.box) + shift
+        scale = float(np.hypot(move[0, 0], move[1, 0]))
+        width, height = scale * self.box[2], scale * self.box[3]
+        box = (float(centre[0]) - width / 2, float(centre[1]) - height / 2, width, height)
+        points = None if self.landmarks is None else (self.landmarks @ turn.T + shift).astype(np.float32)
+        return Place(time, box, points, self.score, False)
+
+
+@dataclass(eq=False)
+class Track:
+    """One face in one shot, without a long gap."""
+
+    places: dict[int, Place]
+    """By frame index; those before the window are dropped."""
+    template: NDArray[np.float32]
+    """Its face when last detected."""
+    opening: bool
+    """Whether it was there on the first frame of its shot."""
+    hits: int = 1
+    """Strong detections so far."""
+    runs: int = 1
+    """Frames so far on which the detector ran."""
+    seen: Place = field(init=False)
+    """The last detection."""
+    looks: deque[Look] = field(default_factory=lambda: deque(maxlen=8))
+    id: int | None = None
+    ended: bool = False
+
+    def __post_init__(self) -> None:
+        self.seen = self.last
+
+    @property
+    def last(self) -> Place:
+        """The newest place."""
+        return self.places[max(self.places)]
+
+    def see(self, index: int, place: Place, strong: bool, template: NDArray[np.float32]) -> None:
+        """Add a detection."""
+        self.places[index] = self.seen = place
+        self.template = template
+        self.hits += strong
+
+    def expected(self, time: float) -> Box:
+        """Where the box should be now: the last place, moved on at its recent speed."""
+        last = self.last
+        first = next(p for p in sorted(self.places.values(), key=lambda p: p.time) if last.time - p.time <= RECENT)
+        if last.time - first.time < 1e-6:
+            return last.box
+        shift = (centre_of(last.box) - centre_of(first.box)) * (time - last.time) / (last.time - first.time)
+        return (last.box[0] + float(shift[0]), last.box[1] + float(shift[1]), last.box[2], last.box[3])
+
+
+def centre_of(box: Box) -> NDArray[np.float64]:
+    """Middle of a box (x, y)."""
+    return np.array([box[0] + box[2] / 2, box[1] + box[3] / 2])
+
+
+def size_of(box: Box) -> float:
+    """Geometric mean of width and height."""
+    return float(np.sqrt(max(box[2] * box[3], 1e-6)))
+
+
+def covered(a: Box, b: Box) -> float:
+    """Area that two boxes share, as a share of the smaller one."""
+    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    return max(0.0, width) * max(0.0, height) / max(min(a[2] * a[3], b[2] * b[3]), 1e-6)
+
+
+def apart(a: Box, b: Box) -> float:
+    """Distance of two boxes in box sizes, plus their difference in size."""
+    sizes = size_of(a), size_of(b)
+    shift = float(np.linalg.norm(centre_of(a) - centre_of(b))) / (0.5 * sum(sizes))
+    return shift + 0.7 * abs(float(np.log(sizes[0] / sizes[1])))
+
+
+def single(found: list[Detection]) -> list[Detection]:
+    """Detections, best first, without those that lie mostly on a better one."""
+    kept: list[Detection] = []
+    for face in found:
+        if all(covered(face.box, other.box) < 0.6 for other in kept):
+            kept.append(face)
+    return kept
