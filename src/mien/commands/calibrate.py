@@ -9,6 +9,7 @@ them from then on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -78,7 +79,7 @@ def run(config: Config) -> None:
     tell(found, config.model)
 
 
-def whom(subjects: list[object]) -> list[object]:
+def whom(subjects: Sequence[object]) -> list[object]:
     """Whom each clip shows; without the column subject every clip stands for itself."""
     return [f"clip {i}" if subject in (None, "") else subject for i, subject in enumerate(subjects)]
 
