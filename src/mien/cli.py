@@ -14,10 +14,12 @@ COMMANDS = {
     "pretrain": "learn from unlabelled face video (masked autoencoding, joint embedding)",
     "probe": "read labels off a frozen encoder: attentive or linear probes, and baselines",
     "finetune": "adapt an encoder to labels: expressions, valence and arousal, personality",
+    "calibrate": "make a model's answers mean what they say: probabilities, sets, limits",
     "evaluate": "mark a fine-tuned model on labelled clips",
     "predict": "read the scores of one video",
     "analyze": "read a video: every face, every frame; tables, pictures, a page; or a camera, live",
     "study": "analyze many videos and sum them up per participant and condition",
+    "explain": "when and where a model looks: maps over the face, and whether they are true",
     "convert": "import official SVFAP, VideoMAE or V-JEPA weights",
 }
 

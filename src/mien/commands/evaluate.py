@@ -3,7 +3,8 @@
 mien evaluate --model runs/finetune --data.manifest clips.csv --data.select 'split=test'
 
 Prints and saves WAR (accuracy), UAR (mean class recall), F1, recall per class and the confusion matrix; for regression
-PCC, CCC, RMSE and 1-MAE. Each clip counts once.
+PCC, CCC, RMSE and 1-MAE. Each clip counts once. Beside them stand the calibration error and, of a model that
+`mien calibrate` has calibrated, how often prediction sets or intervals hold the truth, also by subgroup.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from mien import distributed, metrics
-from mien.analysis import plots
+from mien.analysis import plots, trust
 from mien.analysis.analyzer import Analyzer, load
+from mien.analysis.calibration import Calibration
+from mien.analysis.features import digest
+from mien.analysis.pooling import pool_clips
 from mien.checkpoint import write_whole
 from mien.commands.fitting import DataConfig, load_clips
 from mien.config import STRICT
@@ -37,6 +41,10 @@ class Config:
     output: Path | None = None
     """Folder for the report; by default the folder evaluation inside the model's."""
     data: DataConfig = DataConfig()
+    subgroups: tuple[str, ...] = ()
+    """Columns of the manifest by whose values calibration error and coverage are shown too."""
+    coverage: float | None = None
+    """Share of the truth that sets and intervals shall hold, in (0, 1); by default what the model was calibrated for."""
     views: ViewConfig = ViewConfig()
     device: str = "auto"
     """auto, cpu, cuda, ..."""
@@ -49,11 +57,35 @@ class Config:
 def run(config: Config) -> dict[str, float]:
     """Evaluate, print and save; returns the metrics."""
     with distributed.session(config.device, config.matmul):
-        analyzer = load(config.model, config.device)
+        analyzer, calibration = load(config.model, config.device), Calibration.load(config.model)
         clips = load_clips(config.data, config.workers)
+        groups = {column: by_value(clips, column) for column in config.subgroups}
         targets = analyzer.config.targets(clips, analyzer.names).numpy()
-        predictions = analyzer.score_clips(clips, config.views, config.workers).mean
-    return report(analyzer, clips, predictions, targets, config.output or config.model / "evaluation")
+        read = pool_clips(analyzer, clips, config.views, config.workers)
+    folder = config.output or config.model / "evaluation"
+    result = report(analyzer, clips, read.outputs, targets, folder)
+    judged = trust.judge(calibration, read, targets, analyzer.names, config.coverage)
+    for line in [*trust.write(judged, clips, groups, folder), *warnings(calibration, config.data)]:
+        print(line)
+    return result
+
+
+def by_value(clips: Sequence[Clip], column: str) -> dict[str, NDArray[np.int64]]:
+    """Row numbers by value of a column, in alphabetical order."""
+    if not any(column in clip.columns for clip in clips):
+        raise ValueError(f"--subgroups {column}: no such column; there are {', '.join(clips[0].columns) or 'none'}")
+    cells = np.array([str(clip.columns.get(column) or "(empty)") for clip in clips])
+    return {str(name): np.flatnonzero(cells == name) for name in np.unique(cells)}
+
+
+def warnings(calibration: Calibration | None, data: DataConfig) -> list[str]:
+    """What a reader of the calibration's marks must know."""
+    if calibration is None:
+        return ["not calibrated: mien calibrate gives probabilities that mean what they say, and prediction sets"]
+    facts = calibration.facts
+    if (facts.manifest_sha256, facts.select) == (digest(Path(data.manifest)), data.select):
+        return ["warning: the model was calibrated on these very clips; error and coverage on them are flattered"]
+    return []
 
 
 def report(
