@@ -12,7 +12,19 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "src" / "mien"
 
 LAYERS = {
-    "model": ("layers", "positions", "masking", "blocks", "schedules", "metrics", "heads", "pixels", "encoders", "objectives", "tasks"),
+    "model": (
+        "layers",
+        "positions",
+        "masking",
+        "blocks",
+        "schedules",
+        "metrics",
+        "heads",
+        "pixels",
+        "encoders",
+        "objectives",
+        "tasks",
+    ),
     "data": ("video", "datasets", "faces"),
     "engine": ("training", "optim", "distributed", "checkpoint", "runlog"),
 }

@@ -17,18 +17,21 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mien import __version__, checkpoint
+from mien.analysis.answers import Answer, trusted
+from mien.analysis.calibration import Calibration
 from mien.analysis.features import digest
+from mien.analysis.pooling import pooled
 from mien.analysis.predicting import Listener, ReadConfig, predict_into, stream
 from mien.analysis.profiling import Profile
 from mien.analysis.reading import read_views
 from mien.analysis.sources import Video, open_source
-from mien.analysis.streaming import Answer
 from mien.analysis.tables import Layout, task_label
 from mien.analysis.timeline import Timeline
 from mien.analysis.windows import Window
 from mien.config import build
 from mien.distributed import choose_device
 from mien.encoders import EncoderConfig
+from mien.faces.crop import CropConfig
 from mien.interfaces import Clip, Task
 from mien.pixels import PixelsConfig
 from mien.tasks import TaskConfig
@@ -76,7 +79,9 @@ def load(path: str | Path, device: str = "auto") -> Analyzer:
     config = build(TaskConfig, about["task"])  # pyright: ignore[reportArgumentType]
     task = config.build(encoder, build(PixelsConfig, about["pixels"]), about["names"])
     checkpoint.load_strictly(task, checkpoint.read_weights(folder), folder)
-    return Analyzer(task, clip, tuple(about["names"]), config, choose_device(device), folder)
+    face_crop = build(CropConfig, about["face_crop"]) if about.get("face_crop") else None
+    calibration = Calibration.load(folder)
+    return Analyzer(task, clip, tuple(about["names"]), config, choose_device(device), folder, face_crop, calibration)
 
 
 class Analyzer:
@@ -90,9 +95,11 @@ class Analyzer:
         config: Any,
         device: torch.device,
         folder: Path | None = None,
+        face_crop: CropConfig | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         self.task, self.clip, self.names, self.config, self.device = task.to(device).eval(), clip, names, config, device
-        self.folder = folder
+        self.folder, self.face_crop, self.calibration = folder, face_crop, calibration
 
     def predict(
         self,
@@ -143,13 +150,15 @@ class Analyzer:
         return {"mien": __version__, "model": str(self.folder), "weights": digest(weights) if known else None}
 
     @torch.inference_mode()
-    def read_windows(self, windows: Sequence[Window]) -> list[Answer]:
-        """A batch of windows -> what the model says of each."""
+    def read_windows(self, windows: Sequence[Window], coverage: float | None = None) -> list[Answer]:
+        """A batch of windows -> what the model says of each, calibrated if it is."""
         video = torch.stack([window.video for window in windows]).to(self.device)  # B, S, 3, T, H, W
         tokens = self.tokens(video.flatten(0, 1)).unflatten(0, video.shape[:2]).flatten(1, 2)  # B, S N, dim
-        values = self.task.answer(self.task.head(tokens)).float().cpu().numpy()
-        features = tokens.float().mean(1).cpu().numpy()
-        return [Answer(value, feature) for value, feature in zip(values, features, strict=True)]
+        found = pooled(self.task, tokens).float().cpu().numpy()
+        outputs, features = found[:, : len(self.names)], found[:, len(self.names) :]
+        if self.calibration is None:
+            return [Answer(value, feature) for value, feature in zip(outputs, features, strict=True)]
+        return trusted(self.calibration, self.names, windows, outputs, features, coverage)
 
     def scores(self, video: str | Path, views: ViewConfig | None = None) -> dict[str, float]:
         """Scores of one video (a file or a folder of frames) by label name."""

@@ -100,7 +100,7 @@ def band(
     windows = timeline.windows[timeline.windows["face_id"] == face]
     low, high = {}, {}
     for name, middle in values.items():
-        half = ((windows[f"{name}_high"] - windows[f"{name}_low"]) / 2).mean()
+        half = ((windows[f"{name}_upper"] - windows[f"{name}_lower"]) / 2).mean()
         spread = binned(rows[f"{name}_sd"], place, len(edges) - 1) if np.isnan(half) else half
         low[name], high[name] = middle - spread, middle + spread
     return low, high

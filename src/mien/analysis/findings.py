@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from mien.analysis import plots
@@ -29,5 +30,5 @@ def illustrate(
         overlay(timeline, source, film, progress)
         written.append(film)
     with Image.open(sheet) as picture:
-        write_page(timeline, folder / "report.html", film if film.is_file() else None, picture.copy())
+        write_page(timeline, folder / "report.html", film if film.is_file() else None, np.asarray(picture.convert("RGB")))
     return written

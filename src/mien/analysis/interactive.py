@@ -31,7 +31,9 @@ def figure(timeline: Timeline) -> Any:
     go, subplots = plotly()
     drawn = curves(timeline)
     titles = [f"face {c.face_id}" for c in drawn] or ["no face on any frame"]
-    page: Any = subplots.make_subplots(rows=max(len(drawn), 1), shared_xaxes=True, vertical_spacing=0.08, subplot_titles=titles)
+    page: Any = subplots.make_subplots(
+        rows=max(len(drawn), 1), shared_xaxes=True, vertical_spacing=0.08, subplot_titles=titles
+    )
     start = float(timeline.frames["timestamp"].iloc[0])
     page.add_shape(type="line", x0=start, x1=start, y0=0, y1=1, yref="paper", line={"color": "#888", "width": 1})
     add = stacked if timeline.layout.kind == "classification" else banded
@@ -78,7 +80,14 @@ def banded(go: Any, page: Any, curve: Curve, colours: dict[str, str], row: int) 
     x = curve.time.round(3)
     for name, values in curve.values.items():
         shade = f"rgba{(*rgb(colours[name]), 0.18)}"
-        edge = {"x": x, "mode": "lines", "line": {"width": 0}, "legendgroup": name, "showlegend": False, "hoverinfo": "skip"}
+        edge = {
+            "x": x,
+            "mode": "lines",
+            "line": {"width": 0},
+            "legendgroup": name,
+            "showlegend": False,
+            "hoverinfo": "skip",
+        }
         page.add_trace(go.Scatter(y=curve.low[name].round(4), **edge), row=row, col=1)
         page.add_trace(go.Scatter(y=curve.high[name].round(4), fill="tonexty", fillcolor=shade, **edge), row=row, col=1)
         line = {"width": 2, "color": colours[name]}

@@ -45,7 +45,9 @@ def drawn(timeline: Timeline, source: Source, progress: bool) -> Iterator[tuple[
     """(seconds, picture) of every frame."""
     rows = rows_of_frames(timeline.frames)
     painter = Painter(timeline)
-    bar = tqdm(desc="overlay", unit="frame", total=int(timeline.about["frames"]), disable=not progress, delay=2, leave=False)
+    bar = tqdm(
+        desc="overlay", unit="frame", total=int(timeline.about["frames"]), disable=not progress, delay=2, leave=False
+    )
     with bar:
         for frame, faces in zip(whole_frames(source), rows, strict=False):
             bar.update()
@@ -116,7 +118,9 @@ class Painter:
                 shade = picture[max(top, 0) : top + 16, max(left, 0) : left + PANEL]
                 shade[:] = (0.4 * shade).astype(np.uint8)
                 bar, end = left + PANEL - 64, left + PANEL - 4
-                cv2.rectangle(picture, (bar, top + 3), (bar + round((end - bar) * value), top + 13), self.colours[name], -1)
+                cv2.rectangle(
+                    picture, (bar, top + 3), (bar + round((end - bar) * value), top + 13), self.colours[name], -1
+                )
                 plain = cv2.FONT_HERSHEY_SIMPLEX
                 cv2.putText(picture, name[:11], (left + 4, top + 12), plain, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
             else:

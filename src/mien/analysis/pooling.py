@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,12 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from mien.analysis.analyzer import Analyzer
 from mien.analysis.reading import read_views
 from mien.analysis.reliability import sharpness
 from mien.heads import AttentiveHead, MeanHead
 from mien.interfaces import Clip, Task
 from mien.video.views import View, ViewConfig, ViewDataset, load_views
+
+if TYPE_CHECKING:
+    from mien.analysis.analyzer import Analyzer
 
 
 @dataclass(frozen=True)

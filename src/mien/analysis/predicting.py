@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
@@ -20,9 +22,11 @@ from mien.analysis.profiling import Profile, ahead
 from mien.analysis.sources import Source
 from mien.analysis.streaming import Answer, Progress, read, watch
 from mien.analysis.timeline import Timeline
-from mien.analysis.watching import Watcher, Whole
+from mien.analysis.watching import Found, Preset, Watcher, Whole, suited_crop
 from mien.analysis.windows import Windower
 from mien.config import STRICT, to_tree
+from mien.faces.detect import DetectConfig
+from mien.faces.follow import FollowConfig
 from mien.video.decode import VideoError
 
 if TYPE_CHECKING:
@@ -40,6 +44,10 @@ class ReadConfig:
 
     faces: Literal["find", "whole"] = "find"
     """find: detect and follow every face; whole: the clip is cropped to one face already, take each frame as it is."""
+    crop: Preset = "model"
+    """How found faces are cropped: as the model's training clips were, or, where those are unknown, as named."""
+    detector: DetectConfig = DetectConfig()
+    follow: FollowConfig = FollowConfig()
     hop: NonNegativeInt = 0
     """Frames from the start of a window to the next; 0 takes a quarter of what a window covers."""
     batch: PositiveInt = 8
@@ -48,6 +56,9 @@ class ReadConfig:
     """Seconds to add to the video's clock for that of the stimulus; with it there are columns stimulus_*."""
     sync_mark: float | None = None
     """Second of the video at which the stimulus' clock shows 0, as an event seen in it (a clap, a flash)."""
+
+    coverage: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of the truth that prediction sets and intervals hold; left out: what the model was calibrated for."""
 
     @property
     def clock(self) -> float | None:
@@ -64,7 +75,14 @@ class ReadConfig:
 
     def watcher(self, analyzer: Analyzer) -> Watcher:
         """What finds and crops faces for a model."""
-        return Whole(analyzer.clip)
+        if self.faces == "whole":
+            return Whole(analyzer.clip)
+        crop = suited_crop(analyzer.clip, analyzer.face_crop, self.crop)
+        return Found(analyzer.clip, crop, self.detector, self.follow)
+
+    def resolved(self) -> ReadConfig:
+        """The same with the detector named that this machine has."""
+        return replace(self, detector=self.detector.resolved()) if self.faces == "find" else self
 
 
 def stream(
@@ -76,10 +94,11 @@ def stream(
 ) -> Iterator[Progress]:
     """Everything that is said of a video, as it becomes final; constant memory. Close it to stop early."""
     profile, windower = profile or Profile(), config.windower(analyzer)
+    step = partial(analyzer.read_windows, coverage=config.coverage)
     seen = ahead(watch(source.frames(), config.watcher(analyzer), windower, profile), AHEAD)
     averager = Averager(windower.span, len(analyzer.names))
     with closing(seen):
-        yield from read(seen, analyzer.read_windows, averager, config.batch, known, profile)
+        yield from read(seen, step, averager, config.batch, known, profile)
 
 
 def predict_into(
@@ -98,6 +117,8 @@ def predict_into(
     A finished job is returned as it is, an unfinished one gone on with. A video that breaks off is read up to there, which
     ``timeline.about["stopped"]`` says.
     """
+    config = config.resolved()
+    config.watcher(analyzer)  # a crop that does not suit the model is refused before anything is written
     identity = analyzer.identity() | {"input": source.name, "file": source.fingerprint()} | to_tree(config)
     job = Job(folder, analyzer.layout(config.clock), identity, format)
     if job.open(overwrite):

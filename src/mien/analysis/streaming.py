@@ -12,33 +12,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mien.analysis.answers import Answer
 from mien.analysis.dense import Averager, Dense
 from mien.analysis.profiling import Profile
 from mien.analysis.watching import Watcher
 from mien.analysis.windows import Seen, Window, Windower
 from mien.video.decode import VideoError
 from mien.video.stream import Frame
-
-
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """What is said of one window."""
-
-    values: NDArray[np.float32]
-    """Probabilities that sum to 1, or values (names,); calibrated if the model is."""
-    features: NDArray[np.float32] | None = None
-    """Mean token (dim,), if it was asked for."""
-    likely: tuple[str, ...] | None = None
-    """Names in the prediction set; None where the model is not calibrated or gives values."""
-    low: NDArray[np.float32] | None = None
-    """Lower ends of the intervals (names,); None for classes or without a calibration."""
-    high: NDArray[np.float32] | None = None
-    """Upper ends of the intervals (names,)."""
-    reasons: tuple[str, ...] | None = None
-    """Why the answer is not reliable, empty if it is; None where nobody can tell, without a calibration."""
-
 
 Step = Callable[[list[Window]], list[Answer]]
 """A batch of windows -> what the model says of each."""

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mien.analysis.answers import Answer
 from mien.analysis.dense import Dense
-from mien.analysis.streaming import Answer
 from mien.analysis.windows import Appearance, Seen, Window
 from mien.tasks.labels import CANONICAL
 
@@ -60,7 +60,7 @@ class Layout:
     @property
     def windows(self) -> tuple[str, ...]:
         """Columns of the table of windows."""
-        ends = tuple(f"{name}_{end}" for name in self.names for end in ("low", "high"))
+        ends = tuple(f"{name}_{end}" for name in self.names for end in ("lower", "upper"))
         extra = (self.label, "prediction_set") if self.kind == "classification" else ends
         return self.present((*WINDOW, *self.names, *extra, "reliable", "reasons"))
 
@@ -109,9 +109,9 @@ class Layout:
         if self.kind == "classification":
             row[self.label] = self.names[int(answer.values.argmax())]
             row["prediction_set"] = None if answer.likely is None else SEPARATOR.join(answer.likely)
-        elif answer.low is not None and answer.high is not None:
-            row |= {f"{n}_low": v for n, v in zip(self.names, answer.low, strict=True)}
-            row |= {f"{n}_high": v for n, v in zip(self.names, answer.high, strict=True)}
+        elif answer.lower is not None and answer.upper is not None:
+            row |= {f"{n}_lower": v for n, v in zip(self.names, answer.lower, strict=True)}
+            row |= {f"{n}_upper": v for n, v in zip(self.names, answer.upper, strict=True)}
         return ordered(row, self.windows)
 
     def type_of(self, column: str) -> str:
@@ -128,13 +128,13 @@ class Layout:
         def floats(suffix: str) -> Any:
             return np.array([np.float32(row[name + suffix]) for name in self.names])
 
-        likely, low, high = None, None, None
+        likely, lower, upper = None, None, None
         if self.kind == "classification" and row["reliable"]:
             likely = tuple(filter(None, row["prediction_set"].split(SEPARATOR)))
-        elif self.kind == "regression" and row[f"{self.names[0]}_low"]:
-            low, high = floats("_low"), floats("_high")
+        elif self.kind == "regression" and row[f"{self.names[0]}_lower"]:
+            lower, upper = floats("_lower"), floats("_upper")
         reasons = tuple(filter(None, row["reasons"].split(SEPARATOR))) if row["reliable"] else None
-        return Answer(floats(""), None, likely, low, high, reasons)
+        return Answer(floats(""), None, likely, lower, upper, reasons)
 
 
 def task_label(names: Iterable[str], column: str) -> str:

@@ -69,7 +69,9 @@ def absent(axis: Axes, curve: Curve) -> None:
         axis.axvspan(curve.time[first] - half, curve.time[end - 1] + half, **MISSING)
     for first, end in stretches(curve.unreliable):
         ends = (curve.time[first] - half, curve.time[end - 1] + half)
-        axis.plot(ends, (0, 0), color="#c1121f", linewidth=5, solid_capstyle="butt", transform=axis.get_xaxis_transform())
+        axis.plot(
+            ends, (0, 0), color="#c1121f", linewidth=5, solid_capstyle="butt", transform=axis.get_xaxis_transform()
+        )
     axis.set_xlim(curve.time[0] - half, curve.time[-1] + half)
 
 

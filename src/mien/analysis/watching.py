@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
 import cv2
 import numpy as np
 
+from mien.faces.crop import CropConfig, crop
+from mien.faces.detect import DetectConfig
 from mien.faces.face import Face, Pixels, Sighting
+from mien.faces.follow import FollowConfig, follow
 from mien.video.clips import ClipConfig, square
 from mien.video.stream import Frame
 
@@ -42,7 +45,11 @@ class Whole:
 
     def picture(self, sighting: Sighting, face: Face) -> Pixels:
         """The square of a frame that training sees."""
-        size, pixels = self.clip.size, sighting.frame.pixels
+        return self.cut(sighting.frame.pixels)
+
+    def cut(self, pixels: Pixels) -> Pixels:
+        """A clip's frame (H, W, 3) -> (size, size, 3)."""
+        size = self.clip.size
         height, width = pixels.shape[:2]
         side = 160 / 224 if self.clip.crop == "voxceleb2" else 1.0
         scale = size / (side * min(height, width))
@@ -52,3 +59,42 @@ class Whole:
         how = cv2.INTER_AREA if tall < height or wide < width else cv2.INTER_CUBIC
         scaled = np.asarray(cv2.resize(pixels, (wide, tall), interpolation=how), np.uint8)
         return square(scaled[None], self.clip)[0]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Faces are detected, followed and cropped as those that the model was trained on."""
+
+    clip: ClipConfig
+    crop: CropConfig
+    detector: DetectConfig
+    follow: FollowConfig
+
+    def sightings(self, frames: Iterable[Frame]) -> Iterator[Sighting]:
+        """Stable ids over time; see ``mien.faces.follow``."""
+        return follow(frames, self.detector.build(), self.follow)
+
+    def picture(self, sighting: Sighting, face: Face) -> Pixels:
+        """The crop of a face."""
+        picture = crop(sighting.frame.pixels, face, self.crop)
+        return picture if len(picture) == self.clip.size else Whole(self.clip).cut(picture)
+
+
+Preset = Literal["model", "loose", "voxceleb2", "openface"]
+
+
+def suited_crop(clip: ClipConfig, trained_on: CropConfig | None, asked: Preset) -> CropConfig:
+    """How faces are cropped for a model. Asking for another crop than it was trained on is an error.
+
+    ``trained_on`` is what the store said that the model learnt from; without it voxceleb2 clips say what they are, and
+    others get loose squares.
+    """
+    known = trained_on or (CropConfig(preset="voxceleb2") if clip.crop == "voxceleb2" else None)
+    if known and asked not in ("model", known.preset):
+        raise ValueError(
+            f"this model was trained on {known.preset} crops, {asked} ones would show it pictures that it does not know; "
+            f"leave --crop out, or train on faces cut with --crop.preset {asked}"
+        )
+    config = known or CropConfig(preset="loose" if asked == "model" else asked)
+    cut_again = trained_on is not None and clip.crop == "voxceleb2"
+    return replace(config, size=round(clip.size * 224 / 160) if cut_again else clip.size)

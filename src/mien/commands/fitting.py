@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -150,7 +151,15 @@ def description(config: Any) -> dict[str, Any]:
     """What exported weights are: enough to rebuild the model and to feed it as in training."""
     tree = to_tree(config)
     kept = ("encoder", "objective", "task", "clip", "pixels")
-    return {"mien": __version__} | {key: tree[key] for key in kept if key in tree}
+    return (
+        {"mien": __version__} | {key: tree[key] for key in kept if key in tree} | face_crop(Path(config.data.manifest))
+    )
+
+
+def face_crop(manifest: Path) -> dict[str, Any]:
+    """How the clips of a store of faces were cropped, which travels with the weights; nothing for other manifests."""
+    store = (manifest if manifest.is_dir() else manifest.parent) / "store.yaml"
+    return {"face_crop": yaml.safe_load(store.read_text(encoding="utf-8"))["crop"]} if store.is_file() else {}
 
 
 def start_encoder(encoder: Encoder, init: str) -> None:

@@ -1,0 +1,65 @@
+"""What is said of one window: values, and, of a calibrated model, what else is likely and whether to rely on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.analysis.calibration import Calibration
+from mien.analysis.reliability import reasons, sharpness
+from mien.analysis.windows import Window
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What is said of one window."""
+
+    values: Floats
+    """Probabilities that sum to 1, or values (names,); calibrated if the model is."""
+    features: Floats | None = None
+    """Mean token (dim,), if it was asked for."""
+    likely: tuple[str, ...] | None = None
+    """Names in the prediction set; None where the model is not calibrated or gives values."""
+    lower: Floats | None = None
+    """Lower ends of the intervals (names,); None for classes or without a calibration."""
+    upper: Floats | None = None
+    """Upper ends of the intervals (names,)."""
+    reasons: tuple[str, ...] | None = None
+    """Why the answer is not reliable, empty if it is; None where nobody can tell, without a calibration."""
+
+
+def trusted(
+    calibration: Calibration,
+    names: Sequence[str],
+    windows: Sequence[Window],
+    outputs: Floats,
+    features: Floats,
+    coverage: float | None,
+) -> list[Answer]:
+    """Outputs (N, names) and pooled features (N, dim) of windows -> calibrated answers, each with its doubts."""
+    found, distances = calibration.apply(outputs, coverage), calibration.density.distance(features)
+    values = found.values.astype(np.float32)
+    answers = []
+    for i, window in enumerate(windows):
+        doubts = tuple(sorted(reasons(*measures(window), float(distances[i]), calibration.facts.limits)))
+        if found.sets is not None:
+            likely = tuple(name for name, inside in zip(names, found.sets[i], strict=True) if inside)
+            answers.append(Answer(values[i], features[i], likely=likely, reasons=doubts))
+        else:
+            ends = [np.asarray(end)[i].astype(np.float32) for end in (found.lower, found.upper)]
+            answers.append(Answer(values[i], features[i], lower=ends[0], upper=ends[1], reasons=doubts))
+    return answers
+
+
+def measures(window: Window) -> tuple[float, float | None, tuple[float, ...] | None]:
+    """Sharpness of what the model sees, width of the face in the video in pixels, (yaw, pitch) in degrees: medians."""
+    seen = [s for s in window.seen if s.valid] or list(window.seen)
+    blur = sharpness(np.stack([window.seen[i].picture for i in window.indices.ravel()]))
+    poses = [s.face.pose[:2] for s in seen if s.face.pose is not None]
+    width = float(np.median([s.face.box[2] for s in seen]))
+    return blur, width, tuple(np.median(np.array(poses), axis=0).tolist()) if poses else None
