@@ -30,5 +30,7 @@ def illustrate(
         overlay(timeline, source, film, progress)
         written.append(film)
     with Image.open(sheet) as picture:
-        write_page(timeline, folder / "report.html", film if film.is_file() else None, np.asarray(picture.convert("RGB")))
+        write_page(
+            timeline, folder / "report.html", film if film.is_file() else None, np.asarray(picture.convert("RGB"))
+        )
     return written

@@ -46,7 +46,12 @@ def drawn(timeline: Timeline, source: Source, progress: bool) -> Iterator[tuple[
     rows = rows_of_frames(timeline.frames)
     painter = Painter(timeline)
     bar = tqdm(
-        desc="overlay", unit="frame", total=int(timeline.about["frames"]), disable=not progress, delay=2, leave=False
+        desc="overlay",
+        unit="frame",
+        total=int(timeline.about["frames"]),
+        disable=None if progress else True,
+        delay=2,
+        leave=False,
     )
     with bar:
         for frame, faces in zip(whole_frames(source), rows, strict=False):

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 AHEAD = 16
 """Frames that decoding and faces may be ahead of the model."""
 
+BAR = "{desc}: {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s, {elapsed} gone, {remaining} to go"
+"""The bar counts seconds of video."""
+
 Listener = Callable[[Progress], object]
 
 
@@ -124,7 +127,14 @@ def predict_into(
     if job.open(overwrite):
         return Timeline.load(folder)
     profile = profile or Profile()
-    bar = tqdm(total=source.duration, unit="s", desc=source.name, disable=not progress, delay=2, leave=False)
+    bar = tqdm(
+        total=source.duration,
+        desc=source.name,
+        bar_format=BAR,
+        disable=None if progress else True,
+        delay=2,
+        leave=False,
+    )
     stopped = None
     with job, bar, closing(stream(analyzer, source, config, job.known(config.batch), profile)) as events:
         try:

@@ -91,7 +91,7 @@ def of_path(path: Path, threads: int) -> Source:
     """A file or a folder of frames."""
     if not path.exists():
         raise VideoError(f"{path}: no such file or folder; correct the path")
-    return Source(" ".join(path.name.split()), lambda: read_frames(path, threads), duration_of(path), path)
+    return Source(" ".join(path.name.split()), lambda: read_frames(path, threads=threads), duration_of(path), path)
 
 
 def of_file(file: Any, folder: Path, threads: int) -> Source:
@@ -100,7 +100,7 @@ def of_file(file: Any, folder: Path, threads: int) -> Source:
     copy = folder / "video"
     with copy.open("wb") as target:
         shutil.copyfileobj(file, target)
-    return Source(name, lambda: read_frames(copy, threads), duration_of(copy))
+    return Source(name, lambda: read_frames(copy, threads=threads), duration_of(copy))
 
 
 def duration_of(path: Path) -> float | None:

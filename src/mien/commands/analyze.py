@@ -11,8 +11,9 @@ mien.load("runs/finetune").predict("video.mp4").frames
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 from pydantic.dataclasses import dataclass
@@ -20,13 +21,16 @@ from pydantic.dataclasses import dataclass
 from mien import distributed
 from mien.analysis.analyzer import Analyzer, load
 from mien.analysis.findings import illustrate
+from mien.analysis.journal import Journal
+from mien.analysis.live import LiveConfig, Tally, live
 from mien.analysis.portraits import Portraits
 from mien.analysis.predicting import ReadConfig, predict_into
 from mien.analysis.profiling import Profile
-from mien.analysis.sources import Source, open_source
+from mien.analysis.sources import Source, camera, open_source
 from mien.analysis.timeline import Timeline
 from mien.config import STRICT
 from mien.video.manifest import VIDEOS
+from mien.video.stream import Frame
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -47,6 +51,7 @@ class Config(ReadConfig):
     """Write overlay.mp4, the video with boxes and bars, and put it into the page; decodes the video once more."""
     overwrite: bool = False
     """Replace what another analysis left in the folder."""
+    live: LiveConfig = LiveConfig()
     profile: bool = False
     """Print where the time went."""
     device: str = "auto"
@@ -64,7 +69,8 @@ def run(config: Config) -> None:
     with distributed.session(config.device, config.matmul):
         analyzer = load(config.model, config.device)
         if config.video.isdigit() and not Path(config.video).exists():
-            raise ValueError("live analysis of a camera: not yet")
+            watch_live(analyzer, camera(int(config.video)), config)
+            return
         path = Path(config.video)
         if path.is_dir() and any(f.suffix.lower() in VIDEOS for f in path.iterdir()):
             raise ValueError(f"{path} is a folder of videos: mien study {path} --model {config.model} reads them all")
@@ -90,3 +96,35 @@ def analyze(analyzer: Analyzer, source: Source, folder: Path, config: Config) ->
         print("; ".join(str(path) for path in written), file=sys.stderr)
     print(f"tables in {folder}")
     return timeline
+
+
+LIVE = ("frame", "timestamp", "face_id", "latency", "dropped")
+"""First columns of live.csv; the model's outputs follow."""
+
+
+def watch_live(analyzer: Analyzer, frames: Iterable[Frame], config: Config) -> Tally:
+    """Print what a camera shows, a line per face and reading, and append it to live.csv in --output."""
+    tally, names = Tally(), analyzer.names
+    journal = Journal(config.output / "live.csv", (*LIVE, *names)) if config.output else None
+    try:
+        for moment in live(analyzer, frames, config.reading(), config.live, tally):
+            time, late = moment.sighting.frame.time, round(moment.latency, 4)
+            for face, answer in moment.answers.items():
+                print(f"{time:8.2f} s  face {face}  {said(analyzer, answer.values)}  {1000 * late:.0f} ms late")
+                if journal:
+                    values = [round(float(v), 6) for v in answer.values]
+                    journal.append([[moment.number, round(time, 6), face, late, moment.dropped, *values]])
+    except KeyboardInterrupt:
+        print()
+    print(tally.sentence())
+    if journal:
+        journal.finish(analyzer.layout())
+    return tally
+
+
+def said(analyzer: Analyzer, values: Any) -> str:
+    """The largest class with its probability, or all values."""
+    if analyzer.layout().kind == "classification":
+        best = int(values.argmax())
+        return f"{analyzer.names[best]:<12} {values[best]:.2f}"
+    return "  ".join(f"{name} {value:+.2f}" for name, value in zip(analyzer.names, values, strict=True))
