@@ -86,6 +86,26 @@ def export(run: Path, model: nn.Module, description: Mapping[str, Any], write: b
     write_whole(run / "model.json", lambda path: path.write_text(json.dumps(description, indent=2) + "\n"))
 
 
+def locate(name: str | Path) -> Path:
+    """The folder of a model; ``hf://owner/name`` or ``hf://owner/name@revision`` is fetched from the Hugging Face hub.
+
+    Only files that say what weights are, and weights themselves, are fetched, into the user's cache; nothing is executed.
+    """
+    if not str(name).startswith("hf://"):
+        return Path(name)
+    repository, _, revision = str(name).removeprefix("hf://").partition("@")
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+    except ImportError as error:
+        raise ValueError(f"{name} needs the extra: pip install 'mien[hub]'; or name a folder") from error
+    wanted = ["*.json", "*.yaml", "*.safetensors"]
+    try:
+        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted))
+    except (HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError, OSError) as error:
+        raise ValueError(f"{name} cannot be fetched: {error}") from error
+
+
 def describe(path: Path) -> dict[str, Any]:
     """Read what exported weights are; ``path`` is the folder of a run or of an import."""
     file = path / "model.json"

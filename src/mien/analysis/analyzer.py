@@ -66,11 +66,11 @@ class Features:
 
 
 def load(path: str | Path, device: str = "auto") -> Analyzer:
-    """Load exported weights from the folder of a fine-tuned run.
+    """Load exported weights from the folder of a fine-tuned run, or from the hub as ``hf://owner/name``.
 
     Raises ``ValueError`` where the folder holds no model, or weights that do not fit what model.json says.
     """
-    folder = Path(path)
+    folder = checkpoint.locate(path)
     about = checkpoint.describe(folder)
     if "task" not in about:
         raise ValueError(f"{folder} is a pre-trained encoder without a task; fine-tune it first: mien finetune --init")

@@ -34,15 +34,11 @@ from mien.video.stream import Frame
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
-class Config(ReadConfig):
-    """Options of ``mien analyze``; those of reading are also keywords of ``Analyzer.predict``."""
+class Shared(ReadConfig):
+    """What ``mien analyze`` and ``mien study`` have in common."""
 
-    video: tyro.conf.Positional[str]
-    """Video file, folder of frames, or number of a camera."""
     model: str = "runs/finetune"
     """Folder of a fine-tuned run, or hf://owner/name."""
-    output: Path | None = None
-    """Folder for everything; by default analysis/NAME, for a camera none."""
     format: Literal["csv", "parquet"] = "csv"
     """Format of the tables."""
     pictures: bool = True
@@ -51,9 +47,6 @@ class Config(ReadConfig):
     """Write overlay.mp4, the video with boxes and bars, and put it into the page; decodes the video once more."""
     overwrite: bool = False
     """Replace what another analysis left in the folder."""
-    live: LiveConfig = LiveConfig()
-    profile: bool = False
-    """Print where the time went."""
     device: str = "auto"
     """auto, cpu, cuda, ..."""
     matmul: distributed.MatmulPrecision = "medium"
@@ -62,6 +55,19 @@ class Config(ReadConfig):
     def reading(self) -> ReadConfig:
         """The options that decide the tables."""
         return ReadConfig(**{name: getattr(self, name) for name in ReadConfig.__dataclass_fields__})
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class Config(Shared):
+    """Options of ``mien analyze``; those of reading are also keywords of ``Analyzer.predict``."""
+
+    video: tyro.conf.Positional[str]
+    """Video file, folder of frames, or number of a camera."""
+    output: Path | None = None
+    """Folder for everything; by default analysis/NAME, for a camera none."""
+    live: LiveConfig = LiveConfig()
+    profile: bool = False
+    """Print where the time went."""
 
 
 def run(config: Config) -> None:
