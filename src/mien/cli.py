@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "mark a fine-tuned model on labelled clips",
     "predict": "read the scores of one video",
     "analyze": "read a video: every face, every frame; tables, pictures, a page; or a camera, live",
+    "serve": "a page in the browser: drop a video or use the camera, see overlay and timeline",
     "study": "analyze many videos and sum them up per participant and condition",
     "explain": "when and where a model looks: maps over the face, and whether they are true",
     "convert": "import official SVFAP, VideoMAE or V-JEPA weights",

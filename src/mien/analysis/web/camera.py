@@ -1,0 +1,123 @@
+"""The camera of the browser, read live: pictures come over a socket, values go back.
+
+A message is 8 bytes, the second at which the page took the picture (little-endian float64, on the page's clock), then the
+picture as JPEG. An answer repeats that second, so that the page can tell how late it is. Frames that come faster than they
+can be read are dropped and counted by ``mien.analysis.live``. One camera at a time.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from queue import SimpleQueue
+from typing import Any
+
+import cv2
+import numpy as np
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from starlette.concurrency import run_in_threadpool
+
+from mien.analysis.analyzer import Analyzer
+from mien.analysis.live import LiveConfig, Moment, Tally, live
+from mien.analysis.web.queue import Queue
+from mien.video.stream import Frame
+
+router = APIRouter()
+
+LARGEST = 4_000_000
+"""Bytes of a picture."""
+CLOCK = struct.Struct("<d")
+
+Inbox = SimpleQueue[bytes | None]
+
+
+@router.websocket("/api/live")
+async def watch(socket: WebSocket, model: str | None = None) -> None:
+    """Read a camera until the page closes the socket."""
+    queue: Queue = socket.app.state.queue
+    await socket.accept()
+    name = model or next(iter(queue.analyzers))
+    if name not in queue.analyzers or socket.app.state.live is not None:
+        why = (
+            f"no model {name!r} here"
+            if name not in queue.analyzers
+            else "another window reads a camera; close it first"
+        )
+        await socket.send_json({"error": why})
+        await socket.close(1013)
+        return
+    inbox: Inbox = SimpleQueue()
+    socket.app.state.live = inbox
+    try:
+        await converse(socket, queue, queue.analyzers[name], inbox)
+    finally:
+        inbox.put(None)
+        socket.app.state.live = None
+
+
+async def converse(socket: WebSocket, queue: Queue, analyzer: Analyzer, inbox: Inbox) -> None:
+    """Answers as they are known, while a task beside fills the inbox."""
+    from asyncio import create_task
+
+    tally = Tally()
+    moments = live(analyzer, pictures(inbox), queue.reading, LiveConfig(), tally)
+    listening = create_task(listen(socket, inbox))
+    try:
+        while (moment := await run_in_threadpool(next, moments, None)) is not None:
+            await socket.send_json(said(moment, tally))
+    except (WebSocketDisconnect, RuntimeError):  # the page is gone: starlette raises either
+        pass
+    except ValueError as error:
+        await socket.send_json({"error": str(error)})
+        await socket.close(1003)
+    finally:
+        listening.cancel()
+        inbox.put(None)
+        await run_in_threadpool(moments.close)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def listen(socket: WebSocket, inbox: Inbox) -> None:
+    """Take messages until the page is gone."""
+    try:
+        while True:
+            inbox.put(await socket.receive_bytes())
+    except (WebSocketDisconnect, RuntimeError, KeyError):  # KeyError: text, which no page of ours sends
+        inbox.put(None)
+
+
+def pictures(inbox: Inbox) -> Iterator[Frame]:
+    """Messages -> frames. Raises ``ValueError`` for what is no picture."""
+    index = 0
+    while (message := inbox.get()) is not None:
+        if not CLOCK.size < len(message) <= LARGEST:
+            raise ValueError(f"a message of {len(message)} bytes is no picture with its time")
+        picture = cv2.imdecode(np.frombuffer(message, np.uint8, offset=CLOCK.size), cv2.IMREAD_COLOR)
+        if picture is None:
+            raise ValueError("a message holds no JPEG picture")
+        yield Frame(
+            index, CLOCK.unpack_from(message)[0], np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+        )
+        index += 1
+
+
+def said(moment: Moment, tally: Tally) -> dict[str, Any]:
+    """One frame for the page; ``values`` only on frames on which the model was asked."""
+    frame = moment.sighting.frame
+    faces = [
+        {
+            "id": face.id,
+            "box": [round(float(v), 1) for v in face.box],
+            "confidence": None if np.isnan(face.confidence) else round(float(face.confidence), 3),
+            "values": [round(float(v), 4) for v in moment.answers[face.id].values]
+            if face.id in moment.answers
+            else None,
+        }
+        for face in moment.sighting.faces
+    ]
+    return {
+        "time": frame.time,
+        "faces": faces,
+        "dropped": moment.dropped,
+        "read": tally.read,
+        "lag": round(tally.lag, 3),
+    }

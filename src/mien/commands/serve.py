@@ -1,0 +1,103 @@
+"""A page in the browser that reads videos and the camera: overlay and timeline side by side, tables to take away.
+
+mien serve --model runs/finetune
+
+Open the address that it prints. Nothing leaves this machine; videos and results are removed --keep-minutes after a job and
+when the server ends. The page's REST interface gives the same tables as `mien analyze`; docs/serve.md shows it.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from mien import distributed
+from mien.analysis.analyzer import load
+from mien.analysis.predicting import ReadConfig
+from mien.config import STRICT
+
+NEEDS = ("fastapi", "uvicorn", "websockets")
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class Config(ReadConfig):
+    """Options of ``mien serve``; those of reading are the same as of ``mien analyze``."""
+
+    model: tuple[str, ...] = ("runs/finetune",)
+    """Folders of fine-tuned runs, or hf://owner/name, among which the page lets one choose."""
+    host: str = "127.0.0.1"
+    """Address to listen at; 127.0.0.1 is this machine only, 0.0.0.0 lets everyone in who reaches it: there is no login."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """Port to listen at; 0 takes a free one."""
+    max_megabytes: PositiveFloat = 2000
+    """Largest upload in megabytes."""
+    max_minutes: PositiveFloat = 60
+    """Longest video in minutes."""
+    max_waiting: PositiveInt = 20
+    """Videos that may wait in the queue; one is read at a time."""
+    keep_minutes: PositiveFloat = 60
+    """Minutes from the end of a job to the removal of its results; the video itself goes at once."""
+    device: str = "auto"
+    """auto, cpu, cuda, ..."""
+    matmul: distributed.MatmulPrecision = "medium"
+    """Precision of fp32 matrix products."""
+
+    def reading(self) -> ReadConfig:
+        """The options that decide the tables."""
+        return ReadConfig(**{name: getattr(self, name) for name in ReadConfig.__dataclass_fields__})
+
+
+def run(config: Config) -> None:
+    """Serve until Ctrl-C. Raises ``ValueError`` for a missing extra, a model that does not load, a port that is taken."""
+    if missing := [name for name in NEEDS if find_spec(name) is None]:
+        raise ValueError(f"the page needs {', '.join(missing)}, of the extra: pip install 'mien[serve]'")
+    import uvicorn
+
+    from mien.analysis.web.app import application
+    from mien.analysis.web.guard import is_local
+    from mien.analysis.web.queue import Limits, Queue
+
+    logging.basicConfig(level=logging.WARNING)
+    limits = Limits(round(config.max_megabytes * 1e6), 60 * config.max_minutes, config.max_waiting, 60 * config.keep_minutes)  # fmt: skip
+    reading = config.reading().resolved()
+    with (
+        distributed.session(config.device, config.matmul),
+        listening(config.host, config.port) as door,
+        tempfile.TemporaryDirectory(prefix="mien-serve-", ignore_cleanup_errors=True) as root,
+    ):
+        analyzers = {name: load(name, config.device) for name in config.model}
+        for analyzer in analyzers.values():
+            reading.watcher(analyzer)  # a crop that does not suit a model is refused now, not at the first video
+        local = is_local(config.host)
+        app = application(Queue(analyzers, reading, limits, Path(root)), local)
+        print(welcome(door, local, config), flush=True)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
+        server.run(sockets=[door])
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A bound socket; says what to do where that fails."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise ValueError(
+            f"cannot listen at {host}:{port} ({error.strerror or error}); choose another --port or --host"
+        ) from error
+
+
+def welcome(door: socket.socket, local: bool, config: Config) -> str:
+    """Where the page is, and who can see it."""
+    host, port = door.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    who = "this machine only" if local else "EVERYONE who reaches this machine: there is no login"
+    return (
+        f"mien serve: http://{shown}:{port}  ({who}; results are removed after {config.keep_minutes:g} minutes and at the "
+        "end; Ctrl-C ends)"
+    )
