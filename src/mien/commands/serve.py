@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import socket
 import tempfile
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -72,7 +73,8 @@ def run(config: Config) -> None:
         listening(config.host, config.port) as door,
         tempfile.TemporaryDirectory(prefix="mien-serve-", ignore_cleanup_errors=True) as root,
     ):
-        analyzers = {name: load(name, config.device) for name in config.model}
+        names = short_names(config.model)
+        analyzers = {name: load(model, config.device) for name, model in zip(names, config.model, strict=True)}
         for analyzer in analyzers.values():
             reading.watcher(analyzer)  # a crop that does not suit a model is refused now, not at the first video
         local = is_local(config.host)
@@ -80,6 +82,18 @@ def run(config: Config) -> None:
         print(welcome(door, local, config), flush=True)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
         server.run(sockets=[door])
+
+
+def short_names(models: Sequence[str]) -> list[str]:
+    """The ends of paths, as long as it takes to tell them apart; twice the same model is an error."""
+    parts = [Path(model).parts for model in models]
+    if len(set(parts)) < len(parts):
+        raise ValueError(f"--model names a model twice: {' '.join(models)}")
+    for count in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-count:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return list(models)
 
 
 def listening(host: str, port: int) -> socket.socket:

@@ -92,20 +92,20 @@ def status(queue: Queue, job: WebJob) -> JobStatus:
         duration=job.duration,
         message=job.message,
         expires_in=left,
-        result=result(Timeline.load(job.folder)) if job.state == "done" else None,
+        result=result(job, Timeline.load(job.folder)) if job.state == "done" else None,
     )
 
 
-def result(timeline: Timeline) -> Result:
+def result(job: WebJob, timeline: Timeline) -> Result:
     """A timeline in short."""
-    frames = timeline.frames
+    frames, stopped = timeline.frames, timeline.about["stopped"]
     seen = frames[frames["success"] == 1]
     reliable = seen["reliable"].dropna()
     files = [name for name in (*TABLES, *PICTURES) if not name.endswith(".parquet") or find_spec("pyarrow")]
     faces = timeline.summary().astype(object)
     return Result(
         sentence=timeline.sentence(),
-        stopped=timeline.about["stopped"],
+        stopped=stopped and job.plainly(stopped),
         start=float(frames["timestamp"].iloc[0]),
         frames=int(frames["frame"].nunique()),
         frames_with_face=int(seen["frame"].nunique()),

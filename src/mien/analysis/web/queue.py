@@ -93,7 +93,7 @@ class WebJob:
     @property
     def eta(self) -> float | None:
         """Seconds until the present step ends; None where that cannot be told yet."""
-        if self.state not in ("reading", "drawing") or self.fraction < 0.02:
+        if self.state not in ("reading", "drawing") or self.fraction < 0.05 or monotonic() - self.began < 2:
             return None
         return (monotonic() - self.began) * (1 - self.fraction) / self.fraction
 
@@ -110,9 +110,9 @@ class WebJob:
     def end(self, state: State, message: str = "") -> None:
         """Over: keep results only of what is done, and the upload never."""
         shutil.rmtree(self.upload.parent if state == "done" else self.folder, ignore_errors=True)
-        self.message, self.ended, self.state = message, monotonic(), state
+        self.fraction, self.message, self.ended, self.state = 1.0, message, monotonic(), state
 
-    def plainly(self, error: Exception) -> str:
+    def plainly(self, error: Exception | str) -> str:
         """An error without this machine's folders."""
         return str(error).replace(str(self.upload), self.name).replace(str(self.folder), self.name)
 

@@ -154,7 +154,7 @@ async function open(job) {
   const files = file => `api/jobs/${job.id}/files/${file}`;
   const found = job.result, model = about.models.find(each => each.id === job.model);
   $("title").textContent = job.name;
-  $("sentence").textContent = `${found.sentence.slice(job.name.length + 2)}; read by ${job.model}.`;
+  $("sentence").textContent = `${found.sentence.slice(job.name.length + 2)}; read by ${job.model}. Kept here until ${clock(job.expires_in)}.`;
   $("notices").replaceChildren(...notices(found, model).map(text => make("li", { textContent: text })));
   $("downloads").replaceChildren(...found.files.map(file => make("a", { href: files(file), download: `${stem(job.name)}_${file}`, textContent: DOWNLOADS[file] })));
   fill($("faces"), found.faces);
@@ -179,13 +179,15 @@ function notices(found, model) {
 
 function fill(table, rows) {
   const columns = rows.length ? Object.keys(rows[0]).filter(name => !name.endsWith("_sd")) : [];
-  const text = value => value == null ? "" : typeof value === "number" && !Number.isInteger(value) ? value.toFixed(2) : String(value);
+  const counts = ["face_id", "frames"], heads = { face_id: "face", first: "first (s)", last: "last (s)" };
+  const text = (name, value) => typeof value === "number" && !counts.includes(name) ? value.toFixed(2) : String(value ?? "");
   table.replaceChildren(
-    make("thead", {}, make("tr", {}, ...columns.map(name => make("th", { scope: "col", textContent: name })))),
-    make("tbody", {}, ...rows.map(each => make("tr", {}, ...columns.map(name => make("td", { textContent: text(each[name]) }))))),
+    make("thead", {}, make("tr", {}, ...columns.map(name => make("th", { scope: "col", textContent: heads[name] ?? name })))),
+    make("tbody", {}, ...rows.map(each => make("tr", {}, ...columns.map(name => make("td", { textContent: text(name, each[name]) }))))),
   );
 }
 
+const clock = left => new Date(Date.now() + 1000 * left).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
 const stem = name => name.replace(/\.[^.]*$/, "");
 const minutes = count => count === 1 ? "1 minute" : `${count} minutes`;
 const seconds = count => count < 90 ? `${Math.max(1, Math.round(count))} s` : `${Math.round(count / 60)} min`;

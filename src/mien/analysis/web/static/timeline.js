@@ -6,7 +6,7 @@ export async function showTimeline(plot, video, figure, start) {
   link?.abort();
   link = new AbortController();
   const options = { signal: link.signal };
-  await Plotly.newPlot(plot, figure.data, suited(figure.layout, plot), { responsive: true, displaylogo: false, displayModeBar: false });
+  await Plotly.newPlot(plot, figure.data, suited(figure.layout, plot, video), { responsive: true, displaylogo: false, displayModeBar: false });
 
   const seek = time => { video.currentTime = Math.min(Math.max(time - start, 0), video.duration || Infinity); };
   plot.removeAllListeners("plotly_click");
@@ -39,21 +39,30 @@ export async function showTimeline(plot, video, figure, start) {
     else return;
     event.preventDefault();
   }, options);
-  addEventListener("resize", () => Plotly.relayout(plot, narrowness(plot)), options);
+  const fit = () => Plotly.relayout(plot, sized(plot, video, figure.layout.height));
+  addEventListener("resize", fit, options);
+  video.addEventListener("loadedmetadata", fit, options);
 }
 
-function suited(layout, plot) {
+function suited(layout, plot, video) {
   const [cursor, ...others] = layout.shapes;
+  const own = layout.height;
   return {
-    ...layout, ...narrowness(plot),
+    ...layout, ...sized(plot, video, own),
     shapes: [{ ...cursor, line: { color: "#1d2127", width: 1.5 } }, ...others],
     clickanywhere: true,  // in gaps too, where there is no point to click
     dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",  // fingers scroll the page
     hoverlabel: { namelength: -1 },
-    legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", x: 0, traceorder: "normal" },
-    margin: { l: 46, r: 8, t: 28, b: 90 },
+    legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", x: 0, traceorder: "normal", itemwidth: 30, font: { size: 11 } },
   };
 }
 
-// Unified hover labels hide the whole plot of a narrow window.
-const narrowness = plot => ({ hovermode: plot.clientWidth < 520 ? false : "x unified" });
+// As high as the video beside it; narrow windows have a legend of several lines, and no room for labels that hover.
+function sized(plot, video, own) {
+  const narrow = plot.clientWidth < 520;
+  return {
+    height: narrow ? own + 40 : Math.max(own, video.clientHeight),
+    hovermode: narrow ? false : "x unified",
+    margin: { l: 46, r: 8, t: 28, b: narrow ? 120 : 84 },
+  };
+}
