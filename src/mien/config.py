@@ -8,6 +8,7 @@ with its unit under it, which is also its ``--help``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,10 +27,20 @@ def parse(schema: type[T], arguments: Sequence[str], prog: str, description: str
     recipes = [a for a in arguments if a.endswith((".yaml", ".yml")) and Path(a).suffix]
     flags = [a for a in arguments if a not in recipes]
     tree = merge(*[read_recipe(Path(r)) for r in recipes], chosen_names(flags))
-    options: dict[str, Any] = {"default": build(schema, tree)} if tree else {}
+    options: dict[str, Any] = {"default": partly(schema, tree)} if tree else {}
     return tyro.cli(
         schema, args=flags, prog=prog, description=description, config=(tyro.conf.AvoidSubcommands,), **options
     )
+
+
+def partly(schema: type[T], tree: Mapping[str, Any]) -> T:
+    """A config whose fields without a default, such as the file to read, are still to come as flags."""
+    missing = [f.name for f in fields(schema) if f.default is MISSING and f.default_factory is MISSING]  # pyright: ignore
+    missing = [name for name in missing if name not in tree]
+    config = build(schema, {**tree, **dict.fromkeys(missing, "")})
+    for name in missing:
+        object.__setattr__(config, name, tyro.MISSING)
+    return config
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
