@@ -86,7 +86,7 @@ def test_whole_windows_equal_the_views_of_evaluation(analyzer: Analyzer, tmp_pat
 @pytest.mark.parametrize("crop", ["square", "squash", "voxceleb2"])
 def test_whole_frames_are_cut_as_in_training(crop: Literal["square", "squash", "voxceleb2"], tmp_path: Path) -> None:
     clip = ClipConfig(frames=8, stride=2, size=32, crop=crop)
-    wide = np.concatenate([pictures(20), pictures(20, seed=1)], axis=2)
+    wide = np.concatenate([pictures(20, size=192), pictures(20, seed=1, size=192)], axis=2)
     with open_video(write_video(tmp_path / "a.mp4", wide)) as reader:
         wanted = square(read_scaled(reader, np.arange(20), clip), clip)
         full = reader.read(range(20))
