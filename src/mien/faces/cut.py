@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, field
 from dataclasses import dataclass as plain
 from pathlib import Path
@@ -26,7 +26,7 @@ from mien.faces.detect import DetectConfig
 from mien.faces.face import Face, Sighting
 from mien.faces.follow import FollowConfig, follow
 from mien.faces.rows import RowWriter, empty_row, face_row
-from mien.video.stream import Frame, read_frames
+from mien.video.stream import read_frames
 from mien.video.table import VideoError
 
 Status = Literal["done", "broken", "failed"]
@@ -188,11 +188,11 @@ def cut(source: Source, store: Path, config: CutConfig, progress: Callable[[], o
     cutter = None
     try:
         cutter = Cutter(source, folder, config)
-        problems = list(feed(cutter, source, config, progress))
+        problem = feed(cutter, source, config, progress)
         cutter.close()
         record = cutter.record
-        if problems:
-            record.status, record.reason = "broken", problems[0]
+        if problem:
+            record.status, record.reason = "broken", problem
         publish(cutter, store)
     except Exception as error:  # whatever one file does, the others go on
         record = Record(
@@ -204,21 +204,16 @@ def cut(source: Source, store: Path, config: CutConfig, progress: Callable[[], o
     return record
 
 
-def feed(cutter: Cutter, source: Source, config: CutConfig, progress: Callable[[], object]) -> Iterator[str]:
-    """Give a source's frames to the cutter; yields why they end too early."""
-    problems: list[str] = []
-
-    def frames() -> Iterator[Frame]:
-        # Where a file breaks its frames just end, so that what was followed until then comes out as usual.
-        try:
-            yield from read_frames(source.path, source.start, source.end)
-        except VideoError as error:
-            problems.append(str(error))
-
-    for seen in follow(frames(), config.detector.build(), config.follow):
-        cutter.add(seen)
-        progress()
-    yield from problems
+def feed(cutter: Cutter, source: Source, config: CutConfig, progress: Callable[[], object]) -> str | None:
+    """Give a source's frames to the cutter; returns why they end too early, if they do."""
+    frames = read_frames(source.path, source.start, source.end)
+    try:
+        for seen in follow(frames, config.detector.build(), config.follow):
+            cutter.add(seen)
+            progress()
+    except VideoError as error:
+        return str(error)
+    return None
 
 
 def publish(cutter: Cutter, store: Path) -> None:
