@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "mien"
 
 LAYERS = {
     "model": ("layers", "positions", "masking", "blocks", "schedules", "metrics", "heads", "pixels", "encoders", "objectives", "tasks"),
-    "data": ("video", "datasets", "faces"),
+    "data": ("video", "datasets", "faces", "models"),
     "engine": ("training", "optim", "distributed", "checkpoint", "runlog"),
 }
 NOUNS = {"interfaces", "config"}

@@ -179,7 +179,7 @@ class Follower:
 
     def small(self, frame: Frame) -> bool:
         """Whether a face is followed that the quick search would miss."""
-        scale = self.detector.size / max(frame.pixels.shape[:2])
+        scale = min(1.0, self.detector.size / max(frame.pixels.shape[:2]))
         return any(track.last.box[2] * scale < self.detector.smallest for track in self.live)
 
     def see(self, track: Track, face: Detection, moment: Moment, alone: bool) -> None:
@@ -266,4 +266,4 @@ class Follower:
             return "face out of sight"
         if moment.doubtful:
             return "only doubtful detections"
-        return "no face found" if moment.searched else "detector not run on this frame"
+        return "no face found" if moment.searched else "no face found on the frames searched before and after"

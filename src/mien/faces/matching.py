@@ -42,7 +42,7 @@ def match(
     reach = cost < NEVER
     for row, track in enumerate(tracks):
         columns = np.flatnonzero(reach[row])
-        rivals = len(columns) > 1 or any(reach[:, column].sum() > 1 for column in columns)
+        rivals = len(columns) > 1 or any(reach[:, column].sum() > 1 for column in columns.tolist())
         if track.looks and (rivals or sudden or time - track.last.time > 0.15):
             for column in columns:
                 difference = nearest([look_at(found[column])], track.looks)

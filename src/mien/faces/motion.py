@@ -34,7 +34,7 @@ def carry(before: Pixels, after: Pixels, box: Box) -> Move | None:
     there, back = np.empty_like(start), np.empty_like(start)
     there, found, _ = cv2.calcOpticalFlowPyrLK(one, two, start, there, winSize=WINDOW, maxLevel=LEVELS)
     back, returned, _ = cv2.calcOpticalFlowPyrLK(two, one, there, back, winSize=WINDOW, maxLevel=LEVELS)
-    good = (found & returned).ravel().astype(bool) & (np.linalg.norm(back - start, axis=1) < 1.0)
+    good = np.logical_and(found, returned).ravel() & (np.linalg.norm(back - start, axis=1) < 1.0)
     if good.sum() < len(start) // 3:
         return None
     move, agree = cv2.estimateAffinePartial2D(start[good], there[good], ransacReprojThreshold=1.5)
@@ -42,7 +42,7 @@ def carry(before: Pixels, after: Pixels, box: Box) -> Move | None:
         return None
     # From pixels of the two windows to pixels of the frames: shift to the window, move, shift back.
     move[:, 2] = move[:, 2] / scale + here - move[:, :2] @ here
-    return move
+    return np.asarray(move, np.float64)
 
 
 def grid(box: Box) -> NDArray[np.float64]:
