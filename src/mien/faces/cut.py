@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import time
 from collections.abc import Callable
@@ -183,7 +184,8 @@ def cut(source: Source, store: Path, config: CutConfig, progress: Callable[[], o
 
     Never raises for a bad file or a full disk: the record that is left says what happened.
     """
-    folder = store / "partial" / source.key
+    # Of its own, so that a machine which was given up but still works cannot meet its successor here.
+    folder = store / "partial" / f"{source.key}.{platform.node()}.{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     cutter = None
     try:
