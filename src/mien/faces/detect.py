@@ -56,6 +56,8 @@ class Detector(ABC):
     """Score from which a detection is believed."""
     weak: float
     """Score from which a detection is given out: enough to go on with a face that is known already."""
+    enlarge: float = 1.0
+    """How many times a small picture is enlarged at most for a thorough search."""
     confirm: int
     """Strong detections after which a face is believed."""
     smallest: int
@@ -64,9 +66,9 @@ class Detector(ABC):
     def detect(self, pixels: Pixels, thorough: bool = True) -> list[Detection]:
         """Faces of one RGB picture (H, W, 3), best first, in its pixels."""
         height, width = pixels.shape[:2]
-        scale = min(1.0, (self.search_size if thorough else self.size) / max(height, width))
+        scale = min(self.enlarge if thorough else 1.0, (self.search_size if thorough else self.size) / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        picture = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        picture = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         found = self.search(picture.astype(np.uint8, copy=False))
         factors = np.array([width / size[0], height / size[1]], np.float32)
         return sorted((enlarged(face, factors) for face in found), key=lambda face: -face.score)
@@ -198,7 +200,7 @@ class Haar(Detector):
     than a few, faces collect tens.
     """
 
-    name, confirm, smallest = "haar", 6, 28
+    name, confirm, smallest, enlarge = "haar", 6, 28, 1.5
 
     def __init__(self, config: DetectConfig) -> None:
         self.size, self.search_size = config.size, max(config.size, config.search_size)
