@@ -67,17 +67,21 @@ def background(width: int = 640, height: int = 360, seed: int = 0) -> NDArray[np
 
 
 def scene(
-    actors: Sequence[Actor], count: int, fps: float = 30, seed: int = 0, start: int = 0, size: tuple[int, int] = (640, 360)
+    actors: Sequence[Actor],
+    count: int,
+    fps: float = 30,
+    seed: int = 0,
+    start: int = 0,
+    size: tuple[int, int] = (640, 360),
 ) -> Iterator[Frame]:
     """Frames of a scene; later actors stand in front."""
     empty = background(*size, seed)
-    noise = np.random.default_rng(seed)
+    noise = np.random.default_rng(seed).integers(-3, 4, (5, *empty.shape), dtype=np.int16)
     for index in range(count):
         canvas = empty.copy()
         for actor in actors:
             actor.paint(canvas, index)
-        grain = noise.integers(-3, 4, canvas.shape, dtype=np.int16)
-        pixels = np.clip(canvas.astype(np.int16) + grain, 0, 255).astype(np.uint8)
+        pixels = np.clip(canvas.astype(np.int16) + noise[index % 5], 0, 255).astype(np.uint8)
         yield Frame(start + index, (start + index) / fps, pixels)
 
 

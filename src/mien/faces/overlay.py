@@ -13,6 +13,8 @@ from mien.faces.face import Face, Pixels, Sighting
 
 COLOURS = [(255, 90, 70), (70, 200, 90), (80, 150, 255), (255, 200, 40), (220, 90, 230), (60, 210, 210)]
 """One per id, over and over."""
+PEOPLE = 24
+"""People on a contact sheet, at most."""
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -38,9 +40,17 @@ def mark(pixels: Pixels, face: Face, unit: float) -> None:
     thick = max(1, round((2.5 if face.state == "detected" else 1) * unit))
     cv2.rectangle(pixels, (x, y), (x + width, y + height), colour_of(face.id), thick, cv2.LINE_AA)
     letter = "" if face.state == "detected" else f" {face.state}"
-    write(pixels, f"{face.id}: {face.confidence:.2f}{letter}", (x, max(round(12 * unit), y - round(5 * unit))), unit, colour_of(face.id))
+    write(
+        pixels,
+        f"{face.id}: {face.confidence:.2f}{letter}",
+        (x, max(round(12 * unit), y - round(5 * unit))),
+        unit,
+        colour_of(face.id),
+    )
     for point in [] if face.landmarks is None else face.landmarks:
-        cv2.circle(pixels, (round(float(point[0])), round(float(point[1]))), max(1, round(2 * unit)), colour_of(face.id), -1)
+        cv2.circle(
+            pixels, (round(float(point[0])), round(float(point[1]))), max(1, round(2 * unit)), colour_of(face.id), -1
+        )
 
 
 def write(pixels: Pixels, text: str, place: tuple[int, int], unit: float, colour: tuple[int, int, int]) -> None:
@@ -62,8 +72,10 @@ class ContactSheet:
         """Take a frame, if it is one of those kept: every n-th, n doubling whenever there are too many."""
         if self.taken % self.every == 0:
             self.frames.append(self.small(draw(sighting)))
-            for face in sighting.faces[:12]:
-                self.crops.setdefault(face.id, []).append(self.named(crop(sighting.frame.pixels, face, self.config), face))
+            for face in (f for f in sighting.faces if f.id in self.crops or len(self.crops) < PEOPLE):
+                self.crops.setdefault(face.id, []).append(
+                    self.named(crop(sighting.frame.pixels, face, self.config), face)
+                )
         self.taken += 1
         if len(self.frames) >= 4 * self.columns:
             self.every *= 2
@@ -83,14 +95,15 @@ class ContactSheet:
         write(tile, f"{face.id} sharp {face.sharpness:.0f}{turn}", (3, side - 5), 0.75, colour_of(face.id))
         return tile
 
-    def picture(self, people: int = 12) -> Pixels:
-        """The sheet: rows of frames, then one row of crops for each of the first people."""
+    def picture(self) -> Pixels:
+        """The sheet: rows of frames, then half a row of crops for each of the first people."""
         step = max(1, -(-len(self.frames) // (2 * self.columns)))
         rows = list(tiles(self.frames[::step], self.columns))
-        for _, crops in sorted(self.crops.items())[:people]:
-            step = max(1, -(-len(crops) // (2 * self.columns)))
-            rows += list(tiles(crops[::step], 2 * self.columns))[:1]
-        return np.concatenate(rows).astype(np.uint8)
+        crops: list[Pixels] = []
+        for _, own in sorted(self.crops.items()):
+            chosen = own[:: max(1, -(-len(own) // self.columns))]
+            crops += chosen + [np.zeros_like(own[0])] * (self.columns - len(chosen))
+        return np.concatenate([*rows, *tiles(crops, 2 * self.columns)]).astype(np.uint8)
 
 
 def tiles(pictures: list[Pixels], columns: int) -> Iterable[NDArray[np.uint8]]:
