@@ -3,7 +3,7 @@
     python benchmarks/faces.py speed VIDEO ... [--cores 2] [--size 640x360 1280x720] [--every 1 3]
     python benchmarks/faces.py memory VIDEO --minutes 30 [--every 10]
 
-``speed`` brings each video to each size, loops it to half a minute, and cuts as many copies at once as there are cores;
+``speed`` brings each video to each size, loops it to ``--seconds``, and cuts as many copies at once as there are cores;
 frames per second of CPU time are one core's, whatever else the machine does, those by the clock all cores' together.
 ``memory`` loops a video, its uneven frame times included, to the length asked for and prints the peak memory (resident
 set, megabytes) of the process that cuts it, as JSON, beside that of a tenth of the length.
@@ -71,7 +71,7 @@ def speed(a: argparse.Namespace) -> None:
     for video in a.video:
         for size in a.size:
             for every in a.every:
-                core, clock = timed(video, size, every, a.cores)
+                core, clock = timed(a, video, size, every)
                 cells = (
                     video.name,
                     size,
@@ -82,13 +82,15 @@ def speed(a: argparse.Namespace) -> None:
                 print("| " + " | ".join(cells) + " |", flush=True)
 
 
-def timed(video: Path, size: str, every: int, cores: int) -> tuple[float, float]:
+def timed(a: argparse.Namespace, video: Path, size: str, every: int) -> tuple[float, float]:
     """Frames per second of CPU time, and of wall time with one copy per core at once."""
     width, height = map(int, size.split("x"))
     with tempfile.TemporaryDirectory() as folder:
-        path = looped(video, Path(folder) / "looped.mkv", 30, (height, width))
+        path = looped(video, Path(folder) / "looped.mkv", a.seconds, (height, width))
         command = [sys.executable, __file__, "once", str(path), "--every", str(every), "--folder"]
-        runs = [subprocess.Popen([*command, f"{folder}/{i}"], stdout=subprocess.PIPE, text=True) for i in range(cores)]
+        runs = [
+            subprocess.Popen([*command, f"{folder}/{i}"], stdout=subprocess.PIPE, text=True) for i in range(a.cores)
+        ]
         said = [json.loads(run.communicate()[0]) for run in runs]
     frames = sum(one["frames"] for one in said)
     return frames / sum(one["cpu"] for one in said), frames / max(one["wall"] for one in said)
@@ -130,6 +132,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--size", nargs="+", default=["640x360", "1280x720"])
     parser.add_argument("--every", type=int, nargs="+", default=[1, 3])
+    parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--folder", default=".")
     a = parser.parse_args()
