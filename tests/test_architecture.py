@@ -12,20 +12,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "src" / "mien"
 
 LAYERS = {
-    "model": (
-        "layers",
-        "positions",
-        "masking",
-        "blocks",
-        "schedules",
-        "metrics",
-        "heads",
-        "pixels",
-        "encoders",
-        "objectives",
-        "tasks",
-    ),
-    "data": ("video", "datasets", "faces"),
+    "model": ("layers", "positions", "masking", "blocks", "schedules", "metrics", "heads", "pixels", "encoders", "objectives", "tasks"),
+    "data": ("video", "datasets", "faces", "models"),
     "engine": ("training", "optim", "distributed", "checkpoint", "runlog"),
 }
 NOUNS = {"interfaces", "config"}

@@ -11,6 +11,8 @@ COMMANDS = {
     "demo": "from nothing to a report: draw faces, pre-train, fine-tune, evaluate, compare",
     "synth": "draw a corpus of facial videos with labels",
     "faces": "find, follow and crop every face of videos into a store that training reads",
+    "look": "show what was found in one video: contact sheet and overlay video",
+    "models": "list model files of others, or download and check one",
     "pretrain": "learn from unlabelled face video (masked autoencoding, joint embedding)",
     "probe": "read labels off a frozen encoder: attentive or linear probes, and baselines",
     "finetune": "adapt an encoder to labels: expressions, valence and arousal, personality",
