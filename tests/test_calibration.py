@@ -21,6 +21,7 @@ from mien.analysis.calibration import (
     calibration_error,
     conformal_scores,
     cross_entropy,
+    fit_scaling,
     fit_temperature,
     reliability_bins,
     scaled,
@@ -64,6 +65,35 @@ def test_temperature_lowers_the_calibration_error_of_other_people() -> None:
     probabilities, labels = people(rng, 300)
     assert calibration_error(probabilities, labels) > 0.15
     assert calibration_error(scaled(probabilities, temperature), labels) < 0.03
+
+
+def test_labels_by_chance_are_told_from_a_sharp_model() -> None:
+    rng = np.random.default_rng(9)
+
+    def noisy() -> tuple[np.ndarray, np.ndarray]:
+        probabilities, labels = people(rng, 500)
+        chance = rng.random(len(labels)) < 0.3
+        return probabilities, np.where(chance, rng.integers(0, 5, len(labels)), labels)
+
+    seen, known = noisy()
+    temperature, uniform = fit_scaling(seen, known)
+    assert uniform == pytest.approx(0.3, abs=0.06)
+    assert temperature == pytest.approx(3, rel=0.2)
+    assert cross_entropy(scaled(seen, temperature, uniform), known) < cross_entropy(
+        scaled(seen, fit_temperature(seen, known)), known
+    )
+    new, truth = noisy()
+    after = scaled(new, temperature, uniform)
+    assert calibration_error(after, truth) < 0.03
+    np.testing.assert_allclose(after.sum(axis=1), 1, atol=1e-12)
+    assert (after.argmax(axis=1) == new.argmax(axis=1)).all()
+
+
+def test_no_chance_is_mixed_in_where_labels_hold_none() -> None:
+    seen, known = people(np.random.default_rng(10), 500)
+    temperature, uniform = fit_scaling(seen, known)
+    assert uniform < 0.03
+    assert temperature == pytest.approx(3, rel=0.1)
 
 
 def test_scaling_survives_a_probability_of_zero() -> None:

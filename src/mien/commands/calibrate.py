@@ -111,7 +111,8 @@ def tell(found: calibration.Calibration, folder: Path) -> None:
     facts = found.facts
     if facts.task == "classification":
         before, after = facts.fitted_on["ECE_before"], facts.fitted_on["ECE_after"]
-        said = f"temperature {facts.temperature:.3f}, calibration error {before:.3f} -> {after:.3f} on these clips"
+        said = f"temperature {facts.temperature:.3f}, even chances mixed in {facts.uniform:.1%}, "
+        said += f"calibration error {before:.3f} -> {after:.3f} on these clips"
     else:
         pairs = zip(facts.names, facts.thresholds, strict=True)
         said = "intervals of " + ", ".join(f"{name} ± {width:.3g}" for name, width in pairs)
