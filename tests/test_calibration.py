@@ -260,11 +260,15 @@ def test_calibrate_evaluate_predict(tuned: Path, corpus: Path, capsys: pytest.Ca
     rows = pd.read_csv(tuned / "evaluation" / "calibrated.csv")
     assert rows["reliable"].dtype == bool
     assert run("predict", read_manifest(corpus)[0].path, "--model", tuned, "--json", "--coverage=0.6") == 0
-    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    both = capsys.readouterr()
+    assert both.err == ""
+    said = json.loads(both.out.splitlines()[-1])
     assert said["coverage"] == 0.6
     assert isinstance(said["reliable"], bool)
     assert ("set" in said) == (facts["task"] == "classification")
     assert ("intervals" in said) == (facts["task"] == "regression")
+    assert run("predict", read_manifest(corpus)[0].path, "--model", tuned, "--json", "--views.segments=5") == 0
+    assert "calibrate again with these --views" in capsys.readouterr().err
 
 
 def test_calibration_of_other_weights_is_refused(tuned: Path, corpus: Path, capsys) -> None:

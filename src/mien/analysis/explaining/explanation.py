@@ -91,7 +91,7 @@ def occlusion_maps(question: Question, config: MapConfig) -> Maps:
         occlusion.occlusion_map(
             question.score(i, "evidence"), window, encoder.grid, encoder.patch, size, config.fill, config.batch
         )
-        for i, window in enumerate(tqdm(question.windows, "hiding patches", unit="window", delay=2, leave=False))
+        for i, window in enumerate(question.windows)
     ]
 
 
@@ -145,5 +145,5 @@ def removal(question: Question, maps: Maps, config: MapConfig) -> list[Curves]:
             question.score(i, "answer"), question.windows[i], values, found, encoder.patch, config.fill,
             draws=config.orders, batch=config.batch,
         )
-        for i, values in enumerate(tqdm(maps, "deleting", unit="window", delay=2, leave=False))
+        for i, values in enumerate(maps)
     ]  # fmt: skip

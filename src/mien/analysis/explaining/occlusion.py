@@ -7,6 +7,7 @@ score over the boxes that hid it: above 0 the patch speaks for the answer, below
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice, product
 from typing import Any, Literal, TypeVar
 
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -46,8 +48,18 @@ def boxes(grid: Grid, size: Grid) -> list[Box]:
 def losses(score: Score, video: Tensor, found: Sequence[Box], patch: Grid, fill: Fill, batch: int) -> Array:
     """What the score of a clip (3, T, H, W), uint8, loses by hiding each box (N,); ``batch`` does not change it."""
     whole = float(score(video[None])[0])
-    hidden = (hide(video, box, patch, fill) for box in found)
-    return whole - np.concatenate([score(torch.stack(part)).double().numpy() for part in chunks(hidden, batch)])
+    hidden = [partial(hide, video, box, patch, fill) for box in found]
+    return whole - score_all(score, hidden, batch, "hiding patches")
+
+
+def score_all(score: Score, clips: Sequence[Callable[[], Tensor]], batch: int, what: str) -> Array:
+    """Scores (N,) of clips that are made when they are needed, with a progress bar."""
+    with tqdm(total=len(clips), desc=what, unit="clip", delay=2, leave=False) as bar:
+        found = []
+        for part in chunks(clips, batch):
+            found.append(score(torch.stack([make() for make in part])).double().numpy())
+            bar.update(len(part))
+    return np.concatenate(found)
 
 
 def hide(video: Tensor, box: Box, patch: Grid, fill: Fill) -> Tensor:
