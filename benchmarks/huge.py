@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=10)
     parser.add_argument("--threads", type=int, default=4)
     a = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=".") as place:
+    with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         synth.run(synth.Config(root / "corpus", clips=a.clips, subjects=5, folds=5, size=384, frames=64, workers=1))
         millions = export(root / "huge")
