@@ -19,6 +19,7 @@ LAYERS = {
         "blocks",
         "schedules",
         "metrics",
+        "crossing",
         "heads",
         "pixels",
         "encoders",
@@ -26,7 +27,7 @@ LAYERS = {
         "tasks",
     ),
     "data": ("video", "datasets"),
-    "engine": ("training", "optim", "distributed", "checkpoint", "runlog"),
+    "engine": ("training", "optim", "distributed", "checkpoint", "runlog", "probing"),
 }
 NOUNS = {"interfaces", "config"}
 MAY_USE = {
