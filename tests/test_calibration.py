@@ -232,7 +232,7 @@ def test_one_pass_gives_the_same_outputs_as_the_analyzer(tuned: Path, corpus: Pa
     views = ViewConfig(segments=3, crops=3, batch=5)
     read = pool_clips(analyzer, clips, views)
     np.testing.assert_allclose(read.outputs, analyzer.score_clips(clips, views).mean, atol=1e-6)
-    assert read.features.shape == (6, 32)
+    assert read.features.shape == (6, 15 + 4 * 32)
     assert (read.sharpness > 0).all()
 
 

@@ -40,7 +40,7 @@ class Config:
     data: DataConfig = DataConfig()
     coverage: Share = 0.9
     """Share of the truth that prediction sets and intervals shall hold; others can be asked for later."""
-    density: Share = 0.99
+    density: Share = 0.95
     """Quantile of the distances among validation clips beyond which a clip is out of the range of training."""
     blur: Share = 0.01
     """Quantile of the validation clips' sharpness below which a clip is blurred."""
