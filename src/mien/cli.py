@@ -18,10 +18,12 @@ COMMANDS = {
     "finetune": "adapt an encoder to labels: expressions, valence and arousal, personality",
     "calibrate": "make a model's answers mean what they say: probabilities, sets, limits",
     "evaluate": "mark a fine-tuned model on labelled clips",
+    "cross": "mark a classifier on another corpus, whose classes may differ",
     "predict": "read the scores of one video",
     "analyze": "read a video: every face, every frame; tables, pictures, a page; or a camera, live",
     "study": "analyze many videos and sum them up per participant and condition",
     "explain": "when and where a model looks: maps over the face, and whether they are true",
+    "features": "write a frozen encoder's features for other tools (Parquet, npy)",
     "convert": "import official SVFAP, VideoMAE or V-JEPA weights",
 }
 
