@@ -19,14 +19,15 @@ LAYERS = {
         "blocks",
         "schedules",
         "metrics",
+        "crossing",
         "heads",
         "pixels",
         "encoders",
         "objectives",
         "tasks",
     ),
-    "data": ("video", "datasets", "faces"),
-    "engine": ("training", "optim", "distributed", "checkpoint", "runlog"),
+    "data": ("video", "datasets", "faces", "models"),
+    "engine": ("training", "optim", "distributed", "checkpoint", "runlog", "probing"),
 }
 NOUNS = {"interfaces", "config"}
 MAY_USE = {

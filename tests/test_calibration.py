@@ -21,6 +21,7 @@ from mien.analysis.calibration import (
     calibration_error,
     conformal_scores,
     cross_entropy,
+    fit_scaling,
     fit_temperature,
     reliability_bins,
     scaled,
@@ -64,6 +65,35 @@ def test_temperature_lowers_the_calibration_error_of_other_people() -> None:
     probabilities, labels = people(rng, 300)
     assert calibration_error(probabilities, labels) > 0.15
     assert calibration_error(scaled(probabilities, temperature), labels) < 0.03
+
+
+def test_labels_by_chance_are_told_from_a_sharp_model() -> None:
+    rng = np.random.default_rng(9)
+
+    def noisy() -> tuple[np.ndarray, np.ndarray]:
+        probabilities, labels = people(rng, 500)
+        chance = rng.random(len(labels)) < 0.3
+        return probabilities, np.where(chance, rng.integers(0, 5, len(labels)), labels)
+
+    seen, known = noisy()
+    temperature, uniform = fit_scaling(seen, known)
+    assert uniform == pytest.approx(0.3, abs=0.06)
+    assert temperature == pytest.approx(3, rel=0.2)
+    assert cross_entropy(scaled(seen, temperature, uniform), known) < cross_entropy(
+        scaled(seen, fit_temperature(seen, known)), known
+    )
+    new, truth = noisy()
+    after = scaled(new, temperature, uniform)
+    assert calibration_error(after, truth) < 0.03
+    np.testing.assert_allclose(after.sum(axis=1), 1, atol=1e-12)
+    assert (after.argmax(axis=1) == new.argmax(axis=1)).all()
+
+
+def test_no_chance_is_mixed_in_where_labels_hold_none() -> None:
+    seen, known = people(np.random.default_rng(10), 500)
+    temperature, uniform = fit_scaling(seen, known)
+    assert uniform < 0.03
+    assert temperature == pytest.approx(3, rel=0.1)
 
 
 def test_scaling_survives_a_probability_of_zero() -> None:
@@ -202,7 +232,7 @@ def test_one_pass_gives_the_same_outputs_as_the_analyzer(tuned: Path, corpus: Pa
     views = ViewConfig(segments=3, crops=3, batch=5)
     read = pool_clips(analyzer, clips, views)
     np.testing.assert_allclose(read.outputs, analyzer.score_clips(clips, views).mean, atol=1e-6)
-    assert read.features.shape == (6, 32)
+    assert read.features.shape == (6, 15 + 4 * 32)
     assert (read.sharpness > 0).all()
 
 
@@ -230,11 +260,15 @@ def test_calibrate_evaluate_predict(tuned: Path, corpus: Path, capsys: pytest.Ca
     rows = pd.read_csv(tuned / "evaluation" / "calibrated.csv")
     assert rows["reliable"].dtype == bool
     assert run("predict", read_manifest(corpus)[0].path, "--model", tuned, "--json", "--coverage=0.6") == 0
-    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    both = capsys.readouterr()
+    assert both.err == ""
+    said = json.loads(both.out.splitlines()[-1])
     assert said["coverage"] == 0.6
     assert isinstance(said["reliable"], bool)
     assert ("set" in said) == (facts["task"] == "classification")
     assert ("intervals" in said) == (facts["task"] == "regression")
+    assert run("predict", read_manifest(corpus)[0].path, "--model", tuned, "--json", "--views.segments=5") == 0
+    assert "calibrate again with these --views" in capsys.readouterr().err
 
 
 def test_calibration_of_other_weights_is_refused(tuned: Path, corpus: Path, capsys) -> None:

@@ -199,7 +199,7 @@ def test_everything_is_reached_by_keys(page: Any, video: Path) -> None:
 def test_the_camera_is_recorded_and_read_live(page: Any) -> None:
     page.click("#open-camera")
     page.click("#live")
-    wait(page, "/Values \\d+ ms after the picture/.test(document.getElementById('camera-says').innerText)")
+    wait(page, "/Values \\d+ ms after the picture/.test(document.getElementById('camera-counts').innerText)")
     assert page.locator("#values .bars span").count() == 2 * 7
     page.click("#live")
     wait(page, "document.getElementById('live').innerText === 'Read live'")

@@ -329,6 +329,7 @@ def test_a_missing_extra_and_a_bad_model_are_named(monkeypatch: pytest.MonkeyPat
 
 def test_every_model_says_what_it_reads(idle: TestClient, analyzer: Analyzer) -> None:
     about = json.loads(idle.get("/api/about").text)
+    assert set(about["models"][0].pop("colours")) == set(analyzer.names)
     assert about["models"][0] | {"window_frames": 0} == {
         "id": "expressions", "kind": "classification", "names": list(analyzer.names), "calibrated": False, "window_frames": 0,
     }  # fmt: skip

@@ -110,7 +110,8 @@ def download(url: str, part: Any, model: ModelFile) -> None:
     """Write what ``url`` answers into an open file. Raises ``OSError`` that names the address and the way out."""
     by_hand = f"Or fetch the file in another way and name it: --detector-model FILE, or its folder: MIEN_MODELS=FOLDER ({model.file})"
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
+        # A new opener each time: the shared one keeps the proxies of its first use.
+        with urllib.request.build_opener().open(url, timeout=TIMEOUT) as answer:
             length = answer.headers.get("Content-Length")
             copy(answer, part, int(length) if length else None, model.file)
     except urllib.error.HTTPError as error:

@@ -145,8 +145,8 @@ class Analyzer:
 
     def identity(self) -> dict[str, Any]:
         """What makes this model give what it gives: version and weights."""
-        weights = self.folder / "weights.safetensors" if self.folder else None
-        known = weights is not None and weights.is_file()
+        weights = (self.folder or Path()) / "weights.safetensors"
+        known = self.folder is not None and weights.is_file()
         return {"mien": __version__, "model": str(self.folder), "weights": digest(weights) if known else None}
 
     @torch.inference_mode()

@@ -3,8 +3,9 @@
 calibration = Calibration.load(folder)            # what `mien calibrate` stored beside the weights
 answers = calibration.apply(outputs, coverage=0.9)   # outputs (N, names), as an Analyzer gives them
 
-Temperature scaling (Guo et al. 2017) divides logits by one number, fitted on validation clips; the largest output stays
-the largest. Split-conformal sets and intervals (Vovk et al. 2005; Angelopoulos and Bates 2023) hold the truth of a new
+Temperature scaling (Guo et al. 2017) divides logits by one number, fitted on validation clips. Mixing in even chances
+(Zhang et al. 2020, ensemble temperature scaling) lets a model be wrong now and then however sure it is, as annotators
+are: temperature alone cannot say so. The largest output stays the largest. Split-conformal sets and intervals (Vovk et al. 2005; Angelopoulos and Bates 2023) hold the truth of a new
 clip with the chosen probability, whatever the model, as far as the new clips are like the validation clips.
 """
 
@@ -20,7 +21,7 @@ import pydantic
 import yaml
 from numpy.typing import ArrayLike, NDArray
 from safetensors.numpy import load_file, save_file
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 
 from mien import __version__
 from mien.analysis.density import Density
@@ -33,6 +34,9 @@ Array = NDArray[Any]
 
 BINS = 15
 """Bins of the expected calibration error, as in Guo et al. 2017."""
+
+LIMIT = math.log(20)
+"""Largest logarithm of a temperature, to either side."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,8 @@ class Facts:
     """Names of the outputs."""
     temperature: float
     """Logits are divided by it: above 1 the model was too sure, below 1 not sure enough. 1 for values."""
+    uniform: float
+    """Share of even chances that is mixed in, in [0, 1): about what labels hold of pure chance. 0 for values."""
     coverage: float
     """Share of the truth that sets and intervals hold where no other is asked for."""
     thresholds: tuple[float, ...]
@@ -129,18 +135,33 @@ class Calibration:
         if self.facts.task == "regression":
             values = np.asarray(outputs, dtype=float)
             return Calibrated(values, lower=values - limit, upper=values + limit)
-        probabilities = scaled(outputs, self.facts.temperature)
+        probabilities = scaled(outputs, self.facts.temperature, self.facts.uniform)
         return Calibrated(probabilities, sets=1 - probabilities <= limit)
 
 
-def scaled(probabilities: ArrayLike, temperature: float) -> Array:
-    """Probabilities (N, C) -> softmax(log p / T), which sum to 1 too.
+def scaled(probabilities: ArrayLike, temperature: float, uniform: float = 0.0) -> Array:
+    """Probabilities (N, C) -> (1 - uniform) softmax(log p / T) + uniform / C, which sum to 1 too.
 
     For one view this is temperature scaling of the logits; for several it calibrates the mean that is reported.
     """
     logits = np.log(np.maximum(np.asarray(probabilities, dtype=float), 1e-12)) / temperature
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    return (1 - uniform) * powers / powers.sum(axis=1, keepdims=True) + uniform / logits.shape[1]
+
+
+def fit_scaling(probabilities: ArrayLike, targets: ArrayLike) -> tuple[float, float]:
+    """Temperature and uniform share with the least cross-entropy of class indices (N,) under probabilities (N, C)."""
+
+    def loss(parameters: Array) -> float:
+        return cross_entropy(scaled(probabilities, math.exp(parameters[0]), parameters[1]), targets)
+
+    alone = math.log(fit_temperature(probabilities, targets))
+    bounds = [(-LIMIT, LIMIT), (0.0, 0.95)]
+    options = {"xatol": 1e-5, "fatol": 1e-9}
+    found = minimize(loss, [alone, 0.05], method="Nelder-Mead", bounds=bounds, options=options)
+    if found.fun >= loss(np.array([alone, 0.0])):
+        return math.exp(alone), 0.0
+    return math.exp(found.x[0]), float(found.x[1])
 
 
 def fit_temperature(probabilities: ArrayLike, targets: ArrayLike) -> float:
@@ -149,7 +170,7 @@ def fit_temperature(probabilities: ArrayLike, targets: ArrayLike) -> float:
     def loss(log_temperature: float) -> float:
         return cross_entropy(scaled(probabilities, math.exp(log_temperature)), targets)
 
-    found: Any = minimize_scalar(loss, bounds=(-math.log(20), math.log(20)), method="bounded", options={"xatol": 1e-6})
+    found: Any = minimize_scalar(loss, bounds=(-LIMIT, LIMIT), method="bounded", options={"xatol": 1e-6})
     return math.exp(found.x)
 
 
@@ -198,8 +219,8 @@ def fit(
     """
     raw, truth = np.asarray(outputs, dtype=float), np.asarray(targets)
     classes = truth.ndim == 1
-    temperature = fit_temperature(raw, truth) if classes else 1.0
-    values = scaled(raw, temperature) if classes else raw
+    temperature, uniform = fit_scaling(raw, truth) if classes else (1.0, 0.0)
+    values = scaled(raw, temperature, uniform) if classes else raw
     scores = np.sort(conformal_scores(values, truth), axis=0)
     facts = Facts(
         mien=__version__,
@@ -207,6 +228,7 @@ def fit(
         task="classification" if classes else "regression",
         names=names,
         temperature=temperature,
+        uniform=uniform,
         coverage=coverage,
         thresholds=tuple(np.atleast_1d(threshold(scores, coverage)).tolist()),
         limits=limits,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,7 +53,7 @@ class Curve:
 
 def curves(timeline: Timeline, faces: int = 6) -> list[Curve]:
     """The curves of the faces seen longest, in order of their ids."""
-    seen = timeline.frames[timeline.frames["success"] == 1]
+    seen: Any = timeline.frames[timeline.frames["success"] == 1]
     chosen = sorted(seen["face_id"].value_counts().index[:faces])
     edges = grid(timeline)
     return [curve(timeline, seen[seen["face_id"] == face], int(face), edges) for face in chosen]
@@ -67,7 +68,7 @@ def grid(timeline: Timeline) -> NDArray[np.float64]:
     return np.linspace(times[0], times[-1] + 1e-6, POINTS + 1)
 
 
-def curve(timeline: Timeline, rows: pd.DataFrame, face: int, edges: NDArray[np.float64]) -> Curve:
+def curve(timeline: Timeline, rows: Any, face: int, edges: NDArray[np.float64]) -> Curve:
     """One face's rows, averaged in time bins."""
     place = np.searchsorted(edges, rows["timestamp"].to_numpy(float), side="right") - 1
     values = {name: binned(rows[name], place, len(edges) - 1) for name in timeline.names}
@@ -77,7 +78,7 @@ def curve(timeline: Timeline, rows: pd.DataFrame, face: int, edges: NDArray[np.f
     return Curve(face, (edges[:-1] + edges[1:]) / 2, values, low, high, unreliable)
 
 
-def binned(column: pd.Series, place: NDArray[np.int64], bins: int) -> NDArray[np.float64]:
+def binned(column: Any, place: NDArray[np.int64], bins: int) -> NDArray[np.float64]:
     """Mean per bin, NaN for bins without a value."""
     values = column.to_numpy(float, na_value=np.nan)
     kept = np.isfinite(values)
@@ -88,7 +89,7 @@ def binned(column: pd.Series, place: NDArray[np.int64], bins: int) -> NDArray[np
 
 def band(
     timeline: Timeline,
-    rows: pd.DataFrame,
+    rows: Any,
     face: int,
     edges: NDArray[np.float64],
     values: dict[str, NDArray[np.float64]],
@@ -97,7 +98,7 @@ def band(
     """Bands of values: the width of the calibrated intervals, or without them one deviation over the windows."""
     if timeline.layout.kind == "classification":
         return {}, {}
-    windows = timeline.windows[timeline.windows["face_id"] == face]
+    windows: Any = timeline.windows[timeline.windows["face_id"] == face]
     low, high = {}, {}
     for name, middle in values.items():
         half = ((windows[f"{name}_upper"] - windows[f"{name}_lower"]) / 2).mean()

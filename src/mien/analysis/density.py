@@ -1,8 +1,8 @@
-"""How far a clip lies from the clips that a model was validated on, measured between pooled features.
+"""How far a clip lies from the clips that a model was validated on, measured between statistics of what it computes.
 
-Distance is that to the k-th nearest validation clip on the unit sphere (Sun et al. 2022, "Out-of-distribution detection
-with deep nearest neighbors"), which supposes no shape of the distribution. The limit is a quantile of what validation
-clips are from those of *other* people, so that knowing a face does not make it nearer.
+Distance is Mahalanobis' (Lee et al. 2018), with a covariance shrunk as far as the number of clips demands (Ledoit and
+Wolf 2004). The limit is a quantile of the distances of validation clips to those of *other* people, so that knowing a
+face does not make it nearer.
 """
 
 from __future__ import annotations
@@ -13,62 +13,59 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.neighbors import NearestNeighbors
+from sklearn.covariance import LedoitWolf
 
 Array = NDArray[Any]
 
-NEIGHBOURS = 10
-"""Which nearest validation clip is measured to; of fewer clips a smaller one."""
-
-MOST = 5000
-"""Validation clips that are kept; of more, evenly spaced ones."""
+PARTS = 10
+"""Parts of the validation people, each measured to the others."""
 
 
 @dataclass(frozen=True)
 class Density:
-    """The validation clips' features, to measure distances to."""
+    """A Gaussian over the validation clips' features."""
 
-    features: Array
-    """Unit vectors (N, dim), float32."""
+    mean: Array
+    """Mean (dim,)."""
+    scale: Array
+    """Deviation (dim,), by which features are divided."""
+    precision: Array
+    """Inverse of the shrunk covariance of scaled features (dim, dim)."""
 
     @classmethod
     def of(cls, tensors: dict[str, Array]) -> Density:
         """What ``tensors`` gave."""
-        return cls(tensors["features"])
+        return cls(tensors["mean"], tensors["scale"], tensors["precision"])
 
     def tensors(self) -> dict[str, Array]:
         """Arrays by name, to be stored."""
-        return {"features": self.features}
+        return {"mean": self.mean, "scale": self.scale, "precision": self.precision}
 
     def distance(self, features: ArrayLike) -> Array:
-        """Pooled features (N, dim) -> distance (N,) in [0, 2] to the k-th nearest validation clip."""
-        return nearest(unit(features), self.features)
+        """Features (N, dim) -> distance (N,) in standard deviations, of all directions together."""
+        apart = (np.asarray(features, dtype=np.float64) - self.mean) / self.scale
+        return np.sqrt(np.maximum(((apart @ self.precision) * apart).sum(axis=1), 0))
 
 
 def fit(features: ArrayLike, groups: Sequence[object], quantile: float) -> tuple[Density, float]:
-    """Pooled features (N, dim) of validation clips and whom each shows -> density, and the limit at a quantile.
+    """Features (N, dim) of validation clips and whom each shows -> density, and the limit at a quantile.
 
     Raises ``ValueError`` where all clips show the same person: there is nobody else to measure to.
     """
-    points, numbers = unit(features), np.unique([str(group) for group in groups], return_inverse=True)[1]
-    chosen = np.unique(np.linspace(0, len(points) - 1, min(len(points), MOST)).round().astype(int))
-    points, numbers = points[chosen], numbers[chosen]
+    points = np.asarray(features, dtype=np.float64)
+    numbers = np.unique([str(group) for group in groups], return_inverse=True)[1]
     if numbers.max(initial=0) == 0:
         raise ValueError("all validation clips show one subject; feature density needs several")
     found = np.empty(len(points))
-    for part in np.array_split(np.unique(numbers), min(20, numbers.max() + 1)):  # whole people are left out
+    for part in np.array_split(np.unique(numbers), min(PARTS, numbers.max() + 1)):  # whole people are left out
         out = np.isin(numbers, part)
-        found[out] = nearest(points[out], points[~out])
-    return Density(points), float(np.quantile(found, quantile))
+        found[out] = gaussian(points[~out]).distance(points[out])
+    return gaussian(points), float(np.quantile(found, quantile))
 
 
-def nearest(points: Array, references: Array) -> Array:
-    """Distance of points (N, dim) to their k-th nearest of references (M, dim)."""
-    neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(references)), algorithm="brute").fit(references)
-    return neighbours.kneighbors(points)[0][:, -1]
-
-
-def unit(features: ArrayLike) -> Array:
-    """Features (N, dim) scaled to length 1, float32; a zero vector stays."""
-    points = np.asarray(features, dtype=np.float32)
-    return points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
+def gaussian(points: Array) -> Density:
+    """Points (N, dim) -> their density; what hardly varies is scaled as if it varied a little."""
+    mean, scale = points.mean(axis=0), points.std(axis=0)
+    scale = np.maximum(scale, 1e-3 * max(float(scale.max()), 1e-6))
+    precision = np.asarray(LedoitWolf(assume_centered=True).fit((points - mean) / scale).get_precision())
+    return Density(mean.astype(np.float32), scale.astype(np.float32), precision.astype(np.float32))

@@ -15,7 +15,7 @@ from mien.analysis.plots import COLOURS, FAINT, INK, canvas, plain
 def reliability(rows: Mapping[str, ArrayLike], targets: ArrayLike, title: str = "", bins: int = BINS) -> Figure:
     """Probabilities (N, C) by name and class indices (N,) -> accuracy over confidence, a panel per name.
 
-    Where the bars keep below the diagonal the model is too sure. Below stands how many clips each bin holds.
+    The gap to the mean confidence of a bin is coloured by its side. Below stands how many clips each bin holds.
     """
     figure = canvas(3.7 * len(rows), 4.6)
     grid = figure.add_gridspec(2, len(rows), height_ratios=[3.4, 1])
@@ -27,10 +27,12 @@ def reliability(rows: Mapping[str, ArrayLike], targets: ArrayLike, title: str = 
         axis = plain(figure.add_subplot(grid[0, i]), f"{head}\nECE {calibration_error(values, targets, bins):.3f}")
         axis.bar(left, found.accuracy, width, align="edge", color=COLOURS[0], edgecolor="white", label="accuracy")
         gap = found.confidence - found.accuracy
-        axis.bar(
-            left, gap, width, found.accuracy, align="edge", color=COLOURS[1], alpha=0.35, edgecolor=COLOURS[1],
-            label="gap to confidence",
-        )  # fmt: skip
+        bottom = np.minimum(found.accuracy, found.confidence)
+        for chosen, colour, label in ((gap > 0, COLOURS[1], "too sure"), (gap <= 0, COLOURS[5], "not sure enough")):
+            axis.bar(
+                left[chosen], np.abs(gap[chosen]), width, bottom[chosen], align="edge", color=colour, edgecolor="white",
+                label=label,
+            )  # fmt: skip
         axis.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1)
         axis.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy" if i == 0 else "")
         axis.tick_params(labelbottom=False)

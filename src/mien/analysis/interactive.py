@@ -31,18 +31,23 @@ def figure(timeline: Timeline) -> Any:
     go, subplots = plotly()
     drawn = curves(timeline)
     titles = [f"face {c.face_id}" for c in drawn] or ["no face on any frame"]
+    rows = max(len(drawn), 1)
+    height = 210 * rows + 90
     page: Any = subplots.make_subplots(
-        rows=max(len(drawn), 1), shared_xaxes=True, vertical_spacing=0.08, subplot_titles=titles
+        rows=rows, shared_xaxes=True, vertical_spacing=40 / height, subplot_titles=titles
     )
-    start = float(timeline.frames["timestamp"].iloc[0])
+    start, end = (float(timeline.frames["timestamp"].iloc[place]) for place in (0, -1))
     page.add_shape(type="line", x0=start, x1=start, y0=0, y1=1, yref="paper", line={"color": "#888", "width": 1})
     add = stacked if timeline.layout.kind == "classification" else banded
     for row, curve in enumerate(drawn, 1):
         add(go, page, curve, palette(timeline.names), row)
         for first, end in stretches(~curve.seen):
             hatch(page, curve, first, end, row)
-    page.update_xaxes(title_text="seconds", row=max(len(drawn), 1))
-    page.update_layout(height=210 * max(len(drawn), 1) + 90, hovermode="x unified", template="plotly_white", margin={"l": 50, "r": 10, "t": 36, "b": 40}, legend={"traceorder": "normal"})  # fmt: skip
+    if not drawn:
+        page.update_xaxes(range=[start, end])
+        page.update_yaxes(visible=False)
+    page.update_xaxes(title_text="seconds", row=rows)
+    page.update_layout(height=height, hovermode="x unified", template="plotly_white", margin={"l": 50, "r": 10, "t": 36, "b": 40}, legend={"traceorder": "normal"})  # fmt: skip
     return page
 
 

@@ -5,7 +5,7 @@ The same options serve Python and the command line: ``analyzer.predict(video, ho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -94,7 +94,7 @@ def stream(
     config: ReadConfig,
     known: Iterator[Answer] | None = None,
     profile: Profile | None = None,
-) -> Iterator[Progress]:
+) -> Generator[Progress]:
     """Everything that is said of a video, as it becomes final; constant memory. Close it to stop early."""
     profile, windower = profile or Profile(), config.windower(analyzer)
     step = partial(analyzer.read_windows, coverage=config.coverage)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from queue import Empty, Full, Queue
 from threading import Event, Thread, local
@@ -68,7 +68,7 @@ class Profile:
         return [f"{video:.1f} s of video in {passed:.1f} s: {video / max(passed, 1e-9):.2f} times real time", *table]
 
 
-def ahead(items: Iterator[T], size: int) -> Iterator[T]:
+def ahead(items: Iterator[T], size: int) -> Generator[T]:
     """The same items, made by a thread that may be ``size`` of them ahead; its errors are raised here.
 
     Closing this iterator ends the thread and closes ``items``.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,11 +57,13 @@ def tidy(timeline: Timeline, name: str, clip: Clip, participant: str, condition:
     return pd.DataFrame(rows, columns=list(TIDY))
 
 
-def of_participants(table: pd.DataFrame) -> pd.DataFrame:
+def of_participants(table: Any) -> pd.DataFrame:
     """Main faces only: the mean of each participant's videos in each condition, weighted by the seconds seen."""
     main = table[table["main"] & (table["seconds"] > 0)]
     keys = ["condition", "participant", "measure"]
-    weighted = main.assign(total=main["mean"] * main["seconds"]).groupby(keys, sort=True)[["total", "seconds"]].sum()
+    weighted: Any = (
+        main.assign(total=main["mean"] * main["seconds"]).groupby(keys, sort=True)[["total", "seconds"]].sum()
+    )
     return (weighted["total"] / weighted["seconds"]).rename("mean").reset_index()
 
 
@@ -68,8 +71,9 @@ def by_condition(table: pd.DataFrame) -> pd.DataFrame:
     """A row per condition and measure: mean, deviation and 95 % interval of the mean over participants (Student's t)."""
     from scipy.stats import t  # half a second to import
 
-    rows = []
-    for (condition, measure), group in of_participants(table).groupby(["condition", "measure"], sort=True):
+    rows, people = [], of_participants(table)
+    grouped: Any = people.groupby(["condition", "measure"], sort=True)
+    for (condition, measure), group in grouped:
         values = group["mean"].to_numpy(float)
         count, mean = len(values), float(values.mean())
         deviation = float(values.std(ddof=1)) if count > 1 else np.nan
@@ -81,7 +85,8 @@ def by_condition(table: pd.DataFrame) -> pd.DataFrame:
 
 def condition_plot(table: pd.DataFrame) -> Figure:
     """A panel per measure: every participant a dot, the mean of each condition with its interval."""
-    people, summary = of_participants(table), by_condition(table)
+    people: Any = of_participants(table)
+    summary: Any = by_condition(table)
     measures, conditions = list(dict.fromkeys(table["measure"])), sorted(people["condition"].unique())
     across = min(4, max(len(measures), 1))
     down = -(-max(len(measures), 1) // across)

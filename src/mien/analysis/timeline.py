@@ -23,10 +23,10 @@ ABOUT = "analysis.json"
 class Timeline:
     """Who showed what, when, on one video."""
 
-    frames: pd.DataFrame
-    """A row per frame and face, and one for every frame without a face; see docs/analyze.md for the columns."""
-    windows: pd.DataFrame
-    """A row per window that the model read: what the frames' values are averaged from."""
+    frames: Any
+    """``pandas.DataFrame``: a row per frame and face, and one for every frame without a face; see docs/analyze.md for the columns."""
+    windows: Any
+    """``pandas.DataFrame``: a row per window that the model read: what the frames' values are averaged from."""
     layout: Layout
     about: Mapping[str, Any]
     """Where it comes from: versions, weights, settings, counts."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -75,7 +75,7 @@ def absent(axis: Axes, curve: Curve) -> None:
     axis.set_xlim(curve.time[0] - half, curve.time[-1] + half)
 
 
-def mosaic(portraits: dict[int, Sequence[Portrait]], side: int = 96) -> NDArray[np.uint8]:
+def mosaic(portraits: Mapping[int, Sequence[Portrait]], side: int = 96) -> NDArray[np.uint8]:
     """Faces over time, a line per face, to see at a glance what the model was shown -> (H, W, 3).
 
     Under each stand its second and confidence; bridged faces and faint detections are framed in red.

@@ -21,6 +21,7 @@ from mien.analysis.pooling import Pooled
 from mien.analysis.reliability import reasons
 from mien.checkpoint import write_whole
 from mien.interfaces import Clip
+from mien.video.views import ViewConfig
 
 Array = NDArray[Any]
 
@@ -98,6 +99,14 @@ def doubts(calibration: Calibration, read: Pooled) -> list[list[str]]:
     """Why each clip's answer is not reliable, by what the clip itself tells: sharpness and distance."""
     distances, limits = calibration.density.distance(read.features), calibration.facts.limits
     return [reasons(s, None, None, d, limits) for s, d in zip(read.sharpness, distances, strict=True)]
+
+
+def other_views(calibration: Calibration, views: ViewConfig) -> list[str]:
+    """A warning where outputs are means over other views than those that were calibrated."""
+    fitted, now = calibration.facts.views, {name: getattr(views, name) for name in calibration.facts.views}
+    if fitted == now:
+        return []
+    return [f"warning: calibrated for the views {fitted}, read with {now}; calibrate again with these --views"]
 
 
 def named(chosen: Array, names: Sequence[str]) -> str:

@@ -40,7 +40,7 @@ class Config:
     data: DataConfig = DataConfig()
     coverage: Share = 0.9
     """Share of the truth that prediction sets and intervals shall hold; others can be asked for later."""
-    density: Share = 0.99
+    density: Share = 0.95
     """Quantile of the distances among validation clips beyond which a clip is out of the range of training."""
     blur: Share = 0.01
     """Quantile of the validation clips' sharpness below which a clip is blurred."""
@@ -111,7 +111,8 @@ def tell(found: calibration.Calibration, folder: Path) -> None:
     facts = found.facts
     if facts.task == "classification":
         before, after = facts.fitted_on["ECE_before"], facts.fitted_on["ECE_after"]
-        said = f"temperature {facts.temperature:.3f}, calibration error {before:.3f} -> {after:.3f} on these clips"
+        said = f"temperature {facts.temperature:.3f}, even chances mixed in {facts.uniform:.1%}, "
+        said += f"calibration error {before:.3f} -> {after:.3f} on these clips"
     else:
         pairs = zip(facts.names, facts.thresholds, strict=True)
         said = "intervals of " + ", ".join(f"{name} ± {width:.3g}" for name, width in pairs)

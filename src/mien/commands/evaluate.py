@@ -65,7 +65,10 @@ def run(config: Config) -> dict[str, float]:
     folder = config.output or config.model / "evaluation"
     result = report(analyzer, clips, read.outputs, targets, folder)
     judged = trust.judge(calibration, read, targets, analyzer.names, config.coverage)
-    for line in [*trust.write(judged, clips, groups, folder), *warnings(calibration, config.data)]:
+    for line in [
+        *trust.write(judged, clips, groups, folder),
+        *warnings(calibration, config.data, analyzer.suited(config.views)),
+    ]:
         print(line)
     return result
 
@@ -78,14 +81,14 @@ def by_value(clips: Sequence[Clip], column: str) -> dict[str, NDArray[np.int64]]
     return {str(name): np.flatnonzero(cells == name) for name in np.unique(cells)}
 
 
-def warnings(calibration: Calibration | None, data: DataConfig) -> list[str]:
+def warnings(calibration: Calibration | None, data: DataConfig, views: ViewConfig) -> list[str]:
     """What a reader of the calibration's marks must know."""
     if calibration is None:
         return ["not calibrated: mien calibrate gives probabilities that mean what they say, and prediction sets"]
-    facts = calibration.facts
+    facts, found = calibration.facts, trust.other_views(calibration, views)
     if (facts.manifest_sha256, facts.select) == (digest(Path(data.manifest)), data.select):
-        return ["warning: the model was calibrated on these very clips; error and coverage on them are flattered"]
-    return []
+        found.append("warning: the model was calibrated on these very clips; error and coverage on them are flattered")
+    return found
 
 
 def report(

@@ -34,7 +34,7 @@ from mien.faces.store import claim, index, pending, shard, sources
 class Config:
     """Options of ``mien faces``."""
 
-    input: tyro.conf.Positional[Path]
+    input: tyro.conf.Positional[Path | None] = None
     """Video, folder of videos (searched below), or manifest (CSV or Parquet with a column path)."""
     output: Path = Path("faces")
     """Folder of the store."""
@@ -54,6 +54,8 @@ class Config:
 
 def run(config: Config) -> None:
     """Cut what is not cut yet and write the index; raises ``ValueError`` at the end if videos could not be read."""
+    if config.input is None:
+        raise ValueError("which videos? mien faces VIDEO|FOLDER|MANIFEST --output FOLDER")
     cut = CutConfig(config.detector.resolved(), config.follow, config.crop, config.clip)
     cut.detector.build()  # a model file that is none is found before the first video
     chosen = shard(sources(config.input, config.output), config.shard)

@@ -10,6 +10,7 @@ interval) and what speaks against relying on them.
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,8 @@ def run(config: Config) -> None:
             scores, more = analyzer.scores(config.video, config.views), {}
         else:
             scores, more = calibrated(analyzer, calibration, config)
+        for line in [] if calibration is None else trust.other_views(calibration, analyzer.suited(config.views)):
+            print(line, file=sys.stderr)
     if config.json:
         print(json.dumps({"path": str(config.video), **scores, **more}))
         return

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, field
 from dataclasses import dataclass as plain
 from pathlib import Path
@@ -26,7 +27,7 @@ from mien.faces.detect import DetectConfig
 from mien.faces.face import Face, Sighting
 from mien.faces.follow import FollowConfig, follow
 from mien.faces.rows import RowWriter, empty_row, face_row
-from mien.video.stream import Frame, read_frames
+from mien.video.stream import read_frames
 from mien.video.table import VideoError
 
 Status = Literal["done", "broken", "failed"]
@@ -183,16 +184,17 @@ def cut(source: Source, store: Path, config: CutConfig, progress: Callable[[], o
 
     Never raises for a bad file or a full disk: the record that is left says what happened.
     """
-    folder = store / "partial" / source.key
+    # Of its own, so that a machine which was given up but still works cannot meet its successor here.
+    folder = store / "partial" / f"{source.key}.{platform.node()}.{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     cutter = None
     try:
         cutter = Cutter(source, folder, config)
-        problems = list(feed(cutter, source, config, progress))
+        problem = feed(cutter, source, config, progress)
         cutter.close()
         record = cutter.record
-        if problems:
-            record.status, record.reason = "broken", problems[0]
+        if problem:
+            record.status, record.reason = "broken", problem
         publish(cutter, store)
     except Exception as error:  # whatever one file does, the others go on
         record = Record(
@@ -204,21 +206,16 @@ def cut(source: Source, store: Path, config: CutConfig, progress: Callable[[], o
     return record
 
 
-def feed(cutter: Cutter, source: Source, config: CutConfig, progress: Callable[[], object]) -> Iterator[str]:
-    """Give a source's frames to the cutter; yields why they end too early."""
-    problems: list[str] = []
-
-    def frames() -> Iterator[Frame]:
-        # Where a file breaks its frames just end, so that what was followed until then comes out as usual.
-        try:
-            yield from read_frames(source.path, source.start, source.end)
-        except VideoError as error:
-            problems.append(str(error))
-
-    for seen in follow(frames(), config.detector.build(), config.follow):
-        cutter.add(seen)
-        progress()
-    yield from problems
+def feed(cutter: Cutter, source: Source, config: CutConfig, progress: Callable[[], object]) -> str | None:
+    """Give a source's frames to the cutter; returns why they end too early, if they do."""
+    frames = read_frames(source.path, source.start, source.end)
+    try:
+        for seen in follow(frames, config.detector.build(), config.follow):
+            cutter.add(seen)
+            progress()
+    except VideoError as error:
+        return str(error)
+    return None
 
 
 def publish(cutter: Cutter, store: Path) -> None:

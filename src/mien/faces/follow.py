@@ -27,7 +27,7 @@ from mien.faces.matching import People, match
 from mien.faces.motion import carry, likeness, template
 from mien.faces.settle import face_at
 from mien.faces.shots import Shots
-from mien.faces.track import Place, Track, centre_of, covered, single
+from mien.faces.track import Place, Track, alone, centre_of, close, covered, single
 from mien.video.stream import Frame
 
 LIKE, ALIKE = 0.3, 0.5
@@ -161,33 +161,34 @@ class Follower:
         for track in self.live:
             track.runs += 1
         for track, face in pairs:
-            self.see(track, face, moment, all(f is face or covered(f.box, face.box) < 0.05 for f in found))
+            self.see(track, face, moment, alone(face, found))
         taken = [face for _, face in pairs]
         new = [f for f in found if all(f is not t and covered(f.box, t.box) < 0.6 for t in taken)]
         moment.doubtful = bool(new)
         for face in sorted((f for f in new if f.score >= detector.strong), key=lambda f: f.box[0]):
-            self.begin(face, moment, first, look_at(face))
+            self.begin(face, moment, first, look_at(face) if alone(face, found) else None)
 
-    def begin(self, face: Detection, moment: Moment, opening: bool, seen: Look) -> None:
+    def begin(self, face: Detection, moment: Moment, opening: bool, seen: Look | None) -> None:
         """A new track."""
         place = Place(moment.frame.time, face.box, face.landmarks, face.score, True)
         track = Track({moment.frame.index: place}, template(moment.frame.pixels, face.box), opening)
-        track.looks.append(seen)
+        if seen is not None:
+            track.looks.append(seen)
         self.tracks.append(track)
         if self.confirm == 1:
             self.extend_back(track)
 
     def small(self, frame: Frame) -> bool:
         """Whether a face is followed that the quick search would miss."""
-        scale = self.detector.size / max(frame.pixels.shape[:2])
+        scale = min(1.0, self.detector.size / max(frame.pixels.shape[:2]))
         return any(track.last.box[2] * scale < self.detector.smallest for track in self.live)
 
-    def see(self, track: Track, face: Detection, moment: Moment, alone: bool) -> None:
+    def see(self, track: Track, face: Detection, moment: Moment, free: bool) -> None:
         """Add a detection to its track, and now and then a look at it while nobody else is in the way."""
         frame, strong = moment.frame, face.score >= self.detector.strong
         place = Place(frame.time, face.box, face.landmarks, face.score, True)
-        track.see(frame.index, place, strong, template(moment.frame.pixels, face.box))
-        worth = strong and alone and (track.hits <= 3 or track.hits % LOOK_EVERY == 0)
+        track.see(frame.index, place, strong, free, template(frame.pixels, face.box))
+        worth = strong and free and (track.hits <= 9 or track.hits % LOOK_EVERY == 0)
         if worth:
             track.looks.append(look(frame.pixels, face.box, face.landmarks))
         self.people.remember(track, track.looks[-1] if worth else None)
@@ -226,10 +227,11 @@ class Follower:
         others = [
             t.places[moment.frame.index] for t in self.tracks if t is not track and moment.frame.index in t.places
         ]
-        free = all(covered(place.box, other.box) < 0.3 for other in others)
+        # Missed beside somebody means hidden, and motion would follow who hides it.
+        free = not any(close(place.box, o.box) if moment.searched else covered(place.box, o.box) > 0.3 for o in others)
         if like < (ALIKE if moment.searched else LIKE) or not inside or not free:
             return None
-        return replace(place, score=place.score * like)
+        return replace(place, score=track.seen.score * like)
 
     def release(self) -> Sighting:
         """The oldest frame of the window, with what is known of it by now."""
@@ -266,4 +268,4 @@ class Follower:
             return "face out of sight"
         if moment.doubtful:
             return "only doubtful detections"
-        return "no face found" if moment.searched else "detector not run on this frame"
+        return "no face found" if moment.searched else "no face found on the frames searched before and after"

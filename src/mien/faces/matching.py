@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from mien.faces.appearance import Look, nearest
 from mien.faces.detect import Detection
 from mien.faces.face import Box
-from mien.faces.track import Track, apart
+from mien.faces.track import Track, ahead, apart
 
 SURE = 0.12
 """Unlikeness below which two faces are one person wherever they stand: below every pair of different people measured."""
@@ -21,6 +21,8 @@ LIKELY = 0.18
 """The same for a face that also stands about where that person was last."""
 FOREIGN = 0.35
 """Unlikeness from which a detection is not given to a track although it stands in the right place."""
+UNKNOWN = 0.25
+"""What counts as unlikeness where a track was never seen alone: more than the same person, less than another."""
 NEVER = 1e6
 LOOKS, MEMORY = 16, 256
 """Looks kept of a person, and people kept in mind: beyond that, those seen longest ago are forgotten."""
@@ -42,10 +44,10 @@ def match(
     reach = cost < NEVER
     for row, track in enumerate(tracks):
         columns = np.flatnonzero(reach[row])
-        rivals = len(columns) > 1 or any(reach[:, column].sum() > 1 for column in columns)
-        if track.looks and (rivals or sudden or time - track.last.time > 0.15):
+        rivals = len(columns) > 1 or any(reach[:, column].sum() > 1 for column in columns.tolist())
+        if rivals or (track.looks and (sudden or time - track.last.time > 0.15)):
             for column in columns:
-                difference = nearest([look_at(found[column])], track.looks)
+                difference = nearest([look_at(found[column])], track.looks) if track.looks else UNKNOWN
                 cost[row, column] = NEVER if difference > FOREIGN else cost[row, column] + 5 * difference
     return [(tracks[row], found[column]) for row, column in assign(cost)]
 
@@ -74,8 +76,9 @@ class Person:
 
     looks: deque[Look] = field(default_factory=lambda: deque(maxlen=LOOKS))
     box: Box = (0.0, 0.0, 0.0, 0.0)
+    speed: tuple[float, float] = (0.0, 0.0)
     time: float = 0.0
-    """When last seen, in seconds."""
+    """Where, how fast and when last seen with nobody in the way; pixels and seconds."""
 
 
 class People:
@@ -101,11 +104,12 @@ class People:
                 self.remember(track, seen)
 
     def remember(self, track: Track, seen: Look | None) -> None:
-        """Keep where a named track is and, if given, what it looks like now."""
+        """Keep where a named track is, if nobody is in the way, and, if given, what it looks like now."""
         if track.id is None:
             return
         person = self.known.setdefault(track.id, Person())
-        person.box, person.time = track.seen.box, track.seen.time
+        if track.alone:
+            person.box, person.speed, person.time = track.seen.box, track.speed, track.seen.time
         if seen is not None:
             person.looks.append(seen)
         if len(self.known) > MEMORY:
@@ -116,5 +120,6 @@ def doubt(track: Track, person: Person) -> float:
     """Unlikeness of a new track and a person; ``NEVER`` if they are not surely the same."""
     difference = nearest(track.looks, person.looks)
     first = track.places[min(track.places)]
-    near = first.time - person.time < 2 and apart(first.box, person.box) < 0.8
+    away = first.time - person.time
+    near = away < 2 and min(apart(first.box, ahead(person.box, person.speed, t)) for t in (0, away / 2, away)) < 0.8
     return difference if difference < (LIKELY if near else SURE) else NEVER

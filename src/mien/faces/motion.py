@@ -34,7 +34,7 @@ def carry(before: Pixels, after: Pixels, box: Box) -> Move | None:
     there, back = np.empty_like(start), np.empty_like(start)
     there, found, _ = cv2.calcOpticalFlowPyrLK(one, two, start, there, winSize=WINDOW, maxLevel=LEVELS)
     back, returned, _ = cv2.calcOpticalFlowPyrLK(two, one, there, back, winSize=WINDOW, maxLevel=LEVELS)
-    good = (found & returned).ravel().astype(bool) & (np.linalg.norm(back - start, axis=1) < 1.0)
+    good = np.logical_and(found, returned).ravel() & (np.linalg.norm(back - start, axis=1) < 1.0)
     if good.sum() < len(start) // 3:
         return None
     move, agree = cv2.estimateAffinePartial2D(start[good], there[good], ransacReprojThreshold=1.5)
@@ -42,7 +42,7 @@ def carry(before: Pixels, after: Pixels, box: Box) -> Move | None:
         return None
     # From pixels of the two windows to pixels of the frames: shift to the window, move, shift back.
     move[:, 2] = move[:, 2] / scale + here - move[:, :2] @ here
-    return move
+    return np.asarray(move, np.float64)
 
 
 def grid(box: Box) -> NDArray[np.float64]:
@@ -72,12 +72,12 @@ def window(pixels: Pixels, corner: tuple[float, float], scale: float, size: tupl
     left, top = max(0, int(corner[0])), max(0, int(corner[1]))
     right, bottom = int(corner[0] + size[0] / scale) + 2, int(corner[1] + size[1] / scale) + 2
     left, top = min(left, width - 1), min(top, height - 1)
-    part = pixels[top : max(bottom, top + 1), left : max(right, left + 1)]
-    shrink = max(1, int(1 / scale))
+    part = cv2.cvtColor(pixels[top : max(bottom, top + 1), left : max(right, left + 1)], cv2.COLOR_RGB2GRAY)
+    shrink = max(1, min(int(1 / scale), *part.shape))
     if shrink > 1:  # averaged before it is sampled, or small faces would flicker
-        small = (max(1, part.shape[1] // shrink), max(1, part.shape[0] // shrink))
-        part = cv2.resize(part, small, interpolation=cv2.INTER_AREA)
+        small = (part.shape[1] // shrink, part.shape[0] // shrink)
+        # Whole blocks only: averaging them is several times as fast, and exactly to scale.
+        part = cv2.resize(part[: small[1] * shrink, : small[0] * shrink], small, interpolation=cv2.INTER_AREA)
     k = scale * shrink
     shift = np.array([[k, 0, (left - corner[0]) * scale], [0, k, (top - corner[1]) * scale]])
-    gray = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
-    return cv2.warpAffine(gray, shift, size, borderMode=cv2.BORDER_REPLICATE).astype(np.uint8, copy=False)
+    return cv2.warpAffine(part, shift, size, borderMode=cv2.BORDER_REPLICATE).astype(np.uint8, copy=False)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePath
@@ -103,8 +104,13 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = 
 
 
 def pending(store: Path, chosen: Sequence[Source]) -> list[Source]:
-    """Sources without a record, with a record of failure, or whose file has changed since."""
-    return [s for s in chosen if not settled(store, s)]
+    """Sources without a record, with a record of failure, or whose file has changed since; what a kill left is removed."""
+    todo = [s for s in chosen if not settled(store, s)]
+    keys = {s.key for s in todo}
+    for folder in (store / "partial").glob("*"):
+        if any(folder.name.startswith(f"{key}.") for key in keys):
+            shutil.rmtree(folder, ignore_errors=True)
+    return todo
 
 
 def settled(store: Path, one: Source) -> bool:

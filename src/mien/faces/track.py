@@ -54,6 +54,10 @@ class Track:
     """Frames so far on which the detector ran."""
     seen: Place = field(init=False)
     """The last detection."""
+    speed: tuple[float, float] = (0.0, 0.0)
+    """Pixels per second of late."""
+    alone: bool = True
+    """Whether nobody was in the way when last detected."""
     looks: deque[Look] = field(default_factory=lambda: deque(maxlen=8))
     id: int | None = None
     ended: bool = False
@@ -66,20 +70,25 @@ class Track:
         """The newest place."""
         return self.places[max(self.places)]
 
-    def see(self, index: int, place: Place, strong: bool, template: NDArray[np.float32]) -> None:
-        """Add a detection."""
+    def see(self, index: int, place: Place, strong: bool, alone: bool, template: NDArray[np.float32]) -> None:
+        """Add a detection. While somebody is in the way, half a face is no measure of speed."""
         self.places[index] = self.seen = place
         self.template = template
         self.hits += strong
+        self.alone = alone
+        if alone:
+            first = next(p for p in sorted(self.places.values(), key=lambda p: p.time) if place.time - p.time <= RECENT)
+            x, y = (centre_of(place.box) - centre_of(first.box)) / max(place.time - first.time, 1e-6)
+            self.speed = float(x), float(y)
 
     def expected(self, time: float) -> Box:
         """Where the box should be now: the last place, moved on at its recent speed."""
-        last = self.last
-        first = next(p for p in sorted(self.places.values(), key=lambda p: p.time) if last.time - p.time <= RECENT)
-        if last.time - first.time < 1e-6:
-            return last.box
-        shift = (centre_of(last.box) - centre_of(first.box)) * (time - last.time) / (last.time - first.time)
-        return (last.box[0] + float(shift[0]), last.box[1] + float(shift[1]), last.box[2], last.box[3])
+        return ahead(self.last.box, self.speed, time - self.last.time)
+
+
+def ahead(box: Box, speed: tuple[float, float], seconds: float) -> Box:
+    """A box moved on."""
+    return box[0] + speed[0] * seconds, box[1] + speed[1] * seconds, box[2], box[3]
 
 
 def centre_of(box: Box) -> NDArray[np.float64]:
@@ -113,3 +122,14 @@ def single(found: list[Detection]) -> list[Detection]:
         if all(covered(face.box, other.box) < 0.6 for other in kept):
             kept.append(face)
     return kept
+
+
+def alone(face: Detection, found: list[Detection]) -> bool:
+    """Whether no other detection touches a face, with a quarter to spare: of a half hidden face only half is found."""
+    return all(other is face or not close(other.box, face.box) for other in found)
+
+
+def close(a: Box, b: Box) -> bool:
+    """Whether two boxes, made larger by a quarter, touch."""
+    x, y = np.abs(centre_of(a) - centre_of(b))
+    return bool(x < 0.625 * (a[2] + b[2]) and y < 0.625 * (a[3] + b[3]))

@@ -79,7 +79,7 @@ def decode(container: Any, stream: Any, path: Path) -> Iterator[av.VideoFrame]:
     if packets < stream.frames:
         raise VideoError(f"{path}: cut off: says it has {stream.frames} frames, {packets} are there; replace it")
     promised = (container.duration or 0) / av.time_base if container.format.name in WITH_DURATION else 0.0
-    if end < promised - 1:
+    if end < promised - max(0.5, 0.02 * promised):  # some writers round what they promise
         raise VideoError(f"{path}: cut off: says it lasts {promised:.1f} s, ends after {end:.1f} s; replace it")
     if damaged:
         raise VideoError(f"{path}: {damaged} damaged frames among {frames}; replace it, or use it knowing that")

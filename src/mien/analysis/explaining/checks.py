@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from mien.analysis.explaining.occlusion import Box, Fill, Grid, Score, chunks, filled, spread
+from mien.analysis.explaining.occlusion import Box, Fill, Grid, Score, filled, score_all, spread
 
 Array = NDArray[Any]
 M = TypeVar("M", bound=nn.Module)
@@ -98,7 +98,7 @@ def curves(
     orders = [ranked(one, rng) for one in maps]
     deleted = [mixed(video, hidden, order, share, patch) for order in orders for share in shares]
     inserted = [mixed(hidden, video, order, share, patch) for order in orders for share in shares]
-    values = scores(score, [*deleted, *inserted], batch)
+    values = score_all(score, [*deleted, *inserted], batch, "deleting and inserting")
     down, up = values.reshape(2, len(orders), len(shares))
     return Curves(shares, down[0], up[0], down[1:], up[1:])
 
@@ -121,10 +121,3 @@ def mixed(base: Tensor, other: Tensor, places: Array, share: float, patch: Grid)
         return torch.where(chosen, other, base)
 
     return make
-
-
-def scores(score: Score, clips: Sequence[Callable[[], Tensor]], batch: int) -> Array:
-    """Scores (N,) of clips that are made when they are needed."""
-    return np.concatenate(
-        [score(torch.stack([make() for make in part])).double().numpy() for part in chunks(clips, batch)]
-    )

@@ -22,7 +22,8 @@ def when(times: Array, losses: Sequence[Array], about: Mapping[str, Any]) -> Fig
     axis.axhline(0, color=FAINT, linewidth=1)
     for frames, values in zip(times, losses, strict=True):
         starts = np.array([slot[0] for slot in np.array_split(frames, len(values))])
-        edges = np.append(starts, frames[-1] if frames[-1] > starts[-1] else starts[-1] + 1e-3)
+        length = (frames[-1] - frames[0]) / max(len(frames) - 1, 1) * len(frames) / len(values)
+        edges = np.append(starts, starts[-1] + max(length, 1e-3))
         axis.stairs(values, edges, baseline=0, fill=True, color=COLOURS[0], alpha=0.3)
         axis.stairs(values, edges, baseline=None, color=COLOURS[0], linewidth=1.8)
     axis.set_xlabel("time, s", color=INK)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ class MapConfig:
     """Side of the squares that are hidden, in patches of the encoder."""
     slots: PositiveInt = 1
     """Length of the stretches of time that are hidden, in time slots of the encoder."""
-    fill: Fill = "blur"
+    fill: Literal["blur", "mean"] = "blur"
     """What stands in hidden squares: blur, or mean, the clip's mean colour."""
     pause: Fill = "hold"
     """What stands in hidden stretches of time: hold, the last frame before, or blur, or mean."""
@@ -57,12 +57,6 @@ class MapConfig:
     """Randomised models that --check compares with."""
     orders: PositiveInt = 20
     """Random orders that --check compares deletion and insertion with."""
-
-    def __post_init__(self) -> None:
-        if self.fill == "hold":
-            raise ValueError(
-                "fill hold: squares are hidden at all times too, where nothing comes before; use blur or mean"
-            )
 
 
 @dataclass(frozen=True)
@@ -97,7 +91,7 @@ def occlusion_maps(question: Question, config: MapConfig) -> Maps:
         occlusion.occlusion_map(
             question.score(i, "evidence"), window, encoder.grid, encoder.patch, size, config.fill, config.batch
         )
-        for i, window in enumerate(tqdm(question.windows, "hiding patches", unit="window", delay=2, leave=False))
+        for i, window in enumerate(question.windows)
     ]
 
 
@@ -145,11 +139,11 @@ def surviving(model: M, make: Callable[[M], Maps], maps: Maps, draws: int) -> li
 def removal(question: Question, maps: Maps, config: MapConfig) -> list[Curves]:
     """Deletion and insertion curves of the answer in each window."""
     encoder = question.task.encoder
-    found = occlusion.boxes(encoder.grid, (config.slots, config.sites, config.sites), (1, 1, 1))
+    found = occlusion.boxes(encoder.grid, (config.slots, config.sites, config.sites))
     return [
         curves(
             question.score(i, "answer"), question.windows[i], values, found, encoder.patch, config.fill,
             draws=config.orders, batch=config.batch,
         )
-        for i, values in enumerate(tqdm(maps, "deleting", unit="window", delay=2, leave=False))
+        for i, values in enumerate(maps)
     ]  # fmt: skip

@@ -7,6 +7,7 @@ score over the boxes that hid it: above 0 the patch speaks for the answer, below
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice, product
 from typing import Any, Literal, TypeVar
 
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -30,18 +32,34 @@ Fill = Literal["blur", "mean", "hold"]
 the last frame before."""
 
 
-def boxes(grid: Grid, size: Grid, step: Grid) -> list[Box]:
-    """Boxes of ``size`` patches at every ``step``, the last ones at the far edges; larger sizes are cut to the grid."""
-    sides = [min(s, n) for s, n in zip(size, grid, strict=True)]
-    starts = [sorted({*range(0, n - s + 1, d), n - s}) for n, s, d in zip(grid, sides, step, strict=True)]
-    return [(slice(t, t + sides[0]), slice(r, r + sides[1]), slice(c, c + sides[2])) for t, r, c in product(*starts)]
+def boxes(grid: Grid, size: Grid) -> list[Box]:
+    """Boxes of ``size`` patches, one patch apart, that reach over the edges and are cut there.
+
+    So every patch lies in equally many of them, and those around a patch tell where it is at the edges too. An axis
+    that a box covers wholly has one place for it.
+    """
+    axes = [
+        [slice(0, n)] if s >= n else [slice(max(i, 0), min(i + s, n)) for i in range(1 - s, n)]
+        for n, s in zip(grid, size, strict=True)
+    ]
+    return [(t, r, c) for t, r, c in product(*axes)]
 
 
 def losses(score: Score, video: Tensor, found: Sequence[Box], patch: Grid, fill: Fill, batch: int) -> Array:
     """What the score of a clip (3, T, H, W), uint8, loses by hiding each box (N,); ``batch`` does not change it."""
     whole = float(score(video[None])[0])
-    hidden = (hide(video, box, patch, fill) for box in found)
-    return whole - np.concatenate([score(torch.stack(part)).double().numpy() for part in chunks(hidden, batch)])
+    hidden = [partial(hide, video, box, patch, fill) for box in found]
+    return whole - score_all(score, hidden, batch, "hiding patches")
+
+
+def score_all(score: Score, clips: Sequence[Callable[[], Tensor]], batch: int, what: str) -> Array:
+    """Scores (N,) of clips that are made when they are needed, with a progress bar."""
+    with tqdm(total=len(clips), desc=what, unit="clip", delay=2, leave=False) as bar:
+        found = []
+        for part in chunks(clips, batch):
+            found.append(score(torch.stack([make() for make in part])).double().numpy())
+            bar.update(len(part))
+    return np.concatenate(found)
 
 
 def hide(video: Tensor, box: Box, patch: Grid, fill: Fill) -> Tensor:
@@ -81,7 +99,7 @@ def occlusion_map(
     score: Score, video: Tensor, grid: Grid, patch: Grid, size: Grid, fill: Fill = "blur", batch: int = 32
 ) -> Array:
     """Map (time, rows, columns) of a clip (3, T, H, W), uint8, hiding boxes of ``size`` patches one patch apart."""
-    found = boxes(grid, size, (1, 1, 1))
+    found = boxes(grid, size)
     return spread(losses(score, video, found, patch, fill, batch), found, grid)
 
 

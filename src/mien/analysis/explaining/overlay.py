@@ -78,7 +78,7 @@ def paint(frame: Array, values: Array, ends: tuple[float, float], signed: bool) 
 def write_video(
     clip: Clip, config: ClipConfig, windows: Sequence[Window], path: Path, title: str, signed: bool
 ) -> None:
-    """The clip as the model sees it, under its maps, with the curve of their mean over time below; H.264, true times.
+    """The clip as the model sees it, under its maps, with a curve over time below; H.264, true times.
 
     Frames outside all windows are shown without a map.
     """
@@ -121,14 +121,18 @@ def compose(
     text = (title, (8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45)
     cv2.putText(picture, *text, (0, 0, 0), 3, cv2.LINE_AA)
     cv2.putText(picture, *text, (255, 255, 255), 1, cv2.LINE_AA)
-    return np.concatenate([picture, strip(number, windows)])
+    return np.concatenate([picture, strip(number, windows, signed)])
 
 
-def strip(number: int, windows: Sequence[Window]) -> Array:
-    """The mean of each window's map over its frames as a curve, with a mark at a frame (STRIP, SIDE, 3)."""
+def strip(number: int, windows: Sequence[Window], signed: bool) -> Array:
+    """A curve over time with a mark at a frame (STRIP, SIDE, 3): the mean of signed maps, the peak of amounts.
+
+    The mean of an attention map is the same at all times; its peak tells how much one site stands out.
+    """
+    curves = [w.map.mean(axis=(1, 2)) if signed else w.map.max(axis=(1, 2)) for w in windows]
     picture = np.full((STRIP, SIDE, 3), 255, np.uint8)
     first, last = min(w.frames[0] for w in windows), max(w.frames[-1] for w in windows)
-    values = np.concatenate([w.map.mean(axis=(1, 2)) for w in windows])
+    values = np.concatenate(curves)
     low, high = min(values.min(), 0.0), max(values.max(), 1e-9)
 
     def place(frame: float, value: float) -> tuple[int, int]:
@@ -136,9 +140,9 @@ def strip(number: int, windows: Sequence[Window]) -> Array:
         return round(x), round(STRIP - 6 - (STRIP - 12) * (value - low) / (high - low))
 
     cv2.line(picture, place(first, 0.0), place(last, 0.0), (190, 190, 190), 1)
-    for window in windows:
-        slots = np.array_split(window.frames, len(window.map))
-        line = [place(slot.mean(), value) for slot, value in zip(slots, window.map.mean(axis=(1, 2)), strict=True)]
+    for window, curve in zip(windows, curves, strict=True):
+        slots = np.array_split(window.frames, len(curve))
+        line = [place(slot.mean(), value) for slot, value in zip(slots, curve, strict=True)]
         cv2.polylines(picture, [np.array(line, np.int32)], False, (0, 114, 178), 2, cv2.LINE_AA)
     if first <= number <= last:
         cv2.line(picture, (place(number, 0)[0], 2), (place(number, 0)[0], STRIP - 2), (213, 94, 0), 1)

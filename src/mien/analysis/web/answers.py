@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from mien.analysis.analyzer import Analyzer
+from mien.analysis.curves import palette
 from mien.analysis.timeline import Timeline
 from mien.analysis.web.queue import OVER, Queue, State, WebJob
 
@@ -22,6 +23,7 @@ class ModelAbout(BaseModel):
     id: str
     kind: str = Field(description="classification: probabilities that sum to 1; regression: values")
     names: list[str] = Field(description="columns of the model's outputs")
+    colours: dict[str, str] = Field(description="a colour for each name, the same in all pictures")
     calibrated: bool = Field(description="whether it says which answers are reliable")
     window_frames: int = Field(description="frames that one window covers")
 
@@ -73,6 +75,7 @@ def about_model(name: str, analyzer: Analyzer) -> ModelAbout:
         id=name,
         kind=analyzer.layout().kind,
         names=list(analyzer.names),
+        colours=palette(analyzer.names),
         calibrated=analyzer.calibration is not None,
         window_frames=(clip.frames - 1) * clip.stride + 1,
     )

@@ -8,7 +8,7 @@ const WIDTH = 640;  // pixels
 const BEHIND = 2;  // pictures that may be under way
 const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E6A817", "#56B4E9"];
 
-let stream = null, recorder = null, socket = null, names = [], kind = "classification";
+let stream = null, recorder = null, socket = null, about = null;
 
 export async function openCamera(model, models) {
   complain("");
@@ -57,7 +57,7 @@ function record() {
 }
 
 function live(model, models) {
-  ({ names, kind } = models.find(each => each.id === model));
+  about = models.find(each => each.id === model);
   const place = new URL(`api/live?${new URLSearchParams({ model })}`, location.href);
   place.protocol = place.protocol.replace("http", "ws");
   const mine = socket = new WebSocket(place);
@@ -66,7 +66,7 @@ function live(model, models) {
   $("live").textContent = "Stop reading";
   $("live").setAttribute("aria-pressed", "true");
   say("Connecting …");
-  mine.onopen = () => { timer = setInterval(() => send(mine, sent), 1000 / RATE); };
+  mine.onopen = () => { say("Reading."); timer = setInterval(() => send(mine, sent), 1000 / RATE); };
   mine.onmessage = event => {
     const said = JSON.parse(event.data);
     if (said.error) { error = said.error; return; }
@@ -77,20 +77,21 @@ function live(model, models) {
     bars(values);
     const asked = said.faces.some(face => face.values);
     if (asked) sent.late = performance.now() / 1000 - said.time;
-    say(status(said, sent));
+    $("camera-counts").textContent = counts(said, sent);
   };
   mine.onclose = () => {
     clearInterval(timer);
     if (socket === mine) socket = null;
     boxes([]);
     $("values").replaceChildren();
+    $("camera-counts").textContent = "";
     $("live").textContent = "Read live";
     $("live").setAttribute("aria-pressed", "false");
     say(error ? `Stopped: ${error}` : "Record a clip to analyze it, or read values live.");
   };
 }
 
-function status(said, sent) {
+function counts(said, sent) {
   if (!said.faces.length) return `No face in the picture. ${said.read} pictures read, ${said.dropped + sent.skipped} dropped.`;
   const late = sent.late === undefined ? "The first values come when the face was seen long enough."
     : `Values ${Math.round(1000 * sent.late)} ms after the picture; they describe the moment ${said.lag.toFixed(1)} s before it.`;
@@ -137,12 +138,13 @@ function bars(values) {
     const title = document.createElement("b");
     title.textContent = `face ${id}`;
     block.append(title);
-    names.forEach((name, i) => {
+    about.names.forEach((name, i) => {
       const [label, bar, inner, number] = ["span", "div", "i", "span"].map(tag => document.createElement(tag));
       label.textContent = name;
       number.textContent = numbers[i].toFixed(2);
       bar.className = "bar";
-      inner.style.width = `${100 * Math.min(Math.max(kind === "classification" ? numbers[i] : (numbers[i] + 1) / 2, 0), 1)}%`;
+      inner.style.background = about.colours[name];
+      inner.style.width = `${100 * Math.min(Math.max(about.kind === "classification" ? numbers[i] : (numbers[i] + 1) / 2, 0), 1)}%`;
       bar.append(inner);
       block.append(label, bar, number);
     });

@@ -12,6 +12,7 @@ const DOWNLOADS = {
 };
 const jobs = new Map();  // key -> {key, id, name, model, state, ...}: the server's status, or that of an upload
 let about, opened = null;
+let sending = Promise.resolve();  // one upload after another, so that videos are read in the order given
 
 const make = (tag, attributes = {}, ...children) => {
   const element = Object.assign(document.createElement(tag), attributes);
@@ -67,7 +68,7 @@ export function give(file, name = file.name) {
   };
   request.onerror = () => { fail(job, "the server does not answer, or broke off the upload"); draw(); };
   if (file.size > about.max_megabytes * 1e6) fail(job, `larger than the ${size(about.max_megabytes)} that this server takes`);
-  else request.send(file);
+  else sending = sending.then(() => jobs.has(job.key) && new Promise(over => { request.onloadend = over; request.send(file); }));
   draw();
 }
 
@@ -143,7 +144,7 @@ function words(job) {
     case "reading": return `step 1 of 2, reading faces: ${done}${left}`;
     case "drawing": return `step 2 of 2, drawing the overlay: ${done}${left}`;
     case "done": return job.result.sentence.slice(job.name.length + 2);
-    case "failed": return `failed: ${job.message}`;
+    case "failed": return `failed: ${job.message.replace(`${job.name}: `, "")}`;
     default: return job.state;
   }
 }
@@ -158,6 +159,7 @@ async function open(job) {
   $("notices").replaceChildren(...notices(found, model).map(text => make("li", { textContent: text })));
   $("downloads").replaceChildren(...found.files.map(file => make("a", { href: files(file), download: `${stem(job.name)}_${file}`, textContent: DOWNLOADS[file] })));
   fill($("faces"), found.faces);
+  $("who").hidden = !found.faces.length;
   $("video").src = files("overlay.mp4");
   $("result").hidden = false;
   draw();
@@ -170,7 +172,7 @@ async function open(job) {
 function notices(found, model) {
   const says = [];
   if (found.stopped) says.push(`The video breaks off, what came before was read: ${found.stopped}`);
-  if (!found.faces.length) says.push("No face was found, so there is nothing to read. Faces should be at least about 40 pixels wide, lit, and not in profile.");
+  if (!found.faces.length) return [...says, "Faces are found when they are some 40 pixels wide or more, lit, and not turned away."];
   else if (found.frames_with_face < found.frames) says.push(`${found.frames - found.frames_with_face} of ${found.frames} frames show no face; they are gaps in the timeline and rows with success 0 in the table.`);
   if (found.unreliable > 0) says.push(`${Math.round(100 * found.unreliable)} % of the answers are marked as not reliable; the column reasons says why.`);
   if (!model?.calibrated) says.push("This model is not calibrated: the column reliable is empty, and probabilities may be too sure.");

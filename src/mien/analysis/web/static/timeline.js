@@ -6,7 +6,7 @@ export async function showTimeline(plot, video, figure, start) {
   link?.abort();
   link = new AbortController();
   const options = { signal: link.signal };
-  await Plotly.newPlot(plot, figure.data, suited(figure.layout, plot, video), { responsive: true, displaylogo: false, displayModeBar: false });
+  await Plotly.newPlot(plot, figure.data, suited(figure.layout, plot, video), { displaylogo: false, displayModeBar: false });
 
   const seek = time => { video.currentTime = Math.min(Math.max(time - start, 0), video.duration || Infinity); };
   plot.removeAllListeners("plotly_click");
@@ -39,9 +39,10 @@ export async function showTimeline(plot, video, figure, start) {
     else return;
     event.preventDefault();
   }, options);
-  const fit = () => Plotly.relayout(plot, sized(plot, video, figure.layout.height));
-  addEventListener("resize", fit, options);
-  video.addEventListener("loadedmetadata", fit, options);
+  const watcher = new ResizeObserver(() => Plotly.relayout(plot, sized(plot, video, figure.layout.height)));
+  watcher.observe(plot.parentElement);
+  watcher.observe(video);
+  options.signal.addEventListener("abort", () => watcher.disconnect());
 }
 
 function suited(layout, plot, video) {
@@ -57,10 +58,11 @@ function suited(layout, plot, video) {
   };
 }
 
-// As high as the video beside it; narrow windows have a legend of several lines, and no room for labels that hover.
+// As wide as the page allows, as high as the video beside it; narrow windows have a legend of several lines, and no room for labels that hover.
 function sized(plot, video, own) {
-  const narrow = plot.clientWidth < 520;
+  const width = plot.parentElement.clientWidth, narrow = width < 520;
   return {
+    width,
     height: narrow ? own + 40 : Math.max(own, video.clientHeight),
     hovermode: narrow ? false : "x unified",
     margin: { l: 46, r: 8, t: 28, b: narrow ? 120 : 84 },

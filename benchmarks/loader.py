@@ -1,0 +1,126 @@
+"""Clips per second and core: 16-frame training clips from a store of faces against the same from the original files.
+
+    mien faces VIDEOS --output faces
+    python benchmarks/loader.py faces VIDEOS [--clips 300] [--size 160] [--stride 4]
+
+Each reader draws the same moments of the same videos, one process, one thread, times by the CPU clock, so that other work
+on the machine counts little. From the originals the whole frame is read at the training size: an optimist's baseline, for
+training on faces would also have to find and crop them. ``store`` and ``PyAV`` are what training uses (``ClipDataset``),
+``PyAV plainly`` is the usual loop (seek, decode to full-size RGB), decord its ``get_batch`` (left out if not installed).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import platform
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pandas as pd
+
+from mien.interfaces import Clip
+from mien.video.clips import ClipConfig, open_clip, read_scaled, square, train_indices
+
+Draw = Callable[[Path, Path, float], np.ndarray]
+"""(clip in the store, original, place in [0, 1)) -> frames (T, S, S, 3)."""
+
+
+def from_dataset(path: Path, place: float, config: ClipConfig) -> np.ndarray:
+    """A clip as training reads it."""
+    with open_clip(Clip(path)) as (reader, inside):
+        chosen = inside[indices(len(inside), place, config)]
+        return square(read_scaled(reader, chosen, config), config)
+
+
+def plainly(path: Path, place: float, config: ClipConfig) -> np.ndarray:
+    """The usual PyAV loop: seek to a time, decode, convert what is wanted at full size, resize."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        fps, seconds = float(stream.average_rate or 25), (container.duration or 0) / 1e6
+        wanted = indices(max(1, int(seconds * fps)), place, config)
+        if wanted[0]:
+            container.seek(int(wanted[0] / fps / stream.time_base), stream=stream)
+        pictures: dict[int, np.ndarray] = {}
+        for frame in container.decode(stream):
+            index = round(float(frame.pts * stream.time_base - (stream.start_time or 0) * stream.time_base) * fps)
+            if index in wanted:
+                pictures[index] = cv2.resize(frame.to_ndarray(format="rgb24"), (config.size, config.size))
+            if index >= wanted[-1]:
+                break
+        return np.stack(list(pictures.values()))
+
+
+def by_decord(path: Path, place: float, config: ClipConfig) -> np.ndarray:
+    """decord at the training size."""
+    import decord
+
+    reader = decord.VideoReader(str(path), width=config.size, height=config.size, num_threads=1)
+    return reader.get_batch(indices(len(reader), place, config)).asnumpy()
+
+
+def indices(length: int, place: float, config: ClipConfig) -> np.ndarray:
+    """As ``train_indices``, from a given place."""
+
+    class Fixed:
+        def integers(self, low: int, high: int) -> int:
+            return int(place * high)
+
+    return train_indices(length, config.frames, config.stride, Fixed())  # type: ignore[arg-type]
+
+
+def measure(draw: Callable[[Path, float], np.ndarray], jobs: list[tuple[Path, float]]) -> tuple[float, float, int]:
+    """CPU seconds, wall seconds and failures of drawing all clips."""
+    failed, cpu, wall = 0, time.process_time(), time.perf_counter()
+    for path, place in jobs:
+        try:
+            draw(path, place)
+        except Exception:  # a reader that cannot read a format is marked down, not out
+            failed += 1
+    return time.process_time() - cpu, time.perf_counter() - wall, failed
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("videos", type=Path)
+    parser.add_argument("--clips", type=int, default=300)
+    parser.add_argument("--size", type=int, default=160)
+    parser.add_argument("--stride", type=int, default=4)
+    a = parser.parse_args()
+    config = ClipConfig(frames=16, stride=a.stride, size=a.size)
+    cv2.setNumThreads(1)
+    table = pd.read_csv(a.store / "manifest.csv").sample(a.clips, replace=True, random_state=0)
+    places = np.random.default_rng(0).random(a.clips)
+    cut = [(a.store / path, place) for path, place in zip(table["path"], places, strict=True)]
+    whole = [(a.videos / name, place) for name, place in zip(table["input"], places, strict=True)]
+    readers = {
+        "store": (lambda path, place: from_dataset(path, place, config), cut),
+        "original, PyAV": (lambda path, place: from_dataset(path, place, config), whole),
+        "original, PyAV plainly": (lambda path, place: plainly(path, place, config), whole),
+        "original, decord": (lambda path, place: by_decord(path, place, config), whole),
+    }
+    if importlib.util.find_spec("decord") is None:
+        del readers["original, decord"]
+    print(f"{date.today()}, {platform.machine()}, load {os.getloadavg()[0]:.1f}; {a.clips} clips of 16 frames, stride")
+    print(f"{a.stride}, {a.size} px, of {table['input'].nunique()} videos; one process, one thread\n")
+    print(
+        "| read from | clips/s of CPU time | clips/s of wall time | failures | store is faster by |\n|---|---|---|---|---|"
+    )
+    first = 0.0
+    for name, (draw, jobs) in readers.items():
+        draw(*jobs[0])
+        cpu, wall, failed = measure(draw, jobs)
+        first = first or cpu
+        print(f"| {name} | {a.clips / cpu:.1f} | {a.clips / wall:.1f} | {failed} | {cpu / first:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

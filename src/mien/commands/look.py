@@ -1,0 +1,160 @@
+"""Show what was found in one video: a contact sheet (PNG) and an overlay video, for a person to judge.
+
+mien look VIDEO --output look
+
+Boxes carry id and confidence; a thin box was tracked or bridged on that frame, not detected. Below the frames of the
+sheet stands a row of crops for each person, as a network would be given them (--crop.preset and the rest).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass as plain
+from dataclasses import field
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any
+
+import av
+import cv2
+import tyro
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from tqdm import tqdm
+
+from mien.config import STRICT
+from mien.faces.crop import CropConfig
+from mien.faces.detect import DetectConfig
+from mien.faces.face import Pixels, Sighting
+from mien.faces.follow import FollowConfig, follow
+from mien.faces.overlay import ContactSheet, draw
+from mien.video.stream import read_frames
+
+TICK = Fraction(1, 90_000)
+"""Seconds per tick of the overlay's clock."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    """Options of ``mien look``."""
+
+    video: tyro.conf.Positional[Path | None] = None
+    """Video file or folder of frames."""
+    output: Path = Path("look")
+    """Folder for NAME.png and NAME.mp4."""
+    overlay: bool = True
+    """Write the overlay video as well as the contact sheet."""
+    width: Annotated[int, Field(ge=64, le=4096)] = 960
+    """Width of the overlay video in pixels, at most; smaller videos keep theirs."""
+    detector: DetectConfig = DetectConfig()
+    follow: FollowConfig = FollowConfig()
+    crop: CropConfig = CropConfig()
+
+
+@plain
+class Tally:
+    """What a line at the end says."""
+
+    frames: int = 0
+    shots: int = 0
+    states: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    people: Counter[int] = field(default_factory=Counter)
+
+    def add(self, sighting: Sighting) -> None:
+        """Count one frame."""
+        self.frames += 1
+        self.shots = sighting.shot + 1
+        self.states.update(face.state for face in sighting.faces)
+        self.people.update(face.id for face in sighting.faces)
+        if sighting.reason:
+            self.reasons[sighting.reason] += 1
+
+    def lines(self) -> list[str]:
+        """The count for a person."""
+        empty = sum(self.reasons.values())
+        states = ", ".join(f"{count} {state}" for state, count in self.states.most_common())
+        told = [
+            f"{self.frames} frames, {self.shots} shots, {self.frames - empty} frames with a face ({states or 'none'})"
+        ]
+        told += [f"  without a face: {count} frames: {reason}" for reason, count in self.reasons.most_common()]
+        told += [f"  face {id}: {count} frames" for id, count in sorted(self.people.items())[:20]]
+        return told if self.people else [*told, "no face anywhere in this video"]
+
+
+def run(config: Config) -> None:
+    """Follow, draw and count; an error of the video is raised after what could be read is written."""
+    if config.video is None:
+        raise ValueError("which video? mien look VIDEO")
+    detector = config.detector.build()
+    config.output.mkdir(parents=True, exist_ok=True)
+    sheet, tally, film = (
+        ContactSheet(config.crop),
+        Tally(),
+        Film(config.output / f"{config.video.stem}.mp4", config.width),
+    )
+    try:
+        sightings = follow(read_frames(config.video, threads=0), detector, config.follow)
+        for sighting in tqdm(sightings, desc=config.video.name, unit="frame", delay=2, leave=False):
+            tally.add(sighting)
+            sheet.add(sighting)
+            if config.overlay:
+                film.write(draw(sighting), sighting.frame.time)
+    finally:
+        film.close()
+        picture = config.output / f"{config.video.stem}.png"
+        if tally.frames:
+            save(picture, sheet.picture())
+            print(*tally.lines(), f"{picture}{f', {film.path}' if config.overlay else ''}", sep="\n")
+
+
+def save(path: Path, pixels: Pixels) -> None:
+    """Write a PNG beside its place and move it there."""
+    done, data = cv2.imencode(".png", pixels[..., ::-1])
+    if not done:
+        raise OSError(f"cannot write {path}")
+    part = path.with_suffix(".part")
+    part.write_bytes(data.tobytes())
+    os.replace(part, path)
+
+
+class Film:
+    """An H.264 video written frame by frame with the source's own times; under its name only when it is whole."""
+
+    def __init__(self, path: Path, width: int) -> None:
+        self.path, self.width = path, width
+        self.container: Any = None
+        self.stream: Any = None
+        self.start = 0.0
+
+    @property
+    def part(self) -> Path:
+        """Where it is written."""
+        return self.path.with_suffix(".part")
+
+    def open(self, pixels: Pixels, time: float) -> None:
+        """Start, at the size of the first frame."""
+        self.start = time
+        scale = min(1.0, self.width / pixels.shape[1])
+        self.container = av.open(str(self.part), "w", format="mp4", options={"movflags": "+faststart"})
+        self.stream = self.container.add_stream("libx264", rate=30, options={"preset": "veryfast", "crf": "21"})
+        self.stream.width, self.stream.height = (2 * max(1, round(scale * side / 2)) for side in pixels.shape[1::-1])
+        self.stream.pix_fmt = "yuv420p"
+        self.stream.codec_context.time_base = TICK
+
+    def write(self, pixels: Pixels, time: float) -> None:
+        """Append a frame shown at ``time`` (seconds)."""
+        if self.container is None:
+            self.open(pixels, time)
+        size = (self.stream.width, self.stream.height)
+        frame = av.VideoFrame.from_ndarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), "rgb24")
+        frame.pts, frame.time_base = round((time - self.start) / TICK), TICK
+        self.container.mux(self.stream.encode(frame))
+
+    def close(self) -> None:
+        """Finish the file and give it its name."""
+        if self.container is not None:
+            self.container.mux(self.stream.encode(None))
+            self.container.close()
+            os.replace(self.part, self.path)

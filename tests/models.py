@@ -1,0 +1,62 @@
+"""Tiny untrained models in folders as `mien finetune` leaves them, and small videos, for tests of reading videos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from mien import checkpoint
+from mien.analysis.overlay import encode
+from mien.config import to_tree
+from mien.encoders.tpsbt import TPSBTConfig
+from mien.heads import MeanHeadConfig
+from mien.pixels import PixelsConfig
+from mien.tasks.classification import ClassificationConfig
+from mien.tasks.regression import RegressionConfig
+from mien.video.clips import ClipConfig
+
+EXPRESSIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+CLIP = ClipConfig(frames=8, stride=2, size=32)
+"""A window covers 15 frames."""
+SPAN = 15
+
+
+def write_model(folder: Path, task: Any = None, clip: ClipConfig = CLIP, **more: Any) -> Path:
+    """Weights by chance, large enough that outputs differ from window to window."""
+    torch.manual_seed(0)
+    encoder = TPSBTConfig(dim=32, heads=2, depths=(1, 2), bottleneck=2, patch=8)
+    task = task or ClassificationConfig(head=MeanHeadConfig(scale=40.0))
+    names = EXPRESSIONS if task.name == "classification" else task.columns
+    model = task.build(encoder.build(clip.frames, clip.size), PixelsConfig(), names)
+    parts = {"encoder": encoder, "task": task, "clip": clip, "pixels": PixelsConfig()}
+    about = {key: to_tree(value) for key, value in parts.items()} | {"names": list(names)} | more
+    checkpoint.export(folder, model, about)
+    return folder
+
+
+def values(*columns: str) -> RegressionConfig:
+    """A regression task with visible outputs."""
+    return RegressionConfig(columns=columns, output="tanh", head=MeanHeadConfig(scale=40.0))
+
+
+def pictures(count: int, seed: int = 0, size: int = 48) -> np.ndarray:
+    """Frames (N, size, size, 3) of smooth random colours that change over time."""
+    rng = np.random.default_rng(seed)
+    knots = rng.uniform(0, 255, (count // 8 + 2, 4, 4, 3))
+    at = np.arange(count) / 8
+    whole, part = at.astype(int), (at % 1)[:, None, None, None]
+    small = (1 - part) * knots[whole] + part * knots[whole + 1]
+    return np.stack([cv2.resize(frame, (size, size), interpolation=cv2.INTER_LINEAR) for frame in small]).astype(
+        np.uint8
+    )
+
+
+def write_video(path: Path, frames: np.ndarray, times: Sequence[float] | None = None) -> Path:
+    """Frames at ``times`` in seconds, by default 25 per second."""
+    encode(path, iter(zip(times if times is not None else np.arange(len(frames)) / 25, frames, strict=True)))
+    return path
