@@ -22,6 +22,7 @@ import mien
 from mien.analysis.analyzer import Analyzer
 from mien.analysis.calibration import fit as calibrate
 from mien.analysis.density import Density
+from mien.analysis.pooling import size_of
 from mien.analysis.profiling import Profile
 from mien.analysis.reliability import Limits
 from mien.analysis.timeline import Timeline
@@ -92,7 +93,8 @@ def test_whole_frames_are_cut_as_in_training(crop: Literal["square", "squash", "
         full = reader.read(range(20))
     cut = np.stack([Whole(clip).cut(frame) for frame in full])
     assert cut.shape == wanted.shape
-    assert np.abs(cut.astype(float) - wanted).mean() < 2.5  # of 255; two libraries scale
+    shifted = np.abs(np.roll(wanted, 1, axis=2).astype(float) - wanted).mean()
+    assert np.abs(cut.astype(float) - wanted).mean() < 0.6 * shifted  # colours are rounded otherwise; a pixel off is more
 
 
 def test_any_batch_size_gives_the_same_numbers(analyzer: Analyzer, video: Path) -> None:
@@ -228,13 +230,13 @@ def test_values_have_deviations_and_people_have_means(tmp_path: Path, video: Pat
     assert "emotion" not in personality.frames
 
 
-def test_features_are_what_the_head_pools(analyzer: Analyzer, video: Path) -> None:
+def test_features_are_the_mean_tokens(analyzer: Analyzer, video: Path) -> None:
     features = analyzer.extract_features(video, faces="whole", hop=5)
     windows = analyzer.predict(video, faces="whole", hop=5).windows
     assert features.values.shape == (len(windows), 32)
     head = analyzer.task.head
     with torch.no_grad():
-        outputs = analyzer.task.answer(head.linear(torch.from_numpy(features.values)))  # pyright: ignore
+        outputs = analyzer.task.answer(head.linear(head.norm(torch.from_numpy(features.values))))  # pyright: ignore
     np.testing.assert_allclose(outputs, windows[list(EXPRESSIONS)], atol=1e-5)
     assert features.windows["t_end"].tolist() == windows["t_end"].tolist()
 
@@ -247,7 +249,8 @@ def test_calibrated_answers_have_sets_and_reasons(tmp_path: Path, video: Path) -
     outputs = rng.dirichlet(np.ones(7), 200)
     labels = np.array([rng.choice(7, p=p) for p in outputs])
     origin = {"weights": checkpoint_digest(folder), "manifest": "m", "manifest_sha256": "", "select": "", "clips": 200, "subjects": 20, "views": {}}  # fmt: skip
-    density = Density(np.eye(32, dtype=np.float32))
+    size = size_of(mien.load(folder, "cpu").task.encoder)
+    density = Density(np.zeros(size, np.float32), np.ones(size, np.float32), np.eye(size, dtype=np.float32))
     calibrate(outputs, labels, EXPRESSIONS, density, Limits(sharpness=1e9), 0.8, origin).save(folder)
     timeline = mien.load(folder, "cpu").predict(video, tmp_path / "out", faces="whole", hop=2, coverage=0.9)
     assert (timeline.windows["reliable"] == False).all()  # noqa: E712

@@ -20,7 +20,7 @@ from mien import __version__, checkpoint
 from mien.analysis.answers import Answer, trusted
 from mien.analysis.calibration import Calibration
 from mien.analysis.features import digest
-from mien.analysis.pooling import pooled
+from mien.analysis.pooling import encode
 from mien.analysis.predicting import Listener, ReadConfig, predict_into, stream
 from mien.analysis.profiling import Profile
 from mien.analysis.reading import read_views
@@ -153,12 +153,19 @@ class Analyzer:
     def read_windows(self, windows: Sequence[Window], coverage: float | None = None) -> list[Answer]:
         """A batch of windows -> what the model says of each, calibrated if it is."""
         video = torch.stack([window.video for window in windows]).to(self.device)  # B, S, 3, T, H, W
-        tokens = self.tokens(video.flatten(0, 1)).unflatten(0, video.shape[:2]).flatten(1, 2)  # B, S N, dim
-        found = pooled(self.task, tokens).float().cpu().numpy()
-        outputs, features = found[:, : len(self.names)], found[:, len(self.names) :]
-        if self.calibration is None:
+        pixels, segments = self.task.pixels(video.flatten(0, 1)), video.shape[:2]
+        tokens, statistics = encode(self.task.encoder, pixels) if self.calibration else (self.encode(pixels), None)
+        tokens = tokens.unflatten(0, segments).flatten(1, 2)  # B, S N, dim
+        outputs = self.task.answer(self.task.head(tokens)).float().cpu().numpy()
+        features = tokens.float().mean(1).cpu().numpy()
+        if self.calibration is None or statistics is None:
             return [Answer(value, feature) for value, feature in zip(outputs, features, strict=True)]
-        return trusted(self.calibration, self.names, windows, outputs, features, coverage)
+        distances = self.calibration.density.distance(statistics.unflatten(0, segments).mean(1).double().cpu().numpy())
+        return trusted(self.calibration, self.names, windows, outputs, features, distances, coverage)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Normalised clips (V, 3, T, H, W) -> tokens (V, N, dim)."""
+        return self.task.encoder.features(pixels)
 
     def scores(self, video: str | Path, views: ViewConfig | None = None) -> dict[str, float]:
         """Scores of one video (a file or a folder of frames) by label name."""

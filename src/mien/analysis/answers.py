@@ -39,10 +39,14 @@ def trusted(
     windows: Sequence[Window],
     outputs: Floats,
     features: Floats,
+    distances: NDArray[np.float64],
     coverage: float | None,
 ) -> list[Answer]:
-    """Outputs (N, names) and pooled features (N, dim) of windows -> calibrated answers, each with its doubts."""
-    found, distances = calibration.apply(outputs, coverage), calibration.density.distance(features)
+    """Outputs (N, names) of windows -> calibrated answers, each with its doubts.
+
+    ``features`` (N, dim) go along; ``distances`` (N,) are those to the clips that the model was calibrated on.
+    """
+    found = calibration.apply(outputs, coverage)
     values = found.values.astype(np.float32)
     answers = []
     for i, window in enumerate(windows):
