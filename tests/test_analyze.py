@@ -94,7 +94,9 @@ def test_whole_frames_are_cut_as_in_training(crop: Literal["square", "squash", "
     cut = np.stack([Whole(clip).cut(frame) for frame in full])
     assert cut.shape == wanted.shape
     shifted = np.abs(np.roll(wanted, 1, axis=2).astype(float) - wanted).mean()
-    assert np.abs(cut.astype(float) - wanted).mean() < 0.6 * shifted  # colours are rounded otherwise; a pixel off is more
+    assert (
+        np.abs(cut.astype(float) - wanted).mean() < 0.6 * shifted
+    )  # colours are rounded otherwise; a pixel off is more
 
 
 def test_any_batch_size_gives_the_same_numbers(analyzer: Analyzer, video: Path) -> None:

@@ -16,7 +16,9 @@ import pandas as pd
 import pytest
 
 pytest.importorskip("fastapi")
-playwright = pytest.importorskip("playwright.sync_api", reason="needs pip install playwright")
+pytest.importorskip("playwright")
+
+from playwright.sync_api import sync_playwright
 
 from models import pictures, values, write_model, write_video
 
@@ -53,7 +55,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Chromium, with a camera that shows a drawn picture."""
-    with playwright.sync_playwright() as play:
+    with sync_playwright() as play:
         sandbox = [] if os.geteuid() else ["--no-sandbox"]
         browser = play.chromium.launch(executable_path=CHROMIUM, args=[*FAKE_CAMERA, *sandbox])
         yield browser
