@@ -281,7 +281,8 @@ def test_names_of_uploads_and_models() -> None:
         short_names(["runs/a", "runs/a/"])
 
 
-def test_a_real_server_starts_serves_and_leaves_nothing(model: Path, video: Path, tmp_path: Path) -> None:
+def start(model: Path, folder: Path) -> tuple[subprocess.Popen[str], str]:
+    """A real server with its temporary files in ``folder``, and its address."""
     command = [
         sys.executable,
         "-m",
@@ -293,23 +294,26 @@ def test_a_real_server_starts_serves_and_leaves_nothing(model: Path, video: Path
         "--faces=whole",
         "--device=cpu",
     ]
-    environment = os.environ | {"TMPDIR": str(tmp_path)}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as server:
-        assert server.stdout
-        assert server.stderr
-        line = server.stdout.readline()
-        assert "this machine only" in line
-        address = line.split()[2]
-        job = httpx.post(f"{address}/api/jobs?name=a.mp4&wait=true", content=video.read_bytes(), timeout=60).json()
-        assert job["state"] == "done"
-        assert httpx.get(f"{address}/openapi.json").json()["paths"]["/api/jobs"]
-        assert list(tmp_path.glob("mien-serve-*"))
-        httpx.post(f"{address}/api/jobs?name=b.mp4", content=video.read_bytes(), timeout=60)
-        server.terminate()
-        server.wait(30)
-        assert "Traceback" not in server.stderr.read()
+    environment = os.environ | {"TMPDIR": str(folder)}
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    assert server.stdout
+    line = server.stdout.readline()
+    assert "this machine only" in line
+    return server, line.split()[2]
+
+
+def test_real_servers_leave_nothing_even_when_killed(model: Path, video: Path, tmp_path: Path) -> None:
+    killed, address = start(model, tmp_path)
+    assert httpx.post(f"{address}/api/jobs?wait=true", content=video.read_bytes(), timeout=60).json()["state"] == "done"
+    killed.kill()
+    killed.communicate()
+    (abandoned,) = tmp_path.glob("mien-serve-*")
+    server, address = start(model, tmp_path)
+    assert not abandoned.exists()
+    assert httpx.get(f"{address}/openapi.json").json()["paths"]["/api/jobs"]
+    httpx.post(f"{address}/api/jobs?name=b.mp4", content=video.read_bytes(), timeout=60)
+    server.terminate()
+    assert "Traceback" not in server.communicate(timeout=30)[1]
     assert not list(tmp_path.glob("mien-serve-*"))
 
 

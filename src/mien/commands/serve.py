@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import tempfile
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -62,6 +61,7 @@ def run(config: Config) -> None:
     import uvicorn
 
     from mien.analysis.web.app import application
+    from mien.analysis.web.folders import temporary_folder
     from mien.analysis.web.guard import is_local
     from mien.analysis.web.queue import Limits, Queue
 
@@ -71,14 +71,14 @@ def run(config: Config) -> None:
     with (
         distributed.session(config.device, config.matmul),
         listening(config.host, config.port) as door,
-        tempfile.TemporaryDirectory(prefix="mien-serve-", ignore_cleanup_errors=True) as root,
+        temporary_folder() as root,
     ):
         names = short_names(config.model)
         analyzers = {name: load(model, config.device) for name, model in zip(names, config.model, strict=True)}
         for analyzer in analyzers.values():
             reading.watcher(analyzer)  # a crop that does not suit a model is refused now, not at the first video
         local = is_local(config.host)
-        app = application(Queue(analyzers, reading, limits, Path(root)), local)
+        app = application(Queue(analyzers, reading, limits, root), local)
         print(welcome(door, local, config), flush=True)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
         server.run(sockets=[door])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from time import monotonic
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, Field
 
@@ -13,8 +13,18 @@ from mien.analysis.curves import palette
 from mien.analysis.timeline import Timeline
 from mien.analysis.web.queue import OVER, Queue, State, WebJob
 
-TABLES = ("frames.csv", "windows.csv", "frames.parquet", "windows.parquet")
-PICTURES = ("overlay.mp4", "report.html", "timeline.png", "mosaic.png", "analysis.json")
+FileName = Literal[
+    "frames.csv",
+    "windows.csv",
+    "frames.parquet",
+    "windows.parquet",
+    "overlay.mp4",
+    "report.html",
+    "timeline.png",
+    "mosaic.png",
+    "analysis.json",
+]
+"""What can be taken away."""
 
 
 class ModelAbout(BaseModel):
@@ -104,7 +114,7 @@ def result(job: WebJob, timeline: Timeline) -> Result:
     frames, stopped = timeline.frames, timeline.about["stopped"]
     seen = frames[frames["success"] == 1]
     reliable = seen["reliable"].dropna()
-    files = [name for name in (*TABLES, *PICTURES) if not name.endswith(".parquet") or find_spec("pyarrow")]
+    files = [name for name in get_args(FileName) if not name.endswith(".parquet") or find_spec("pyarrow")]
     faces = timeline.summary().astype(object)
     return Result(
         sentence=timeline.sentence(),

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import plotly
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
@@ -23,7 +23,7 @@ from mien.analysis.interactive import figure
 from mien.analysis.journal import to_parquet
 from mien.analysis.timeline import Timeline
 from mien.analysis.web import camera
-from mien.analysis.web.answers import PICTURES, TABLES, JobStatus, ServerAbout, about_model, status
+from mien.analysis.web.answers import FileName, JobStatus, ServerAbout, about_model, status
 from mien.analysis.web.guard import Guard
 from mien.analysis.web.queue import OVER, Queue, WebJob
 from mien.analysis.web.uploads import clean, receive
@@ -31,18 +31,6 @@ from mien.checkpoint import write_whole
 
 STATIC = Path(__file__).parent / "static"
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-FileName = Literal[
-    "frames.csv",
-    "windows.csv",
-    "frames.parquet",
-    "windows.parquet",
-    "overlay.mp4",
-    "report.html",
-    "timeline.png",
-    "mosaic.png",
-    "analysis.json",
-]
-assert set(FileName.__args__) == {*TABLES, *PICTURES}  # pyright: ignore
 
 router = APIRouter(prefix="/api", tags=["mien"])
 

@@ -7,6 +7,7 @@ can be read are dropped and counted by ``mien.analysis.live``. One camera at a t
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import Iterator
 from queue import SimpleQueue
@@ -57,11 +58,9 @@ async def watch(socket: WebSocket, model: str | None = None) -> None:
 
 async def converse(socket: WebSocket, queue: Queue, analyzer: Analyzer, inbox: Inbox) -> None:
     """Answers as they are known, while a task beside fills the inbox."""
-    from asyncio import create_task
-
     tally = Tally()
     moments = live(analyzer, pictures(inbox), queue.reading, LiveConfig(), tally)
-    listening = create_task(listen(socket, inbox))
+    listening = asyncio.create_task(listen(socket, inbox))
     try:
         while (moment := await run_in_threadpool(next, moments, None)) is not None:
             await socket.send_json(said(moment, tally))

@@ -66,7 +66,7 @@ function live(model, models) {
   $("live").textContent = "Stop reading";
   $("live").setAttribute("aria-pressed", "true");
   say("Connecting …");
-  mine.onopen = () => { say("Reading."); timer = setInterval(() => send(mine, sent), 1000 / RATE); };
+  mine.onopen = () => { say("Reading live; nothing is kept."); timer = setInterval(() => send(mine, sent), 1000 / RATE); };
   mine.onmessage = event => {
     const said = JSON.parse(event.data);
     if (said.error) { error = said.error; return; }

@@ -155,7 +155,7 @@ async function open(job) {
   const files = file => `api/jobs/${job.id}/files/${file}`;
   const found = job.result, model = about.models.find(each => each.id === job.model);
   $("title").textContent = job.name;
-  $("sentence").textContent = `${found.sentence.slice(job.name.length + 2)}; read by ${job.model}. Kept here until ${clock(job.expires_in)}.`;
+  $("sentence").textContent = `${found.sentence.slice(job.name.length + 2)}. Model: ${job.model}. Kept here until ${clock(job.expires_in)}.`;
   $("notices").replaceChildren(...notices(found, model).map(text => make("li", { textContent: text })));
   $("downloads").replaceChildren(...found.files.map(file => make("a", { href: files(file), download: `${stem(job.name)}_${file}`, textContent: DOWNLOADS[file] })));
   fill($("faces"), found.faces);
