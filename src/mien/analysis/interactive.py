@@ -42,7 +42,9 @@ def figure(timeline: Timeline) -> Any:
         for first, end in stretches(~curve.seen):
             hatch(page, curve, first, end, row)
     page.update_xaxes(title_text="seconds", row=max(len(drawn), 1))
-    page.update_layout(height=210 * max(len(drawn), 1) + 90, hovermode="x unified", template="plotly_white", margin={"l": 50, "r": 10, "t": 36, "b": 40}, legend={"traceorder": "normal"})  # fmt: skip
+    page.update_xaxes(range=[start, max(float(timeline.frames["timestamp"].iloc[-1]), start + 0.04)])
+    page.update_annotations(x=0, xanchor="left")
+    page.update_layout(height=210 * max(len(drawn), 1) + 130, hovermode="x unified", template="plotly_white", margin={"l": 50, "r": 10, "t": 40, "b": 90}, legend={"traceorder": "normal", "orientation": "h", "yref": "container", "y": 0.01})  # fmt: skip
     return page
 
 
@@ -113,7 +115,8 @@ def write_page(timeline: Timeline, path: Path, video: Path | None = None, mosaic
     report.text("Click to move the video there; drag to zoom, double-click to see all. Grey: the face was not seen.")
     start = float(timeline.frames["timestamp"].iloc[0])
     script = SEEK.replace("START", repr(start))
-    report.raw(figure(timeline).to_html(full_html=False, include_plotlyjs="inline", div_id="timeline", post_script=script, config={"responsive": True, "displaylogo": False}))  # fmt: skip
+    plot = figure(timeline).to_html(full_html=False, include_plotlyjs="inline", div_id="timeline", post_script=script, config={"responsive": True, "displaylogo": False})  # fmt: skip
+    report.raw(f'<div class="wide">{plot}</div>')
     report.heading("Faces")
     table = timeline.summary().astype(object)
     report.table(table.to_dict("records"), list(map(str, table.columns)))
