@@ -32,7 +32,7 @@ def figure(timeline: Timeline) -> Any:
     drawn = curves(timeline)
     titles = [f"face {c.face_id}" for c in drawn] or ["no face on any frame"]
     rows = max(len(drawn), 1)
-    height = 210 * rows + 90
+    height = 210 * rows + 130
     page: Any = subplots.make_subplots(
         rows=rows, shared_xaxes=True, vertical_spacing=40 / height, subplot_titles=titles
     )
@@ -44,10 +44,11 @@ def figure(timeline: Timeline) -> Any:
         for first, end in stretches(~curve.seen):
             hatch(page, curve, first, end, row)
     if not drawn:
-        page.update_xaxes(range=[start, end])
         page.update_yaxes(visible=False)
     page.update_xaxes(title_text="seconds", row=rows)
-    page.update_layout(height=height, hovermode="x unified", template="plotly_white", margin={"l": 50, "r": 10, "t": 36, "b": 40}, legend={"traceorder": "normal"})  # fmt: skip
+    page.update_xaxes(range=[start, max(end, start + 0.04)])
+    page.update_annotations(x=0, xanchor="left")
+    page.update_layout(height=height, hovermode="x unified", template="plotly_white", margin={"l": 50, "r": 10, "t": 40, "b": 90}, legend={"traceorder": "normal", "orientation": "h", "yref": "container", "y": 0.01})  # fmt: skip
     return page
 
 
@@ -118,7 +119,8 @@ def write_page(timeline: Timeline, path: Path, video: Path | None = None, mosaic
     report.text("Click to move the video there; drag to zoom, double-click to see all. Grey: the face was not seen.")
     start = float(timeline.frames["timestamp"].iloc[0])
     script = SEEK.replace("START", repr(start))
-    report.raw(figure(timeline).to_html(full_html=False, include_plotlyjs="inline", div_id="timeline", post_script=script, config={"responsive": True, "displaylogo": False}))  # fmt: skip
+    plot = figure(timeline).to_html(full_html=False, include_plotlyjs="inline", div_id="timeline", post_script=script, config={"responsive": True, "displaylogo": False})  # fmt: skip
+    report.raw(f'<div class="wide">{plot}</div>')
     report.heading("Faces")
     table = timeline.summary().astype(object)
     report.table(table.to_dict("records"), list(map(str, table.columns)))

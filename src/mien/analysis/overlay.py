@@ -108,11 +108,13 @@ class Painter:
             write(picture, f"unreliable: {row['reasons']}", (corner[0] + 4, opposite[1] - 6), (255, 90, 90))
 
     def beside(self, picture: Any, x: float, y: float, w: float) -> tuple[int, int]:
-        """Top left of the values: right of the face, left of it where there is no room, or inside."""
+        """Top left of the values: right of the face, left of it, or where neither has room in the corner of the picture."""
         height, width = picture.shape[:2]
-        room = PANEL + 6
-        left = x + w + 6 if x + w + 6 + room <= width else x - room - 6 if x >= room + 6 else x + 4
-        return int(left), int(np.clip(y + 4, 4, max(height - 17 * len(self.timeline.names) - 8, 4)))
+        room, tall = PANEL + 6, 17 * len(self.timeline.names) + 8
+        if x + w + 6 + room > width and x < room + 6:
+            return 4, 4
+        left = x + w + 6 if x + w + 6 + room <= width else x - room
+        return int(left), int(np.clip(y + 4, 4, max(height - tall, 4)))
 
     def values(self, picture: Any, row: dict[str, Any], place: tuple[int, int]) -> None:
         """A bar per class, or a line of text per value."""

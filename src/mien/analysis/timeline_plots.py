@@ -27,7 +27,10 @@ def timeline_plot(timeline: Timeline) -> Figure:
     if not drawn:
         axis = plain(figure.add_subplot(), title)
         axis.text(0.5, 0.5, "no face on any frame", ha="center", va="center", color=INK, transform=axis.transAxes)
-        axis.set_xlabel("seconds")
+        times = timeline.frames["timestamp"]
+        ends = (float(times.min()), max(float(times.max()), float(times.min()) + 0.04))
+        axis.axvspan(*ends, **MISSING)
+        axis.set(xlabel="seconds", xlim=ends, yticks=[])
         return figure
     axes = figure.subplots(len(drawn), 1, sharex=True, squeeze=False)[:, 0]
     panel = stacked if timeline.layout.kind == "classification" else banded

@@ -63,7 +63,7 @@ function sized(plot, video, own) {
   const width = plot.parentElement.clientWidth, narrow = width < 520;
   return {
     width,
-    height: narrow ? own + 40 : Math.max(own, video.clientHeight),
+    height: narrow ? own : Math.max(own, video.clientHeight),
     hovermode: narrow ? false : "x unified",
     margin: { l: 46, r: 8, t: 28, b: narrow ? 120 : 84 },
   };
