@@ -88,6 +88,9 @@ def test_plots_of_all_kinds_are_drawn(gapped: Timeline, tmp_path: Path) -> None:
     nobody = Timeline(
         gapped.frames[gapped.frames["success"] == 0], gapped.windows.iloc[:0], gapped.layout, gapped.about
     )
+    for timeline in (gapped, nobody):
+        times = timeline.frames["timestamp"]
+        assert figure(timeline).layout.xaxis.range == pytest.approx((times.iloc[0], times.iloc[-1]))
     assert "no face" in timeline_plot(nobody).axes[0].texts[0].get_text()
     assert mosaic({}).shape[2] == 3
 

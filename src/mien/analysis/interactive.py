@@ -36,7 +36,7 @@ def figure(timeline: Timeline) -> Any:
     page: Any = subplots.make_subplots(
         rows=rows, shared_xaxes=True, vertical_spacing=40 / height, subplot_titles=titles
     )
-    start, end = (float(timeline.frames["timestamp"].iloc[place]) for place in (0, -1))
+    start, stop = (float(timeline.frames["timestamp"].iloc[place]) for place in (0, -1))
     page.add_shape(type="line", x0=start, x1=start, y0=0, y1=1, yref="paper", line={"color": "#888", "width": 1})
     add = stacked if timeline.layout.kind == "classification" else banded
     for row, curve in enumerate(drawn, 1):
@@ -46,7 +46,7 @@ def figure(timeline: Timeline) -> Any:
     if not drawn:
         page.update_yaxes(visible=False)
     page.update_xaxes(title_text="seconds", row=rows)
-    page.update_xaxes(range=[start, max(end, start + 0.04)])
+    page.update_xaxes(range=[start, max(stop, start + 0.04)])
     page.update_annotations(x=0, xanchor="left")
     page.update_layout(height=height, hovermode="x unified", template="plotly_white", margin={"l": 50, "r": 10, "t": 40, "b": 90}, legend={"traceorder": "normal", "orientation": "h", "yref": "container", "y": 0.01})  # fmt: skip
     return page
