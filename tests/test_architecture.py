@@ -12,10 +12,13 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "src" / "mien"
 
 LAYERS = {
-    "model": ("layers", "masking", "schedules", "metrics", "heads", "pixels", "encoders", "objectives", "tasks"),
+    "model": (
+        "layers", "masking", "schedules", "metrics", "answers", "statistics", "subgroups", "heads", "pixels", "encoders",
+        "objectives", "tasks",
+    ),
     "data": ("video", "datasets"),
     "engine": ("training", "optim", "distributed", "checkpoint", "runlog"),
-}
+}  # fmt: skip
 NOUNS = {"interfaces", "config"}
 MAY_USE = {
     "model": NOUNS | set(LAYERS["model"]),
