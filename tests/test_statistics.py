@@ -218,7 +218,8 @@ BAD: list[tuple[Any, str]] = [
     (lambda: classified([0, 1], [0, 1], NAMES, ["a"]), r"subjects \(1,\) for 2 clips"),
     (lambda: classified([0, 1], [0, 7], NAMES), "hold class 7"),
     (lambda: valued(np.full((2, 1), np.nan), np.zeros((2, 1)), ("valence",)), "predictions of valence"),
-    (lambda: intervals(classified([0, 1], [0, 1], NAMES, ["a", "a"])), "1 subject: .*at least two"),
+    (lambda: intervals(classes(0, people=5)), "5 subjects: an interval of 95% needs at least 6"),
+    (lambda: intervals(classified([0, 1], [0, 1], NAMES, ["a", "a"]), level=0.5), "1 subjects: .*at least 2"),
     (lambda: intervals(classes(0), resamples=1), "resamples is 1"),
     (lambda: intervals(classes(0), resamples=9, level=95), "level is 95"),
     (lambda: differences(classes(0), classes(0, clips=100)), "240 and 100 clips"),
@@ -230,7 +231,7 @@ BAD: list[tuple[Any, str]] = [
     (lambda: mcnemar([1, 0], [0, 1]), "int64 and int64, not truth values"),
     (lambda: cross_validation(classes(0), [0, 1]), "2 folds named for 240 clips"),
     (lambda: cross_validation(classes(0), [0] * 240), "all clips lie in fold 0"),
-    (lambda: bootstrap(lambda rows: {}, []), "0 subject"),
+    (lambda: bootstrap(lambda rows: {}, []), "0 subjects"),
 ]
 
 

@@ -53,21 +53,23 @@ def test_few_different_numbers_are_values() -> None:
 
 def test_marks_of_groups_are_those_of_their_clips() -> None:
     random = np.random.default_rng(0)
-    targets, said, subjects = random.integers(3, size=90), random.integers(3, size=90), np.arange(90) % 9
-    sex = np.where(subjects < 5, "f", "m")
+    targets, said, subjects = random.integers(3, size=90), random.integers(3, size=90), np.arange(90) % 15
+    sex = np.where(subjects < 9, "f", "m")
     targets[sex == "m"] %= 2
     answers = classified(said, targets, NAMES, subjects)
     women, men = subgroups(answers, grouped(sex.tolist()), resamples=100)
-    assert (women.name, women.clips, women.subjects, women.absent) == ("f", 50, 5, ())
-    assert (men.name, men.clips, men.subjects, men.absent) == ("m", 40, 4, ("neutral",))
+    assert (women.name, women.clips, women.subjects, women.absent) == ("f", 54, 9, ())
+    assert (men.name, men.clips, men.subjects, men.absent) == ("m", 36, 6, ("neutral",))
     assert men.metrics["WAR"] == intervals(answers.of(sex == "m"), 100)["WAR"]
 
 
-def test_a_group_of_one_person_has_marks_without_bounds() -> None:
-    answers = classified([0, 1, 2, 1], [0, 1, 1, 1], NAMES, ["a", "a", "a", "b"])
-    one = subgroups(answers, grouped(["x", "x", "x", "y"]), resamples=10)[0]
-    assert one.metrics["WAR"].value == pytest.approx(2 / 3)
-    assert math.isnan(one.metrics["WAR"].low)
+def test_a_group_of_too_few_people_has_marks_without_bounds() -> None:
+    said = [0, 1, 2] * 5 + [1] * 6
+    answers = classified(said, [0, 1, 1] * 5 + [1] * 6, NAMES, [*"aaabbbcccdddeee", *"fghijk"])
+    few, enough = subgroups(answers, grouped(["x"] * 15 + ["y"] * 6), resamples=10)
+    assert few.metrics["WAR"].value == pytest.approx(2 / 3)
+    assert math.isnan(few.metrics["WAR"].low)
+    assert (enough.metrics["WAR"].low, enough.metrics["WAR"].high) == (1, 1)
 
 
 def test_bands_that_make_no_sense_are_errors() -> None:

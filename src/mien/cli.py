@@ -13,6 +13,7 @@ COMMANDS = {
     "pretrain": "learn from unlabelled face video (masked autoencoding)",
     "finetune": "adapt an encoder to labels: expressions, valence and arousal, personality",
     "evaluate": "mark a fine-tuned model on labelled clips",
+    "compare": "set marked runs beside published results and one another",
     "predict": "read the scores of one video",
     "convert": "import official SVFAP or VideoMAE weights",
 }

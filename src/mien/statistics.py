@@ -7,6 +7,7 @@ Statistician 69, section 5.2: at 24 actors a plain 95 % percentile interval is o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,8 +23,8 @@ RESAMPLES, LEVEL = 2000, 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A metric and between what bounds it lies at the chosen level; the bounds are NaN where nothing varies with
-    subjects (one subject, an absent class)."""
+    """A metric and between what bounds it lies at the chosen level; the bounds are NaN for an absent class and in a
+    subgroup of too few subjects."""
 
     value: float
     low: float
@@ -41,9 +42,10 @@ class Difference(Interval):
 def intervals(answers: Answers, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0) -> dict[str, Interval]:
     """Every metric of ``answers.score()`` with its interval, clustered by subject.
 
-    Means over classes take, in each draw, the classes that occur in it. One subject alone, fewer than two resamples
-    or a level outside (0, 1) raise ``ValueError``.
+    Means over classes take, in each draw, the classes that occur in it. Fewer subjects than ``fewest``, fewer than two
+    resamples or a level outside (0, 1) raise ``ValueError``.
     """
+    require_drawable(answers.people, resamples, level)
     values, drawn = resampled(answers, resamples, seed)
     return {name: spread(value, drawn[name], answers.people, level) for name, value in values.items()}
 
@@ -57,6 +59,7 @@ def differences(
     the same truth, names and subjects, raise ``ValueError``.
     """
     require_paired(first, second)
+    require_drawable(first.people, resamples, level)
     (values, drawn), (others, also) = resampled(first, resamples, seed), resampled(second, resamples, seed)
     found = {}
     for name, value in values.items():
@@ -93,7 +96,7 @@ def bootstrap(
     given = np.asarray(subjects)
     codes = numbered(given, len(given))
     members = [np.flatnonzero(codes == code) for code in range(int(codes.max(initial=-1)) + 1)]
-    require_drawable(len(members), resamples)
+    require_drawable(len(members), resamples, level)
     found = [
         metric(np.concatenate([rows for rows, times in zip(members, row, strict=True) for _ in range(times)]))
         for counts in draws(len(members), resamples, seed)
@@ -106,16 +109,26 @@ def bootstrap(
 def resampled(answers: Answers, resamples: int, seed: int) -> tuple[dict[str, float], dict[str, Array]]:
     """Every metric of all clips, and in every draw of subjects, (resamples,) each."""
     sums = answers.sums()
-    require_drawable(groups := len(sums.parts), resamples)
+    groups = len(sums.parts)
     pieces = [sums.weighted(counts) for counts in draws(groups, resamples, seed)]
     values = {name: float(whole[0]) for name, whole in sums.weighted(np.ones((1, groups))).items()}
     return values, {name: np.concatenate([piece[name] for piece in pieces]) for name in values}
 
 
-def require_drawable(groups: int, resamples: int) -> None:
-    """Something to draw from, often enough."""
-    if groups < 2:
-        raise ValueError(f"{groups} subject: an interval needs at least two, to see how people differ")
+def fewest(level: float = LEVEL) -> int:
+    """Subjects that an interval needs: even the whole range of n persons holds the median one with 1 - 2^(1 - n) only.
+
+    That is six for 95 %.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}: a share of all samples lies between 0 and 1, as 0.95")
+    return max(2, math.ceil(1 - math.log2(1 - level)))
+
+
+def require_drawable(groups: int, resamples: int, level: float) -> None:
+    """Enough subjects to draw from, often enough."""
+    if groups < fewest(level):
+        raise ValueError(f"{groups} subjects: an interval of {level:.0%} needs at least {fewest(level)}")
     if resamples < 2:
         raise ValueError(f"resamples is {resamples}: an interval needs at least two, better {RESAMPLES}")
 
@@ -132,8 +145,6 @@ def draws(groups: int, resamples: int, seed: int) -> Iterator[Array]:
 
 def spread(value: float, drawn: Array, groups: int, level: float) -> Interval:
     """The bounds of a metric from its draws (B,), of which those without a value are left out."""
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}: a share of all samples lies between 0 and 1, as 0.95")
     kept = drawn[np.isfinite(drawn)]
     if not len(kept) or not np.isfinite(value):
         return Interval(float(value), np.nan, np.nan)
@@ -148,8 +159,12 @@ def two_sided(drawn: Array, groups: int) -> float:
     if not len(kept):
         return float("nan")
     below, above = ((1 + count) / (1 + len(kept)) for count in ((kept <= 0).sum(), (kept >= 0).sum()))
-    z = stats.norm.ppf(min(below, above, 0.5))
-    return float(2 * stats.t.cdf(z * np.sqrt((groups - 1) / groups), groups - 1))
+    return tail(min(below, above, 0.5), groups)
+
+
+def tail(share: float, groups: int) -> float:
+    """The two-sided p of a share of draws on the wrong side of 0, with the allowance for few subjects of ``spread``."""
+    return float(2 * stats.t.cdf(stats.norm.ppf(share) * math.sqrt((groups - 1) / groups), groups - 1))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from mien.answers import Answers
 from mien.metrics import Array
-from mien.statistics import LEVEL, RESAMPLES, Interval, intervals, natural
+from mien.statistics import LEVEL, RESAMPLES, Interval, fewest, intervals, natural
 
 EMPTY = "(empty)"
 """The group of clips whose cell is empty; they are shown, not dropped."""
@@ -26,7 +26,7 @@ class Group:
     clips: int
     subjects: int
     metrics: dict[str, Interval]
-    """Bounds are NaN in a group of one subject."""
+    """Bounds are NaN in a group of fewer subjects than an interval needs."""
     absent: tuple[str, ...]
     """Classes that the group does not hold; its UAR is a mean over the others."""
 
@@ -40,14 +40,14 @@ def subgroups(
 
 def group(name: str, answers: Answers, resamples: int, level: float, seed: int) -> Group:
     """The marks of one group."""
-    if answers.people > 1:
+    if answers.people >= fewest(level):
         found = intervals(answers, resamples, level, seed)
     else:
         found = {metric: Interval(value, np.nan, np.nan) for metric, value in answers.score().items()}
     return Group(name, len(answers.targets), answers.people, found, tuple(answers.absent()))
 
 
-def grouped(cells: Sequence[object], edges: Sequence[float] = (), most: int = 8) -> dict[str, Array]:
+def grouped(cells: Sequence[object], edges: Sequence[float] = (), most: float = 8) -> dict[str, Array]:
     """Cells of a column (N,) -> row numbers by group name, in natural order, the empty ones last.
 
     Numbers with more than ``most`` different values are put into bands: between ``edges`` where those are given,

@@ -37,7 +37,7 @@ class Protocol:
     """Number of classes; none for values."""
     clips: int | None = None
     """Test clips over all folds."""
-    unit: Literal["clip", "video"] | None = None
+    unit: Literal["clip", "video"] | None = "clip"
     """What is marked: each clip, or each video by the mean over its clips."""
     selection: Literal["last epoch", "best on validation", "best on test", "last epoch or best on test"] | None = None
     """How the weights that are marked were chosen; a choice on the test clips marks every number it touches."""

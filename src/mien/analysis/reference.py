@@ -14,7 +14,7 @@ import yaml
 from mien.analysis.protocol import Protocol
 from mien.config import build
 
-PERCENT = ("WAR", "UAR", "F1_weighted", "recall")
+PERCENT = ("WAR", "UAR", "F1_macro", "F1_weighted", "recall")
 """Metrics that papers print in percent; here, as everywhere in mien, they are shares."""
 
 METRICS = (*PERCENT, "PCC", "CCC", "1-MAE")

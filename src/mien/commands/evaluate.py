@@ -3,7 +3,7 @@
 mien evaluate --model runs/finetune --data.manifest clips.csv --data.select 'split=test'
 
 Prints and saves WAR (accuracy), UAR (mean class recall), F1, recall per class and the confusion matrix; for regression
-PCC, CCC, RMSE and 1-MAE. Each clip counts once.
+PCC, CCC, RMSE and 1-MAE; each with a 95 % interval over the people of the column subject. Each clip counts once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from mien import distributed, metrics
-from mien.analysis import plots
+from mien.analysis import marking, plots
 from mien.analysis.analyzer import Analyzer, ViewConfig, load
 from mien.checkpoint import write_whole
 from mien.commands.fitting import DataConfig, load_clips
@@ -36,6 +36,8 @@ class Config:
     output: Path | None = None
     """Folder for the report; by default the folder evaluation inside the model's."""
     data: DataConfig = DataConfig()
+    subgroups: tuple[str, ...] = ()
+    """Columns of the manifest whose groups are marked on their own: sex, age (in bands), or age:30,45 (at these)."""
     views: ViewConfig = ViewConfig()
     device: str = "auto"
     """auto, cpu, cuda, ..."""
@@ -50,15 +52,22 @@ def run(config: Config) -> dict[str, float]:
     with distributed.session(config.device, config.matmul):
         analyzer = load(config.model, config.device)
         clips = load_clips(config.data, config.workers)
+        marking.require(clips, config.subgroups, analyzer.names)
         targets = analyzer.config.targets(clips, analyzer.names).numpy()
         predictions = analyzer.score_clips(clips, config.views, config.workers)
-    return report(analyzer, clips, predictions, targets, config.output or config.model / "evaluation")
+    folder = config.output or config.model / "evaluation"
+    return report(analyzer, clips, predictions, targets, folder, config.subgroups)
 
 
 def report(
-    analyzer: Analyzer, clips: Sequence[Clip], predictions: NDArray[np.float64], targets: NDArray, folder: Path
+    analyzer: Analyzer,
+    clips: Sequence[Clip],
+    predictions: NDArray[np.float64],
+    targets: NDArray,
+    folder: Path,
+    subgroups: Sequence[str] = (),
 ) -> dict[str, float]:
-    """Write predictions.csv, metrics.json and a picture; print the metrics."""
+    """Write predictions.csv, metrics.json, pictures and report.html; print the metrics with their intervals."""
     result = analyzer.task.score(predictions, targets)
     table = pd.DataFrame(predictions, columns=list(analyzer.names))
     table.insert(0, "path", [str(clip.path) for clip in clips])
@@ -71,12 +80,13 @@ def report(
             table[f"{name}_truth"] = targets[:, i]
         plots.save(plots.scatter(predictions, targets, analyzer.names), folder / "scatter.png")
         recalls = {}
+    marking.keep(table, clips, subgroups)
     write_whole(folder / "predictions.csv", lambda path: table.to_csv(path, index=False))
-    saved = {"clips": len(clips), **result} | ({"recall": recalls} if recalls else {})
+    marks = marking.mark(clips, predictions, targets, analyzer.names, subgroups)
+    saved = {"clips": len(clips), **result} | ({"recall": recalls} if recalls else {}) | marks.saved()
     write_whole(folder / "metrics.json", lambda path: path.write_text(json.dumps(saved, indent=2) + "\n"))
-    print(f"{len(clips)} clips: " + ", ".join(f"{name} {value:.4f}" for name, value in result.items()))
-    for name, value in recalls.items():
-        print(f"  recall {name:<16} " + ("absent from these clips" if value is None else f"{value:.4f}"))
+    marks.tell()
+    marks.write(folder)
     print(f"report in {folder}")
     return result
 
