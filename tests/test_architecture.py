@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).parent.parent / "src" / "mien"
 
 LAYERS = {
     "model": (
-        "layers", "masking", "schedules", "metrics", "answers", "statistics", "subgroups", "heads", "pixels", "encoders",
-        "objectives", "tasks",
+        "layers", "positions", "masking", "blocks", "schedules", "metrics", "answers", "statistics", "subgroups",
+        "heads", "pixels", "encoders", "objectives", "tasks",
     ),
     "data": ("video", "datasets"),
     "engine": ("training", "optim", "distributed", "checkpoint", "runlog"),
@@ -23,7 +23,7 @@ NOUNS = {"interfaces", "config"}
 MAY_USE = {
     "model": NOUNS | set(LAYERS["model"]),
     "data": NOUNS | set(LAYERS["data"]),
-    "engine": NOUNS | set(LAYERS["engine"]) | {"layers", "schedules"},
+    "engine": NOUNS | set(LAYERS["engine"]) | {"layers", "positions", "schedules"},
 }
 
 
