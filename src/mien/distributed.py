@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
@@ -23,6 +24,7 @@ from mien.layers import Block
 
 Parallel = Literal["ddp", "fsdp"]
 MatmulPrecision = Literal["highest", "high", "medium"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,21 @@ class Session:
         """Print, once for all ranks."""
         if self.first:
             print(what, flush=True)
+
+    def share(self, rows: Sequence[T]) -> Sequence[T]:
+        """The rows that are this rank's work: every row is one rank's."""
+        return rows[self.rank :: self.world]
+
+    def gather(self, values: NDArray[Any], count: int) -> NDArray[Any]:
+        """What each rank made of its share, a row each, -> all ``count`` rows in order, once each, on every rank."""
+        if self.world == 1:
+            return values
+        parts: list[Any] = [None] * self.world
+        dist.all_gather_object(parts, values)
+        whole = np.empty((count, *values.shape[1:]), values.dtype)
+        for rank, part in enumerate(parts):
+            whole[rank :: self.world] = part
+        return whole
 
     def to_device(self, batch: Batch) -> dict[str, Any]:
         """Move the tensors of a batch."""

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from mien.analysis.sections import Section, page, table
 from mien.answers import Answers, classified, valued
@@ -27,6 +28,9 @@ SUBJECT = "subject"
 TIMES = ("start", "end")
 RESERVED = ("path", "truth", "predicted", SUBJECT, *TIMES)
 """Columns of predictions.csv besides scores and subgroups."""
+
+RECALL = "recall."
+"""Before the name of a class, among the metrics."""
 
 HEADLINES = ("WAR", "UAR", "PCC", "CCC", "1-MAE")
 """Metrics that the subgroup tables show on screen; subgroups.csv has all."""
@@ -42,10 +46,18 @@ class Marks:
     basis: str
     """What the intervals rest on, in a sentence."""
 
+    @property
+    def scores(self) -> dict[str, float]:
+        """The metrics alone, without the recall of each class."""
+        return {n: i.value for n, i in self.whole.metrics.items() if not n.startswith(RECALL)}
+
     def saved(self) -> dict[str, Any]:
-        """What metrics.json says of the intervals."""
+        """What metrics.json holds; None is the recall of an absent class."""
+        values = {n: None if math.isnan(i.value) else i.value for n, i in self.whole.metrics.items()}
+        recalls = {n.removeprefix(RECALL): values.pop(n) for n in list(values) if n.startswith(RECALL)}
         bounds = {n: [i.low, i.high] for n, i in self.whole.metrics.items() if math.isfinite(i.low)}
-        return {"intervals": {"level": LEVEL, "basis": self.basis, "bounds": bounds}}
+        intervals = {"level": LEVEL, "basis": self.basis, "bounds": bounds}
+        return values | ({"recall": recalls} if recalls else {}) | {"intervals": intervals}
 
     def tell(self) -> None:
         """Print the metrics with their intervals, and the subgroups."""
@@ -146,14 +158,31 @@ def require(clips: Sequence[Clip], columns: Sequence[str], names: Sequence[str])
             raise ValueError(f"--subgroups {column}: predictions.csv has a column of that name; rename the manifest's")
 
 
-def keep(table: pd.DataFrame, clips: Sequence[Clip], columns: Sequence[str]) -> None:
-    """Add to a table of predictions what tells its clips apart: times, subject and the columns of the subgroups."""
-    times = {name: [getattr(clip, name) for clip in clips] for name in TIMES}
-    wanted = dict.fromkeys([SUBJECT, *(banded(given)[0] for given in columns)])
-    known = {name: [clip.columns.get(name) for clip in clips] for name in wanted}
-    for name, cells in (times | known).items():
+def predictions(
+    clips: Sequence[Clip],
+    outputs: NDArray[np.float64],
+    targets: NDArray[Any],
+    names: Sequence[str],
+    columns: Sequence[str],
+) -> pd.DataFrame:
+    """The table of predictions: outputs (N, names), the truth, and what tells its clips apart.
+
+    That is the times, the subject and the columns of the subgroups.
+    """
+    table = pd.DataFrame(outputs, columns=list(names))
+    table.insert(0, "path", [str(clip.path) for clip in clips])
+    if targets.ndim == 1:
+        table.insert(1, "truth", [names[t] for t in targets])
+        table.insert(2, "predicted", [names[i] for i in outputs.argmax(1)])
+    else:
+        table[[f"{name}_truth" for name in names]] = targets
+    known = {name: [getattr(clip, name) for clip in clips] for name in TIMES}
+    for name in dict.fromkeys([SUBJECT, *(banded(given)[0] for given in columns)]):
+        known[name] = [clip.columns.get(name) for clip in clips]
+    for name, cells in known.items():
         if not all(map(blank, cells)) and name not in table:
             table[name] = cells
+    return table
 
 
 def beside(interval: Interval) -> str:
