@@ -12,11 +12,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+import mien
 from conftest import ONE_PROCESS, TINY_TPSBT
 from mien import cli
+from mien.distributed import Session
 from mien.subgroups import EMPTY
 from mien.video.manifest import read_manifest, write_manifest
+from mien.video.views import ViewConfig
 
 
 @pytest.fixture(scope="module")
@@ -40,45 +44,43 @@ def people(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def evaluate(model: Path, manifest: Path, output: Path, *more: str, ranks: int = 1) -> Path:
-    """``mien evaluate`` in real processes; returns its folder."""
-    flags = [f"--model={model}", f"--data.manifest={manifest}", f"--output={output}", "--workers=0", "--device=cpu"]
-    launch = [sys.executable]
-    if ranks > 1:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        launch += ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", f"--master-port={port}"]
+def evaluate(model: Path, manifest: Path, output: Path, *more: str) -> list[str]:
+    """Arguments of ``mien evaluate``."""
+    known = [f"--model={model}", f"--data.manifest={manifest}", f"--output={output}", "--workers=0", "--device=cpu"]
+    return ["evaluate", *known, *more]
+
+
+def test_three_processes_mark_each_clip_once_and_equal_one(model: Path, corpus: Path, tmp_path: Path, capsys) -> None:
+    """10 clips over 3 ranks: one has a clip more than the others, none is read twice to fill up."""
+    rows = [{"path": str(clip.path), **clip.columns} for clip in read_manifest(corpus)[:10]]
+    write_manifest(tmp_path / "ten.csv", rows)
+    one, three = tmp_path / "one", tmp_path / "three"
+    assert cli.main(evaluate(model, tmp_path / "ten.csv", one, "--matmul=highest")) == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node=3", f"--master-port={port}", "-m", "mien"]
     result = subprocess.run(
-        [*launch, "-m", "mien", "evaluate", *flags, "--matmul=highest", *more],
+        [sys.executable, *launch, *evaluate(model, tmp_path / "ten.csv", three, "--matmul=highest")],
         env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
-    assert result.stdout.count("clips: WAR") == 1
-    return output
-
-
-@pytest.mark.parametrize("clips", [10, 2])
-def test_three_processes_mark_each_clip_once_and_equal_one(
-    model: Path, corpus: Path, tmp_path: Path, clips: int
-) -> None:
-    """10 clips leave the third rank fewer than the others, 2 clips none."""
-    rows = [{"path": str(clip.path), **clip.columns} for clip in read_manifest(corpus)[:clips]]
-    write_manifest(tmp_path / "few.csv", rows)
-    one = evaluate(model, tmp_path / "few.csv", tmp_path / "one")
-    three = evaluate(model, tmp_path / "few.csv", tmp_path / "three", ranks=3)
+    assert result.stdout.replace(str(three), str(one)) == capsys.readouterr().out
     a, b = (pd.read_csv(folder / "predictions.csv") for folder in (one, three))
-    assert len(b) == clips
-    assert list(b["path"]) == list(a["path"])
-    assert list(b["predicted"]) == list(a["predicted"])
+    assert list(b["path"]) == list(a["path"]) == [row["path"] for row in rows]
     names = list(json.loads((one / "metrics.json").read_text())["recall"])
     np.testing.assert_allclose(a[names], b[names], atol=1e-6)
     assert (one / "metrics.json").read_bytes() == (three / "metrics.json").read_bytes()
 
 
+def test_every_row_is_one_ranks_and_ranks_may_have_none(model: Path) -> None:
+    shares = [Session(rank, 3, torch.device("cpu")).share([0, 1]) for rank in range(3)]
+    assert shares == [[0], [1], []]
+    assert mien.load(model, device="cpu").score_clips([], ViewConfig(), progress=False).mean.shape == (0, 7)
+
+
 def test_absent_classes_are_named(model: Path, corpus: Path, tmp_path: Path, capsys) -> None:
-    assert cli.main(["evaluate", f"--model={model}", f"--data.manifest={corpus}", f"--output={tmp_path}", "--workers=0",
-                     "--data.select=expression!=fear", "--device=cpu"]) == 0  # fmt: skip
+    assert cli.main(evaluate(model, corpus, tmp_path, "--data.select=expression!=fear")) == 0
     saved = json.loads((tmp_path / "metrics.json").read_text())
     assert [name for name, value in saved["recall"].items() if value is None] == ["fear"]
     out = capsys.readouterr().out
@@ -89,9 +91,7 @@ def test_absent_classes_are_named(model: Path, corpus: Path, tmp_path: Path, cap
 
 
 def test_groups_are_marked_on_their_own(model: Path, people: Path, tmp_path: Path, capsys) -> None:
-    flags = ["--subgroups", "sex", "age:30,45", "arousal"]
-    assert cli.main(["evaluate", f"--model={model}", f"--data.manifest={people}", f"--output={tmp_path}", "--workers=0",
-                     "--device=cpu", *flags]) == 0  # fmt: skip
+    assert cli.main(evaluate(model, people, tmp_path, "--subgroups", "sex", "age:30,45", "arousal")) == 0
     out = capsys.readouterr().out
     assert "by sex" in out
     assert "4 subjects, and 95 % needs at least 6" in out
@@ -105,7 +105,6 @@ def test_groups_are_marked_on_their_own(model: Path, people: Path, tmp_path: Pat
     assert "By sex" in (tmp_path / "report.html").read_text()
 
 
-def test_a_group_column_that_nobody_has_is_named_before_anything_is_read(model: Path, people: Path, capsys) -> None:
-    flags = ["--workers=0", "--device=cpu", "--subgroups", "gender"]
-    assert cli.main(["evaluate", f"--model={model}", f"--data.manifest={people}", *flags]) == 1
+def test_a_group_column_that_nobody_has_is_named(model: Path, people: Path, tmp_path: Path, capsys) -> None:
+    assert cli.main(evaluate(model, people, tmp_path, "--subgroups", "gender")) == 1
     assert "--subgroups gender: no such column; there are subject" in capsys.readouterr().err
