@@ -6,8 +6,12 @@ One process by default; ``torchrun --nproc-per-node N -m mien pretrain ...`` giv
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import multiprocessing.connection
 import os
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -82,6 +86,48 @@ def session(device: str = "auto", matmul: MatmulPrecision = "medium") -> Iterato
         torch.set_float32_matmul_precision(before)
         if world > 1:
             dist.destroy_process_group()
+
+
+def over_devices(work: Callable[[T, str], object], items: Sequence[T], devices: Sequence[str]) -> None:
+    """``work(item, device)`` for all items: one process per device, which takes the next item when it is free.
+
+    An error stops what has not begun and is raised. The processes end with this one, even if it is killed.
+    """
+    context, threads = multiprocessing.get_context("spawn"), max(1, torch.get_num_threads() // len(devices))
+    waiting = list(reversed(items))
+
+    def serve(device: str) -> None:
+        with ProcessPoolExecutor(1, context, begin_child, (threads,)) as process:
+            while item := take(waiting):
+                try:
+                    process.submit(work, item[0], device).result()
+                except BaseException:
+                    waiting.clear()
+                    raise
+
+    with ThreadPoolExecutor(len(devices)) as lanes:
+        list(lanes.map(serve, devices))
+
+
+def take(waiting: list[T]) -> list[T]:
+    """The last item, taken out, or nothing; two threads never take the same."""
+    try:
+        return [waiting.pop()]
+    except IndexError:
+        return []
+
+
+def begin_child(threads: int) -> None:
+    """A process of ``over_devices``: its share of the cores, and an end when its parent ends."""
+    torch.set_num_threads(threads)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def choose_device(name: str) -> torch.device:

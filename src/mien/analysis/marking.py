@@ -67,15 +67,19 @@ class Marks:
             if "." in name:
                 print(f"  {name.replace('recall.', 'recall '):<23} {beside(interval)}")
         print(self.basis)
+        self.tell_parts()
+
+    def tell_parts(self) -> None:
+        """Print the subgroups."""
         for column, groups in self.parts.items():
             print(f"\nby {column}\n{table(brief(column, groups))}")
 
-    def write(self, folder: Path) -> None:
-        """Write subgroups.csv, where there are groups, and report.html with the pictures of the folder."""
+    def write(self, folder: Path, first: Sequence[Section] = ()) -> None:
+        """Write subgroups.csv, where there are groups, and report.html: ``first``, then marks and pictures of the folder."""
         rows = [full(column, group) for column, groups in self.parts.items() for group in groups]
         if rows:
             write_whole(folder / "subgroups.csv", lambda path: pd.DataFrame(rows).to_csv(path, index=False))
-        page("Evaluation", self.sections(folder)).save(folder / "report.html")
+        page("Evaluation", [*first, *self.sections(folder)]).save(folder / "report.html")
 
     def sections(self, folder: Path) -> list[Section]:
         """The page: all metrics, the picture, the subgroups."""

@@ -52,10 +52,17 @@ def published(corpus: str) -> list[Published]:
 
 def corpus_key(name: str) -> str:
     """The key of a corpus, whatever the case and the hyphens: CREMA-D is crema_d."""
+    if key := known(name):
+        return key
+    raise ValueError(f"no published results on {name!r}; there are some on {', '.join(tables()['corpora'])}")
+
+
+def known(name: str) -> str | None:
+    """The key of a corpus, None where no results on it are published."""
     for key, about in tables()["corpora"].items():
         if bare(name) in {bare(other) for other in (key, about["title"], *about.get("also", ()))}:
             return key
-    raise ValueError(f"no published results on {name!r}; there are some on {', '.join(tables()['corpora'])}")
+    return None
 
 
 def bare(name: str) -> str:

@@ -70,7 +70,7 @@ def require_one_task(runs: list[Run]) -> None:
 def sections(config: Config, runs: list[Run], folder: Path) -> list[Section]:
     """All tables, and the radar plot in ``folder``."""
     own = runs[0].protocol.corpus if runs[0].protocol else None
-    corpus = config.corpus or own or ""
+    corpus = config.corpus or (own if own and reference.known(own) else "")
     lines = comparing.compared(runs, corpus, config.labels, config.methods, config.draws, config.seed)
     names, classes = runs[0].answers.names, runs[0].answers.classes
     metric, what = ("recall", "Recall per class") if classes else ("CCC", "CCC per target")
@@ -90,4 +90,4 @@ def legend() -> Section:
 
 def none_named() -> str:
     """What to do for published results."""
-    return f"None shown: no corpus is recorded. Name one with --corpus: {', '.join(reference.tables()['corpora'])}."
+    return f"None shown: no corpus with published results is recorded. Name one with --corpus: {', '.join(reference.tables()['corpora'])}."

@@ -23,12 +23,18 @@ from mien import distributed, metrics
 from mien.analysis import marking, plots
 from mien.analysis.analyzer import Analyzer, load
 from mien.analysis.marking import Marks
+from mien.analysis.sections import Section
 from mien.checkpoint import write_whole
 from mien.commands.fitting import DataConfig, load_clips
 from mien.config import STRICT
 from mien.distributed import Session
 from mien.interfaces import Clip
 from mien.video.views import ViewConfig
+
+Outputs = NDArray[np.float64]
+"""Probabilities or values (N, names)."""
+Targets = NDArray[Any]
+"""Class indices (N,), or values (N, names)."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -65,7 +71,7 @@ def run(config: Config) -> dict[str, float]:
     return analyzer.task.score(predictions, targets)
 
 
-def score(analyzer: Analyzer, clips: Sequence[Clip], config: Config, session: Session) -> NDArray[np.float64]:
+def score(analyzer: Analyzer, clips: Sequence[Clip], config: Config, session: Session) -> Outputs:
     """Outputs (clips, names), each clip read by one rank and counted once."""
     mine = session.share(clips)
     found = analyzer.score_clips(mine, config.views, config.workers, progress=session.first)
@@ -73,30 +79,31 @@ def score(analyzer: Analyzer, clips: Sequence[Clip], config: Config, session: Se
 
 
 def report(
-    clips: Sequence[Clip],
-    predictions: NDArray[np.float64],
-    targets: NDArray[Any],
-    names: Sequence[str],
-    folder: Path,
+    clips: Sequence[Clip], predictions: Outputs, targets: Targets, names: Sequence[str], folder: Path,
     subgroups: Sequence[str] = (),
-) -> Marks:
-    """Write predictions.csv, metrics.json, pictures and, last, report.html; print the metrics with their intervals.
-
-    Predictions are probabilities for class indices (N,), or values for values (N, K).
-    """
+) -> Marks:  # fmt: skip
+    """Mark predictions, print the metrics with their intervals and write everything into ``folder``."""
     marks = marking.mark(clips, predictions, targets, names, subgroups)
-    table = marking.predictions(clips, predictions, targets, names, subgroups)
-    write_whole(folder / "predictions.csv", lambda path: table.to_csv(path, index=False))
-    saved = {"clips": len(clips)} | marks.saved()
-    write_whole(folder / "metrics.json", lambda path: path.write_text(json.dumps(saved, indent=2) + "\n"))
-    draw(predictions, targets, names, folder)
     marks.tell()
-    marks.write(folder)
-    print(f"report in {folder}", flush=True)
+    write(marks, clips, predictions, targets, names, folder, subgroups)
     return marks
 
 
-def draw(predictions: NDArray[np.float64], targets: NDArray[Any], names: Sequence[str], folder: Path) -> None:
+def write(
+    marks: Marks, clips: Sequence[Clip], predictions: Outputs, targets: Targets, names: Sequence[str], folder: Path,
+    kept: Sequence[str] = (), first: Sequence[Section] = (),
+) -> None:  # fmt: skip
+    """Write predictions.csv with the ``kept`` columns of the manifest, metrics.json, pictures and, last, report.html."""
+    table = marking.predictions(clips, predictions, targets, names, kept)
+    write_whole(folder / "predictions.csv", lambda path: table.to_csv(path, index=False))
+    saved = json.dumps({"clips": len(clips)} | marks.saved(), indent=2) + "\n"
+    write_whole(folder / "metrics.json", lambda path: path.write_text(saved))
+    draw(predictions, targets, names, folder)
+    marks.write(folder, first)
+    print(f"report in {folder}", flush=True)
+
+
+def draw(predictions: Outputs, targets: Targets, names: Sequence[str], folder: Path) -> None:
     """The confusion matrix as PNG and CSV, or values against the truth."""
     if targets.ndim > 1:
         plots.save(plots.scatter(predictions, targets, names), folder / "scatter.png")
