@@ -71,20 +71,24 @@ class Session:
 
 @contextlib.contextmanager
 def session(device: str = "auto", matmul: MatmulPrecision = "medium") -> Iterator[Session]:
-    """Set up this process, and the process group if torchrun started it; take the group down again."""
+    """Set up this process, and the process group if torchrun started it; take the group down again.
+
+    A session inside another one shares its process group.
+    """
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     chosen = choose_device(device)
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(matmul)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    if world > 1:
+    joins = world > 1 and not dist.is_initialized()
+    if joins:
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
         yield Session(rank, world, chosen)
     finally:
         torch.set_float32_matmul_precision(before)
-        if world > 1:
+        if joins:
             dist.destroy_process_group()
 
 
@@ -159,6 +163,12 @@ def accumulating(model: nn.Module, last: bool) -> Iterator[None]:
         model.set_requires_gradient_sync(last)
     with model.no_sync() if isinstance(model, DistributedDataParallel) and not last else contextlib.nullcontext():
         yield
+
+
+def meet() -> None:
+    """Wait for all ranks, so that what one has written the others can read."""
+    if dist.is_initialized():
+        dist.barrier()
 
 
 def seed_step(*key: int) -> None:

@@ -107,25 +107,26 @@ class Corpus:
 
 def run(config: Config) -> CrossValidation | None:
     """Run what is not done, pool, print and save; None on all ranks but the first."""
-    with distributed.session("cpu") as session:
-        corpus, first = read_corpus(config, session), session.first
-        if config.folds.devices and session.world > 1:
+    where = config.train if isinstance(config, Finetune) else config
+    alone = bool(config.folds.devices)
+    with distributed.session("cpu" if alone else where.device, where.matmul) as session:
+        if alone and session.world > 1:
             raise ValueError("--folds.devices starts its own processes: leave torchrun out, or the devices")
-        if first:
+        corpus = read_corpus(config, where.workers, session)
+        if session.first:
             open_run(config.output, to_yaml(config), identity(config, corpus.clips))
-    settled = settle(config, corpus.names)
-    waiting = [fold for fold in corpus.folds if marked(config, fold) is None]
-    if config.folds.devices:
-        distributed.over_devices(partial(logged_fold, settled), waiting, config.folds.devices)
-    for fold in waiting if not config.folds.devices else ():
-        print(f"\n== fold {fold} of {', '.join(corpus.folds)}", flush=True)
-        run_fold(settled, fold)
-    return pool(config, corpus) if first else None
+        settled = settle(config, corpus.names)
+        waiting = [fold for fold in corpus.folds if marked(config, fold) is None]
+        if alone:
+            distributed.over_devices(partial(logged_fold, settled), waiting, config.folds.devices)
+        for fold in waiting if not alone else ():
+            session.say(f"\n== fold {fold} of {', '.join(corpus.folds)}")
+            run_fold(settled, fold)
+        return pool(config, corpus) if session.first else None
 
 
-def read_corpus(config: Config, session: distributed.Session) -> Corpus:
+def read_corpus(config: Config, workers: int, session: distributed.Session) -> Corpus:
     """The clips, their folds, and the classes over all folds, so that every fold has the same outputs."""
-    workers = config.train.workers if isinstance(config, Finetune) else config.workers
     clips = load_clips(config.data, workers, session.say)
     names = config.task.names(clips)
     marking.require(clips, config.folds.subgroups, names)
@@ -185,6 +186,7 @@ def run_fold(config: Config, fold: str) -> None:
     base = f"{config.data.select}; " if config.data.select else ""
     seen, unseen = (replace(config.data, select=f"{base}{column}{sign}{fold}") for sign in ("!=", "="))
     finetune.run(narrowed(finetune.Config, config, output=folder, data=seen))
+    distributed.meet()
     train = config.train
     evaluate.run(
         evaluate.Config(
