@@ -80,12 +80,6 @@ class Probe(probe.Config):
     """Folder for the folds, the table and the report."""
     folds: FoldsConfig = FoldsConfig()
 
-    def __post_init__(self) -> None:
-        if self.train or self.validation or self.test:
-            raise ValueError("the folds say which rows train and test: leave --train, --validation and --test out")
-        if len(self.model) != 1 or self.baselines:
-            raise ValueError("cross-validation takes one --model, and no --baselines")
-
 
 CONFIGS = {"finetune": Finetune, "probe": Probe}
 """What may train, by the first word on the command line."""
@@ -107,6 +101,8 @@ class Corpus:
 
 def run(config: Config) -> CrossValidation | None:
     """Run what is not done, pool, print and save; None on all ranks but the first."""
+    if isinstance(config, Probe):
+        require_folds_alone(config)
     where = config.train if isinstance(config, Finetune) else config
     alone = bool(config.folds.devices)
     with distributed.session("cpu" if alone else where.device, where.matmul) as session:
@@ -123,6 +119,14 @@ def run(config: Config) -> CrossValidation | None:
             session.say(f"\n== fold {fold} of {', '.join(corpus.folds)}")
             run_fold(settled, fold)
         return pool(config, corpus) if session.first else None
+
+
+def require_folds_alone(config: Probe) -> None:
+    """Nothing but the folds says who trains and who tests, and one encoder is probed."""
+    if config.train or config.validation or config.test:
+        raise ValueError("the folds say which rows train and test: leave --train, --validation and --test out")
+    if len(config.model) != 1 or config.baselines:
+        raise ValueError("cross-validation takes one --model, and no --baselines")
 
 
 def read_corpus(config: Config, workers: int, session: distributed.Session) -> Corpus:
