@@ -128,13 +128,23 @@ def open_folder(config: Any, yaml: str, clips: Sequence[Clip], session: Session)
 
 def identity(config: Any, clips: Sequence[Clip]) -> str:
     """What decides the result of a run, a line per key: the config without its execution fields, and the clips."""
-    tree = to_tree(config)
-    tree.pop("output")
-    tree["train"] = {k: v for k, v in tree["train"].items() if k not in EXECUTION}
-    tree["data"] = {k: v for k, v in tree["data"].items() if k not in ("cache", "decode_all")}
+    return identity_of(decisive(config), clips)
+
+
+def decisive(config: Any) -> dict[str, Any]:
+    """A command's config without the fields that do not decide the result."""
+    tree = {k: v for k, v in to_tree(config).items() if k not in ("output", "device", "workers")}
+    for section, ignored in (("train", EXECUTION), ("data", ("cache", "decode_all"))):
+        if isinstance(tree.get(section), dict):
+            tree[section] = {k: v for k, v in tree[section].items() if k not in ignored}
+    return tree
+
+
+def identity_of(tree: dict[str, Any], clips: Sequence[Clip]) -> str:
+    """Settings and clips, a line per key."""
     rows = [[str(c.path), c.start, c.end, dict(c.columns)] for c in clips]
-    tree["clips"] = {"count": len(clips), "sha256": hashlib.sha256(json.dumps(rows).encode()).hexdigest()}
-    return "\n".join(flatten(tree)) + "\n"
+    clip_rows = {"count": len(clips), "sha256": hashlib.sha256(json.dumps(rows).encode()).hexdigest()}
+    return "\n".join(flatten(tree | {"clips": clip_rows})) + "\n"
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> list[str]:

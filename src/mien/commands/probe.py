@@ -25,7 +25,6 @@ from torch import Tensor, nn
 
 from mien import __version__, checkpoint, distributed
 from mien.analysis import baselines, plots
-from mien.analysis.analyzer import Analyzer
 from mien.analysis.features import FeatureConfig, Features
 from mien.analysis.frozen import Frozen, answers, load_encoder, views_of
 from mien.analysis.report import Report
@@ -155,8 +154,8 @@ def probe(
         return row
     print(f"{source.name}, marked on the test clips:")
     predictions = answers(task, [task.head], features["test"], device)[0]
-    analyzer = Analyzer(task, source.clip, tuple(names), config.task, device)
-    return row | evaluate.report(analyzer, parts["test"], predictions, targets["test"].numpy(), folder / "evaluation")
+    truth = targets["test"].numpy()
+    return row | evaluate.report(parts["test"], predictions, truth, names, folder / "evaluation").scores
 
 
 def features_of(
