@@ -10,6 +10,7 @@ from importlib import import_module
 COMMANDS = {
     "demo": "from nothing to a report: draw faces, pre-train, fine-tune, evaluate, compare",
     "synth": "draw a corpus of facial videos with labels",
+    "prepare": "check a corpus, decode every clip, write its manifest with labels and folds",
     "pretrain": "learn from unlabelled face video (masked autoencoding)",
     "finetune": "adapt an encoder to labels: expressions, valence and arousal, personality",
     "evaluate": "mark a fine-tuned model on labelled clips",
