@@ -96,7 +96,7 @@ def face_votes(root: Path) -> tuple[Votes, list[str]]:
     counted, summary = (root / "processedResults" / f"{name}.csv" for name in ("tabulatedVotes", "summaryTable"))
     if counted.is_file():
         rows = read_table(counted, needed=("", "fileName", *VOTES))
-        face = [row for row in rows if int(row[""]) // 100000 == FACE]
+        face = [row for row in rows if row.whole("") // 100000 == FACE]
         return {row["fileName"]: counted_columns(row) for row in face}, ["face votes: counts of tabulatedVotes.csv"]
     if summary.is_file():
         rows = read_table(summary, needed=("FileName", "FaceVote"))
@@ -109,7 +109,7 @@ def face_votes(root: Path) -> tuple[Votes, list[str]]:
 
 def counted_columns(row: Row) -> dict[str, Cell]:
     """Shares of all votes; ``face_agreement`` is the winner's share, ``face_raters`` the number of votes."""
-    counts = {label: int(row[letter]) for letter, label in VOTES.items()}
+    counts = {label: row.whole(letter) for letter, label in VOTES.items()}
     total, most = sum(counts.values()), max(counts.values())
     if not total:
         return {}

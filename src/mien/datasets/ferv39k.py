@@ -5,12 +5,11 @@ A clip is a folder of face frames ``<scene>/<label>/<number>``; the lists name t
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from mien.datasets.corpus import Corpus, Entry, Fault, Listing, Options
 from mien.datasets.folds import Line, combine, read_lists
-from mien.datasets.layout import choose_folder, require, walk_clips
+from mien.datasets.layout import choose_folder, is_video, require, walk_clips
 from mien.datasets.tables import read_pairs
 
 LABELS = {
@@ -30,12 +29,17 @@ def list_clips(root: Path, options: Options) -> Listing:
     tables = require(root / "4_setups/All_scenes", root, LAYOUT)
     folder = choose_folder(root, options.clips, ("2_ClipsforFaceCrop",), LAYOUT)
     lists, absent = read_lists(("split",), lambda _, part: tables / f"{part}_All.csv", read_set, root, LAYOUT)
-    there = {os.path.splitext(path.relative_to(folder).as_posix())[0]: path for path in walk_clips(folder)}
+    there = {name_in(folder, path): path for path in walk_clips(folder)}
     listing = combine(lists, LABELS, lambda clip: there.get(clip, folder / clip), whole=not absent)
     listing.entries = [with_scene(entry, folder) for entry in listing.entries]
     listing.problems += absent
     listing.ignore_unlisted(there.values())
     return listing
+
+
+def name_in(folder: Path, path: Path) -> str:
+    """A clip as the lists name it."""
+    return (path.with_suffix("") if is_video(path) else path).relative_to(folder).as_posix()
 
 
 def read_set(path: Path) -> list[Line]:

@@ -41,6 +41,8 @@ def list_clips(root: Path, options: Options) -> Listing:
         if re.fullmatch(r"Actor_\d\d", path.parent.name):
             folders.add(path.parent)
             sort_in(path, found, listing)
+        else:
+            listing.ignored["videos outside the folders of actors"] += 1
     if not folders:
         raise unknown_layout(root, "no folder Actor_01 ... Actor_24 with videos is there", LAYOUT)
     listing.entries = [entry_of(name, found.get(name), root) for name in names()]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 
 @dataclass(frozen=True)
@@ -19,13 +21,19 @@ class Row:
     def __getitem__(self, column: str) -> str:
         return self.cells[column]
 
+    def whole(self, column: str) -> int:
+        """A whole number of at least 0; ``ValueError`` names line, column and value."""
+        if not self[column].isdecimal():
+            raise ValueError(f"{self.source}: {column or 'the first column'} is {self[column]!r}, not a whole number")
+        return int(self[column])
+
 
 def read_table(path: Path, needed: Sequence[str] = ()) -> list[Row]:
     """Rows of a CSV, TSV or XLSX table with a header.
 
     Raises ``ValueError`` naming the file for a table that cannot be read and for columns that are ``needed`` but absent.
     """
-    header, lines = read_xlsx(path) if path.suffix.lower() in (".xlsx", ".xls") else read_text(path)
+    header, lines = read_xlsx(path) if path.suffix.lower() == ".xlsx" else read_text(path)
     absent = [name for name in needed if name not in header]
     if absent:
         raise ValueError(f"{path}: no column {', '.join(absent)}; the columns are {', '.join(header) or 'none'}")
@@ -48,7 +56,7 @@ def read_text(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header and numbered lines of a text table; tabs separate where the header has one."""
     text = decode(path)
     mark = "\t" if "\t" in text.split("\n", 1)[0] else ","
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=mark)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
     lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     if not lines:
         raise ValueError(f"{path}: the table is empty")
@@ -68,11 +76,13 @@ def read_xlsx(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     import pandas as pd
 
     try:
-        table = pd.read_excel(path, dtype=str, keep_default_na=False)
+        table = pd.read_excel(path, dtype=str, keep_default_na=False, engine="openpyxl")
     except ImportError as error:
         raise ValueError(
             f"{path}: reading Excel files needs openpyxl: pip install 'mien[xlsx]', or save the sheet as CSV"
         ) from error
+    except (ValueError, KeyError, BadZipFile) as error:
+        raise ValueError(f"{path}: not a readable Excel file ({error}); save the sheet as CSV") from error
     rows = [[str(cell).strip() for cell in row] for row in table.to_numpy()]
     return [str(name).strip() for name in table.columns], list(enumerate(rows, start=2))
 
