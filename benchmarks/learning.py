@@ -24,6 +24,7 @@ import torch
 
 from mien.commands import demo, evaluate, finetune, pretrain
 from mien.commands.fitting import DataConfig
+from mien.heads import MeanHeadConfig
 
 WIDE: dict[str, Any] = {"dim": 128, "heads": 4, "depths": (3, 2)}
 ROWS: dict[str, dict[str, Any]] = {
@@ -31,7 +32,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "all-slow": {"labels": 9999, "encoder": WIDE, "lr": 1e-3, "batch": 32, "steps": 600},
     "all-fast": {"labels": 9999, "lr": 4e-3, "batch": 64, "steps": 800},
     "all-narrow-slow": {"labels": 9999, "lr": 1e-3, "batch": 64, "steps": 800},
-    "all-faint-head": {"labels": 9999, "lr": 4e-3, "batch": 64, "steps": 800, "head_scale": 0.001},
+    "all-faint-head": {"labels": 9999, "lr": 4e-3, "batch": 64, "steps": 800, "head": MeanHeadConfig()},
     # few labels: from scratch, and after pre-training
     "few": {},
     "few-pretrained": {"pretrain": 1200},
@@ -66,7 +67,7 @@ def run_row(name: str, row: dict[str, Any], seed: int, output: Path) -> tuple[fl
     config = replace(
         base,
         encoder=encoder,
-        task=replace(base.task, head_scale=row.get("head_scale", base.task.head_scale)),
+        task=replace(base.task, head=row.get("head", base.task.head)),
         optim=replace(base.optim, lr=row.get("lr", base.optim.lr)),
         train=replace(base.train, steps=row.get("steps", base.train.steps), batch=row.get("batch", base.train.batch)),
     )

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "src" / "mien"
 
 LAYERS = {
-    "model": ("layers", "masking", "schedules", "metrics", "heads", "pixels", "encoders", "objectives", "tasks"),
+    "model": ("layers", "positions", "masking", "blocks", "schedules", "metrics", "heads", "pixels", "encoders", "objectives", "tasks"),
     "data": ("video", "datasets"),
     "engine": ("training", "optim", "distributed", "checkpoint", "runlog"),
 }
@@ -20,7 +20,7 @@ NOUNS = {"interfaces", "config"}
 MAY_USE = {
     "model": NOUNS | set(LAYERS["model"]),
     "data": NOUNS | set(LAYERS["data"]),
-    "engine": NOUNS | set(LAYERS["engine"]) | {"layers", "schedules"},
+    "engine": NOUNS | set(LAYERS["engine"]) | {"layers", "positions", "schedules"},
 }
 
 

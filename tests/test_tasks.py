@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mien.encoders.vit import ViTConfig
+from mien.heads import MeanHeadConfig
 from mien.interfaces import Clip
 from mien.pixels import PixelsConfig
 from mien.tasks.classification import ClassificationConfig, mix
@@ -97,7 +98,7 @@ def test_ccc_loss_is_one_minus_the_metric() -> None:
 
 @pytest.mark.parametrize(("output", "low", "high"), [("sigmoid", 0, 1), ("tanh", -1, 1)])
 def test_output_ranges(output, low, high) -> None:
-    config = RegressionConfig(columns=("a", "b", "c"), output=output, head_scale=100.0)
+    config = RegressionConfig(columns=("a", "b", "c"), output=output, head=MeanHeadConfig(scale=100.0))
     task = config.build(ViTConfig.tiny().build(4, 16), PixelsConfig(), ("a", "b", "c"))
     values = task.predict({"video": torch.randn(4, 3, 4, 16, 16)}).detach()
     assert values.shape == (4, 3)

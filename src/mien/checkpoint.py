@@ -97,18 +97,30 @@ def describe(path: Path) -> dict[str, Any]:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Weights by name from an exported folder, a .safetensors file, or an official .pth/.pt/.pth.tar checkpoint.
 
-    Of an official checkpoint the state dict under ``model`` or ``module`` is taken. Nothing in the file is executed.
+    Of an official checkpoint the state dict under ``model`` or ``module`` is taken.
     """
-    file = path / "weights.safetensors" if path.is_dir() else path
-    if not file.is_file():
-        raise ValueError(f"{path}: no weights here; name a run's folder, a .safetensors or a .pth file")
-    try:
-        state: Any = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        raise ValueError(f"{file}: not readable as weights: {error}") from error
+    state = read_state(path)
     for key in ("model", "module", "state_dict"):
         state = state[key] if isinstance(state.get(key), Mapping) else state
     return {name: value for name, value in state.items() if isinstance(value, Tensor) and name[:2] != "__"}
+
+
+def read_state(path: Path) -> Any:
+    """All that a weights file holds, or the one in a folder; nothing in it is executed."""
+    names = ("weights.safetensors", "model.safetensors")
+    file = next((path / name for name in names if (path / name).is_file()), path / names[0]) if path.is_dir() else path
+    if not file.is_file():
+        raise ValueError(f"{path}: no weights here; name a run's folder, a .safetensors or a .pth file")
+    try:
+        return load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
+        raise ValueError(f"{file}: not readable as weights: {error}") from error
+
+
+def encoder_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder among a model's weights, by its own names; where there is a teacher, it is the better encoder."""
+    prefix = "teacher." if any(name.startswith("teacher.") for name in weights) else "encoder."
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
 def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], source: object) -> None:

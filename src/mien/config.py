@@ -67,7 +67,10 @@ def chosen_names(flags: Sequence[str]) -> dict[str, Any]:
     words = [word for flag in flags for word in (flag.split("=", 1) if flag.startswith("--") else [flag])]
     for flag, value in pairwise(words):
         if flag.startswith("--") and flag.endswith(".name"):
-            tree[flag[2:-5]] = {"name": value}
+            section: dict[str, Any] = {"name": value}
+            for key in reversed(flag[2:-5].split(".")):
+                section = {key: section}
+            tree = merge(tree, section)
     return tree
 
 

@@ -16,8 +16,8 @@ from typing import Any
 from torch import Tensor, nn
 
 Batch = Mapping[str, Any]
-"""What a loader yields: ``video`` uint8 (B, 3, T, H, W), ``index`` int64 (B,) into the manifest, and, for tasks,
-``target``. A test batch holds the views of one clip each: ``video`` (V, 3, T, H, W) with the clip index per view."""
+"""What a loader yields: ``video`` uint8 (B, 3, T, H, W), ``index`` int64 (B,) into the manifest, ``key`` int64 (B,), a
+number in [0, 2^32) that follows from (seed, epoch, index) and from which masks may follow, and, for tasks, ``target``."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class Encoder(nn.Module, ABC):
     dim: int
     any_visible: bool
     """Whether any set of patches may be visible; if False, only sets of tubes (the same sites at every time)."""
+    normed: bool = False
+    """Whether tokens come out of a final norm; if not, what stands on top brings its own."""
 
     @abstractmethod
     def forward(self, video: Tensor, visible: Tensor | None = None) -> Tensor:
@@ -76,15 +78,38 @@ class Objective(nn.Module, ABC):
     def forward(self, batch: Batch) -> dict[str, Tensor]: ...
 
     def after_step(self, progress: float) -> None:
-        """Called after each optimizer step with step / steps in (0, 1], so that a teacher can follow."""
+        """Called after each optimizer step with the share of the schedule done before it, so that a teacher follows."""
+
+    def picture(self, batch: Batch) -> dict[str, Tensor]:
+        """Clips (B, 3, T, H, W) in [0, 1] by name, for a person to look at; none by default."""
+        return {}
+
+    def alarms(self, scalars: Mapping[str, float]) -> list[str]:
+        """What a person should be told about logged values, each with its name first; nothing by default."""
+        return []
 
 
 class Task(Objective):
-    """An objective with labels, which can also answer and be marked."""
+    """An objective with labels, which can also answer and be marked: pixels -> encoder -> head -> answer."""
 
-    @abstractmethod
+    pixels: nn.Module
+    head: nn.Module
+    names: tuple[str, ...]
+    """Names of the outputs, in order."""
+    segments: int
+    """Segments of a video that the head sees at once; with 1 it reads each alone and the answers are averaged."""
+
     def predict(self, batch: Batch) -> Tensor:
         """Batch of B clips -> outputs (B, names): probabilities that sum to 1, or values in the targets' units."""
+        return self.answer(self.head(self.encoder.features(self.pixels(batch["video"]))))
+
+    @abstractmethod
+    def judge(self, raw: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """What the head gives (B, names) and targets -> ``loss`` and scalars to log."""
+
+    @abstractmethod
+    def answer(self, raw: Tensor) -> Tensor:
+        """What the head gives (B, names) -> outputs (B, names)."""
 
     @abstractmethod
     def score(self, predictions: Any, targets: Any) -> dict[str, float]:

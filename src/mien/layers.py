@@ -1,26 +1,20 @@
 """Layers that the encoders, decoders and heads share, in the parameter layout of the official weights.
 
-Attention has one ``qkv`` weight and biases for query and value only: a bias on the keys shifts all logits of a query
-alike and drops out of the softmax. LayerNorm eps is 1e-6 throughout (VideoMAE, SVFAP).
+Attention has one ``qkv`` weight and, but for V-JEPA, biases for query and value only: a bias on the keys shifts all
+logits of a query alike and drops out of the softmax (not where keys are rotated: V-JEPA 2). LayerNorm eps is 1e-6 throughout (VideoMAE, SVFAP).
 """
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mien.positions import rotate
+
 LayerNorm = partial(nn.LayerNorm, eps=1e-6)
-
-
-def sinusoid(positions: int, dim: int) -> Tensor:
-    """Fixed 1-D position table (positions, dim): sine on even, cosine on odd channels (Vaswani et al. 2017)."""
-    frequency = torch.exp(torch.arange(0, dim, 2, dtype=torch.float64) * (-math.log(10000.0) / dim))
-    angle = torch.arange(positions, dtype=torch.float64)[:, None] * frequency  # P D/2
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1).float()  # P D
 
 
 def take(tokens: Tensor, index: Tensor) -> Tensor:
@@ -82,20 +76,25 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention."""
+    """Multi-head self-attention; with ``key_bias`` the biases are one with ``qkv``, as in V-JEPA's weights."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, key_bias: bool = False) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
-        self.q_bias = nn.Parameter(torch.zeros(dim))
-        self.v_bias = nn.Parameter(torch.zeros(dim))
+        self.qkv = nn.Linear(dim, 3 * dim, bias=key_bias)
+        if not key_bias:
+            self.q_bias = nn.Parameter(torch.zeros(dim))
+            self.v_bias = nn.Parameter(torch.zeros(dim))
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+    def forward(self, x: Tensor, rotation: Tensor | None = None) -> Tensor:
+        bias = self.qkv.bias
+        if bias is None:
+            bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
         qkv = F.linear(x, self.qkv.weight, bias).unflatten(-1, (3, self.heads, -1))  # B N 3 heads d
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # B heads N d
+        if rotation is not None:
+            q, k = rotate(q, rotation), rotate(k, rotation)
         return self.proj(attend(q, k, v).transpose(1, 2).flatten(2))
 
 
@@ -153,16 +152,18 @@ def drop_rates(top: float, depth: int) -> list[float]:
 class Block(nn.Module):
     """Pre-norm Transformer block: x + MHSA(LN(x)), then x + FFN(LN(x))."""
 
-    def __init__(self, dim: int, heads: int, mlp_ratio: float = 4.0, drop_path: float = 0.0) -> None:
+    def __init__(
+        self, dim: int, heads: int, mlp_ratio: float = 4.0, drop_path: float = 0.0, key_bias: bool = False
+    ) -> None:
         super().__init__()
         self.norm1 = LayerNorm(dim)
-        self.attn = Attention(dim, heads)
+        self.attn = Attention(dim, heads, key_bias)
         self.norm2 = LayerNorm(dim)
         self.mlp = MLP(dim, int(dim * mlp_ratio))
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(self.attn(self.norm1(x)))
+    def forward(self, x: Tensor, rotation: Tensor | None = None) -> Tensor:
+        x = x + self.drop_path(self.attn(self.norm1(x), rotation))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Literal
 
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat
@@ -11,7 +12,7 @@ from torch import nn
 
 from mien.config import STRICT
 from mien.interfaces import Objective
-from mien.schedules import warmup_cosine
+from mien.schedules import ramp_cosine, warmup_cosine
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -26,10 +27,18 @@ class OptimConfig:
     """Learning rate at the end of the cosine."""
     warmup: NonNegativeFloat = 0.05
     """Share of all steps over which the learning rate rises (the paper: 5 of 100 epochs)."""
+    warmup_start: NonNegativeFloat = 1e-6
+    """Learning rate at the start of the warm-up."""
+    schedule: Literal["svfap", "vjepa"] = "svfap"
+    """Both rise linearly and fall as a cosine; svfap's first step has warmup_start, vjepa's is one step above it."""
+    stretch: PositiveFloat = 1.0
+    """Schedules are laid out for stretch times as many steps as are taken; V-JEPA 1 takes 1.25 and never gets to the end."""
     betas: tuple[float, float] = (0.9, 0.95)
     """AdamW's averaging factors; (0.9, 0.999) for fine-tuning."""
     weight_decay: NonNegativeFloat = 0.05
     """Decay of matrices; biases, norms and tokens never decay."""
+    weight_decay_end: NonNegativeFloat | None = None
+    """Weight decay at the end of its cosine, as in V-JEPA 1 (0.04 to 0.4); by default it stays."""
     layer_decay: PositiveFloat = 1.0
     """Factor on the learning rate per layer below the top; 0.75 for fine-tuning in the paper."""
     clip_grad: NonNegativeFloat = 0.0
@@ -38,7 +47,14 @@ class OptimConfig:
     def rate(self, step: int, steps: int, batch: int) -> float:
         """Learning rate of a step for a batch of ``batch`` clips."""
         peak = self.lr * batch / self.lr_batch if self.lr_batch else self.lr
-        return warmup_cosine(peak, min(self.min_lr, peak), step, steps, round(self.warmup * steps), min(1e-6, peak))
+        shape = warmup_cosine if self.schedule == "svfap" else ramp_cosine
+        warmup, start = round(self.warmup * steps), min(self.warmup_start, peak)
+        return shape(peak, min(self.min_lr, peak), step, steps * self.stretch, warmup, start)
+
+    def decay(self, step: int, steps: int) -> float:
+        """Weight decay of a step."""
+        end = self.weight_decay if self.weight_decay_end is None else self.weight_decay_end
+        return ramp_cosine(self.weight_decay, end, step, steps * self.stretch, 0, 0.0)
 
 
 def decays(name: str, parameter: nn.Parameter) -> bool:
@@ -56,20 +72,20 @@ def layer_scale(objective: Objective, name: str, decay: float) -> float:
 
 def adamw(objective: Objective, config: OptimConfig) -> torch.optim.AdamW:
     """AdamW over everything that is trained, one group per (layer scale, decay or not)."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in objective.named_parameters():
         if parameter.requires_grad:
-            decay = config.weight_decay if decays(name, parameter) else 0.0
-            groups[layer_scale(objective, name, config.layer_decay), decay].append(parameter)
+            groups[layer_scale(objective, name, config.layer_decay), decays(name, parameter)].append(parameter)
     return torch.optim.AdamW(
-        [{"params": p, "scale": scale, "weight_decay": decay} for (scale, decay), p in groups.items()],
+        [{"params": p, "scale": scale, "decays": decayed} for (scale, decayed), p in groups.items()],
         lr=0.0,
         betas=config.betas,
         fused=True,
     )
 
 
-def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set the learning rate of this step; each group has its own share of it."""
+def set_rates(optimizer: torch.optim.Optimizer, lr: float, decay: float) -> None:
+    """Set learning rate and weight decay of this step; each group has its own share of them."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["scale"]
+        group["weight_decay"] = decay * group["decays"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class RunLog:
 
     def __init__(self, folder: Path, start: int, steps: int, active: bool, tensorboard: bool = False) -> None:
         self.active, self.file, self.board = active, None, None
+        self.warned: set[str] = set()
         self.bar = tqdm(total=steps, initial=start, unit="step", disable=not active, dynamic_ncols=True)
         if not active:
             return
@@ -73,6 +74,14 @@ class RunLog:
         if self.board:
             for name, value in scalars.items():
                 self.board.add_scalar(name, value, step)
+
+    def warn(self, step: int, alarms: Sequence[str]) -> None:
+        """Say above the bar what is going wrong; each alarm (its first word) once in a run of the process."""
+        for alarm in alarms:
+            kind = alarm.split()[0]
+            if self.active and kind not in self.warned:
+                self.warned.add(kind)
+                self.bar.write(f"warning at step {step}: {alarm}")
 
     def close(self) -> None:
         """End the bar and the files."""

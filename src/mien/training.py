@@ -22,7 +22,7 @@ from mien.config import STRICT
 from mien.distributed import Session
 from mien.interfaces import Batch, Objective
 from mien.layers import divide
-from mien.optim import OptimConfig, adamw, set_rate
+from mien.optim import OptimConfig, adamw, set_rates
 from mien.runlog import RunLog
 
 Batches = Callable[[int], Iterable[Batch]]
@@ -112,18 +112,19 @@ def train(
     try:
         for step in range(start, steps):
             lr = optim.rate(step, steps, config.batch)
-            set_rate(optimizer, lr)
+            set_rates(optimizer, lr, optim.decay(step, steps))
             scalars = backward(forward, model, stream, step, config, session, name_clip)
             scalars |= {"grad_norm": clip_gradient(objective, optim.clip_grad), "lr": lr}
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             done = step + 1
-            objective.after_step(done / steps)
+            objective.after_step(step / (steps * optim.stretch))
             scalars["clips_per_s"] = config.batch / (perf_counter() - clock)
             clock = perf_counter()
             log.step({k: scalars[k] for k in ("loss", "clips_per_s")})
             if done % config.log_every == 0 or done == steps:
                 log.write(done, scalars)
+                log.warn(done, objective.alarms(scalars))
             if done % config.save_every == 0 or done == steps:
                 checkpoint.save(folder, done, model, optimizer, write=session.first)
             if draw and session.first and (done % config.picture_every == 0 or done == steps):

@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic.dataclasses import dataclass
-from torch.utils.data import DataLoader
+from torch import Tensor
 from tqdm import tqdm
 
 from mien import checkpoint
-from mien.config import STRICT, build
+from mien.analysis.reading import read_views
+from mien.config import build
 from mien.distributed import choose_device
 from mien.encoders import EncoderConfig
 from mien.interfaces import Clip, Task
 from mien.pixels import PixelsConfig
 from mien.tasks import TaskConfig
-from mien.video.clips import ClipConfig, ViewDataset, join_views, prepare_worker
+from mien.video.clips import ClipConfig
+from mien.video.views import ViewConfig, ViewDataset, load_views
 
 
-@dataclass(frozen=True, config=STRICT)
-class ViewConfig:
-    """Multi-view testing: a video is decoded once, the model's outputs for its views are averaged."""
+@dataclass(frozen=True)
+class Scores:
+    """What a model says of clips, in their order."""
 
-    segments: int = 2
-    """Clips spread evenly over the video (the paper: 2)."""
-    crops: int = 1
-    """1 takes the centre, 3 the two ends of the longer side as well; equal crops are computed once."""
-    batch: int = 16
-    """Videos per batch."""
+    mean: NDArray[np.float64]
+    """Outputs (clips, names), averaged over the views."""
+    votes: NDArray[np.float64]
+    """Share of the views (clips, names) in which a name has the largest output."""
+
+    @property
+    def majority(self) -> NDArray[np.int64]:
+        """Index of the name with most votes (clips,); of equal ones that with the larger mean."""
+        return (self.votes + 1e-6 * self.mean).argmax(axis=1)
 
 
 def load(path: str | Path, device: str = "auto") -> Analyzer:
@@ -60,23 +65,44 @@ class Analyzer:
 
     def scores(self, video: str | Path, views: ViewConfig | None = None) -> dict[str, float]:
         """Scores of one video (a file or a folder of frames) by label name."""
-        values = self.score_clips([Clip(Path(video))], views or ViewConfig(), progress=False)[0]
+        values = self.score_clips([Clip(Path(video))], views or ViewConfig(), progress=False).mean[0]
         return dict(zip(self.names, values.tolist(), strict=True))
 
     @torch.inference_mode()
-    def score_clips(
-        self, clips: Sequence[Clip], views: ViewConfig, workers: int = 0, progress: bool = True
-    ) -> NDArray[np.float64]:
-        """Outputs (clips, names), in the order of ``clips``, each the weighted mean over its views."""
-        loader = DataLoader(
-            ViewDataset(clips, self.clip, views.segments, views.crops),
-            batch_size=views.batch,
-            num_workers=workers,
-            collate_fn=join_views,
-            worker_init_fn=prepare_worker,
-        )
-        total = np.zeros((len(clips), len(self.names)))
-        for batch in tqdm(loader, unit="batch", disable=not progress, delay=2):
-            outputs = self.task.predict({"video": batch["video"].to(self.device)}).double().cpu().numpy()
-            np.add.at(total, batch["index"].numpy(), outputs * batch["weight"].numpy()[:, None])
-        return total
+    def score_clips(self, clips: Sequence[Clip], views: ViewConfig, workers: int = 0, progress: bool = True) -> Scores:
+        """Outputs of clips, averaged and voted on over their views."""
+        views = self.suited(views)
+        items = load_views(ViewDataset(clips, self.clip, views), workers)
+        step = self.tokens if self.task.segments > 1 else self.outputs
+        read = read_views(step, items, views.batch, self.device)
+        mean, votes = np.zeros((2, len(clips), len(self.names)))
+        for item, outputs in tqdm(read, total=len(clips), unit="clip", disable=not progress, delay=2):
+            whole = outputs if self.task.segments == 1 else self.join(outputs)
+            each = whole.flatten(0, 1).double().cpu().numpy()  # views, names
+            mean[item["index"]] = each.mean(axis=0)
+            votes[item["index"]] = np.bincount(each.argmax(axis=1), minlength=each.shape[1]) / len(each)
+        return Scores(mean, votes)
+
+    def suited(self, views: ViewConfig) -> ViewConfig:
+        """Views that suit the head: one that attends over several segments gets as many as it was trained on."""
+        wanted = self.task.segments
+        if wanted == 1:
+            return views
+        if views.sliding or views.segments not in (0, wanted):
+            raise ValueError(
+                f"this model reads {wanted} segments of a video at once, as it was trained; leave --views.segments and "
+                "--views.sliding as they are, or train a probe with --task.segments 1"
+            )
+        return replace(views, segments=wanted)
+
+    def outputs(self, video: Tensor) -> Tensor:
+        """Views -> outputs (V, names)."""
+        return self.task.predict({"video": video})
+
+    def tokens(self, video: Tensor) -> Tensor:
+        """Views -> tokens (V, N, dim)."""
+        return self.task.encoder.features(self.task.pixels(video))
+
+    def join(self, tokens: Tensor) -> Tensor:
+        """Tokens (S, C, N, dim) of all segments -> outputs (1, C, names), one per crop."""
+        return self.task.answer(self.task.head(tokens.transpose(0, 1).flatten(1, 2)))[None]

@@ -1,9 +1,11 @@
-"""Import official SVFAP or VideoMAE weights: sizes are read off the shapes, every key must fit.
+"""Import official SVFAP, VideoMAE, V-JEPA 1 or V-JEPA 2 weights: sizes are read off the shapes, every key must fit.
 
-mien convert checkpoint-99.pth runs/svfap_base
+mien convert checkpoint-99.pth runs/svfap_base          SVFAP, VideoMAE
+mien convert vith16-384.pth.tar runs/vjepa_huge         V-JEPA 1: encoder, teacher and predictor
+mien convert vjepa2-vitl-fpc64-256/ runs/vjepa2_large   V-JEPA 2: a folder with model.safetensors and config.json
 
-The folder then serves as --init of finetune and pretrain, and, if the checkpoint was fine-tuned and --names gives its
-classes in the checkpoint's own order, as --model of evaluate and predict.
+The folder then serves as --init of finetune and pretrain and as --model of probe, and, if the checkpoint was fine-tuned
+(or --probe names a V-JEPA probe) and --names gives its classes in their own order, as --model of evaluate and predict.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from mien import __version__, checkpoint, heads
+from mien.commands import convert_vjepa
 from mien.config import STRICT, to_tree
 from mien.encoders import EncoderConfig, tpsbt, vit
 from mien.interfaces import Encoder, Objective
@@ -32,38 +35,51 @@ class Config:
     """Options of ``mien convert``."""
 
     checkpoint: tyro.conf.Positional[Path]
-    """Official .pth (its ``model`` or ``module`` is taken) or .safetensors file."""
+    """Official .pth, .pth.tar or .safetensors file, or a folder with model.safetensors."""
     output: tyro.conf.Positional[Path]
     """Folder to write."""
     heads: int = 0
-    """Attention heads, which no shape tells; 0 takes heads of width 64."""
+    """Attention heads, which no shape tells; 0 takes the published number, or heads of width 64."""
     depths: tuple[int, ...] = ()
     """Blocks per stage, which no shape tells either; empty halves them from stage 2 to 3, as both published sizes do."""
     decoder_heads: int = 0
     """Attention heads of the pre-training decoder; 0 takes heads of width 64."""
     names: tuple[str, ...] = ()
-    """Class names of a fine-tuned checkpoint, in its own index order."""
+    """Class names of a fine-tuned checkpoint or probe, in its own index order."""
+    probe: Path | None = None
+    """Official attentive probe of V-JEPA (.pth.tar with ``classifier``), to go with the encoder."""
+    segments: int = 8
+    """Segments of a video that the probe reads at once."""
     clip: ClipConfig = ClipConfig()
+    """How clips are taken; by default, for V-JEPA, the size that the weights were made for."""
     pixels: PixelsConfig = PixelsConfig()
 
 
 def run(config: Config) -> None:
     """Read, rename, load strictly, export."""
+    state = checkpoint.read_state(config.checkpoint)
+    if convert_vjepa.recognises(state):
+        model, about = convert_vjepa.read(state, config)
+    else:
+        model, about = svfap(config)
+    checkpoint.export(config.output, model, {"mien": __version__, "pixels": to_tree(config.pixels)} | about)
+    count = sum(p.numel() for p in model.parameters())
+    print(f"{type(model.encoder).__name__}, {count / 1e6:.2f} M parameters, every key used: {config.output}")
+
+
+def svfap(config: Config) -> tuple[Objective, dict[str, Any]]:
+    """SVFAP's or VideoMAE's model, pre-trained or fine-tuned, and what it is."""
     official = checkpoint.read_weights(config.checkpoint)
     if not any(key.endswith("patch_embed.proj.weight") for key in official):
-        raise ValueError(f"{config.checkpoint}: no SVFAP or VideoMAE weights (patch_embed.proj.weight is missing)")
+        raise ValueError(
+            f"{config.checkpoint}: no SVFAP, VideoMAE or V-JEPA weights (patch_embed.proj.weight is missing)"
+        )
     encoder_config = encoder_of(official, config.heads, config.depths)
     encoder = encoder_config.build(config.clip.frames, config.clip.size)
     family = tpsbt if encoder_config.name == "tpsbt" else vit
     checkpoint.load_strictly(encoder, family.convert(official), config.checkpoint)
-    about = {"mien": __version__, "encoder": to_tree(encoder_config), "clip": to_tree(config.clip)}
-    if "head.weight" in official:
-        model, extra = classifier(encoder, official, config)
-    else:
-        model, extra = pretrained(encoder, official, config)
-    checkpoint.export(config.output, model, about | {"pixels": to_tree(config.pixels)} | extra)
-    count = sum(p.numel() for p in model.parameters())
-    print(f"{type(encoder).__name__}, {count / 1e6:.2f} M parameters, every key used: {config.output}")
+    model, extra = (classifier if "head.weight" in official else pretrained)(encoder, official, config)
+    return model, {"encoder": to_tree(encoder_config), "clip": to_tree(config.clip)} | extra
 
 
 def encoder_of(official: dict[str, Tensor], heads: int, depths: tuple[int, ...]) -> EncoderConfig:

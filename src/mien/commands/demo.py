@@ -24,6 +24,7 @@ from mien.commands import evaluate, finetune, predict, pretrain, synth
 from mien.commands.fitting import DataConfig
 from mien.config import STRICT
 from mien.encoders.tpsbt import TPSBTConfig
+from mien.heads import MeanHeadConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.optim import OptimConfig
 from mien.runlog import read_metrics
@@ -148,7 +149,7 @@ def finetuning(config: Config, manifest: Path, init: str, output: Path) -> finet
         clip=CLIP,
         augment=GENTLE,
         encoder=ENCODER,
-        task=ClassificationConfig(smoothing=0.0, mixup=0.0, cutmix=0.0, head_scale=1.0),
+        task=ClassificationConfig(smoothing=0.0, mixup=0.0, cutmix=0.0, head=MeanHeadConfig(scale=1.0)),
         optim=OptimConfig(lr=3e-3, lr_batch=0, min_lr=3e-5, warmup=0.1, clip_grad=1.0),
         train=training(config, config.finetune_steps, batch=64),
     )

@@ -19,12 +19,13 @@ from pydantic.dataclasses import dataclass
 
 from mien import distributed, metrics
 from mien.analysis import plots
-from mien.analysis.analyzer import Analyzer, ViewConfig, load
+from mien.analysis.analyzer import Analyzer, load
 from mien.checkpoint import write_whole
 from mien.commands.fitting import DataConfig, load_clips
 from mien.config import STRICT
 from mien.interfaces import Clip
 from mien.tasks.classification import ClassificationConfig
+from mien.video.views import ViewConfig
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -51,7 +52,7 @@ def run(config: Config) -> dict[str, float]:
         analyzer = load(config.model, config.device)
         clips = load_clips(config.data, config.workers)
         targets = analyzer.config.targets(clips, analyzer.names).numpy()
-        predictions = analyzer.score_clips(clips, config.views, config.workers)
+        predictions = analyzer.score_clips(clips, config.views, config.workers).mean
     return report(analyzer, clips, predictions, targets, config.output or config.model / "evaluation")
 
 

@@ -53,6 +53,6 @@ def run(config: Config) -> None:
             return
         distributed.seed_step(config.train.seed)
         encoder = config.encoder.build(config.clip.frames, config.clip.size)
+        start_encoder(encoder, config.init)
         task = config.task.build(encoder, config.pixels, names, targets)
-        start_encoder(task, config.init)
         fit(task, clips, config, session, targets=targets, describe={"names": list(names)})

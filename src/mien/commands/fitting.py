@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from mien import __version__, checkpoint
 from mien.config import STRICT, to_tree
 from mien.distributed import Session
-from mien.interfaces import Batch, Clip, Objective
+from mien.interfaces import Batch, Clip, Encoder, Objective
 from mien.optim import OptimConfig
 from mien.runlog import finished, open_run
 from mien.training import EXECUTION, TrainConfig, train
@@ -153,16 +153,11 @@ def description(config: Any) -> dict[str, Any]:
     return {"mien": __version__} | {key: tree[key] for key in kept if key in tree}
 
 
-def prefixed(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The weights below a prefix, without it."""
-    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-
-
-def start_encoder(objective: Objective, init: str) -> None:
-    """Fill the encoder from an exported run or import, strictly."""
+def start_encoder(encoder: Encoder, init: str) -> None:
+    """Fill an encoder from an exported run or import, strictly; of a joint embedding the teacher is taken."""
     if init:
-        weights = prefixed(checkpoint.read_weights(Path(init)), "encoder.")
-        checkpoint.load_strictly(objective.encoder, weights, init)
+        weights = checkpoint.read_weights(Path(init))
+        checkpoint.load_strictly(encoder, checkpoint.encoder_weights(weights), init)
 
 
 __all__ = ["AugmentConfig", "ClipConfig", "DataConfig", "fit", "load_clips", "open_folder", "start_encoder"]

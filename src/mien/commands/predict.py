@@ -14,9 +14,10 @@ import tyro
 from pydantic.dataclasses import dataclass
 
 from mien import distributed
-from mien.analysis.analyzer import ViewConfig, load
+from mien.analysis.analyzer import load
 from mien.config import STRICT
 from mien.tasks.classification import ClassificationConfig
+from mien.video.views import ViewConfig
 
 
 @dataclass(frozen=True, config=STRICT)

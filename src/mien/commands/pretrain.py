@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from pydantic.dataclasses import dataclass
+from torch.utils.data import default_collate
 
 from mien import distributed
 from mien.analysis.plots import reconstruction_grid, save_png
@@ -21,8 +22,9 @@ from mien.config import STRICT, to_yaml
 from mien.distributed import Session
 from mien.encoders import EncoderConfig
 from mien.encoders.tpsbt import TPSBTConfig
-from mien.interfaces import Clip
-from mien.objectives.masked_autoencoding import MaskedAutoencoding, MaskedAutoencodingConfig
+from mien.interfaces import Clip, Objective
+from mien.objectives import ObjectiveConfig
+from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.optim import OptimConfig
 from mien.pixels import PixelsConfig
 from mien.training import TrainConfig
@@ -43,7 +45,7 @@ class Config:
     augment: AugmentConfig = AugmentConfig()
     pixels: PixelsConfig = PixelsConfig()
     encoder: EncoderConfig = TPSBTConfig()
-    objective: MaskedAutoencodingConfig = MaskedAutoencodingConfig()
+    objective: ObjectiveConfig = MaskedAutoencodingConfig()
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
 
@@ -56,21 +58,21 @@ def run(config: Config) -> None:
             return
         distributed.seed_step(config.train.seed)
         encoder = config.encoder.build(config.clip.frames, config.clip.size)
+        start_encoder(encoder, config.init)
         objective = config.objective.build(encoder, config.pixels)
-        start_encoder(objective, config.init)
         fit(objective, clips, config, session, draw=lambda step: draw(objective, clips, config, session, step))
 
 
 def draw(
-    objective: MaskedAutoencoding, clips: Sequence[Clip], config: Config, session: Session, step: int, count: int = 4
+    objective: Objective, clips: Sequence[Clip], config: Config, session: Session, step: int, count: int = 4
 ) -> None:
-    """Picture of the first clips: original, what the encoder sees, reconstruction."""
+    """Picture of the first clips: original, what the encoder sees, and what comes of it."""
     dataset = ClipDataset(clips[:count], config.clip, AugmentConfig.none(), config.train.seed)
-    video = torch.stack([dataset[0, i]["video"] for i in range(len(dataset))]).to(session.device)
+    batch = session.to_device(default_collate([dataset[0, i] for i in range(len(dataset))]))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.train.seed)
         objective.eval()
-        rows = objective.picture({"video": video})
+        rows = objective.picture(batch)
         objective.train()
     image = reconstruction_grid({name: value.float().cpu().numpy() for name, value in rows.items()})
     save_png(image, config.output / "pictures" / f"reconstruction-{step:07d}.png")

@@ -66,6 +66,9 @@ class SynthConfig:
     """Frames per second."""
     style: Literal["cartoon", "sketch"] = "cartoon"
     """Painted in colour, or drawn in pencil: two corpora that look different."""
+    placement: float = 0.0
+    """How badly faces are cropped: each clip is shifted by up to this share of the side, made up to this share larger or
+    smaller, and turned by up to 90 degrees times it. At 0 all faces stand alike, which makes raw pixels comparable."""
     folds: int = 5
     """Number of folds; a person is in one fold only."""
     seed: int = 0
@@ -84,6 +87,8 @@ class SynthConfig:
             raise ValueError(f"folds is {self.folds}: it must be between 1 and subjects ({self.subjects})")
         if self.clips < self.subjects:
             raise ValueError(f"clips is {self.clips}: fewer than subjects ({self.subjects})")
+        if not 0 <= self.placement <= 0.5:
+            raise ValueError(f"placement is {self.placement}: it must be between 0 and 0.5")
         if self.fps <= 0 or self.workers < 0 or self.seed < 0:
             raise ValueError("fps must be above 0, workers and seed at least 0")
 
@@ -209,9 +214,21 @@ def _shoot(config: SynthConfig, take: Take) -> Drawn:
     """Draw and write one clip."""
     seed, index, subject = config.seed, take.index, take.subject
     behaviour = perform(seed, index, subject, take.expression, config.frames, config.style)
-    frames = _picture(behaviour, seed, index, subject, config.size, config.style)
+    frames = displace(_picture(behaviour, seed, index, subject, config.size, config.style), config, index)
     _write_mp4(config.output / take.path, frames, config.fps)
     return Drawn(take, behaviour.valence, behaviour.arousal, dict(behaviour.traits))
+
+
+def displace(frames: NDArray[np.uint8], config: SynthConfig, index: int) -> NDArray[np.uint8]:
+    """Shift, scale and turn a whole clip (T, size, size, 3) by what ``config.placement`` allows."""
+    if not config.placement:
+        return frames
+    rng = np.random.default_rng((config.seed, STYLES.index(config.style), index, 4))
+    x, y, scale, turn = config.placement * rng.uniform(-1, 1, 4)
+    matrix = cv2.getRotationMatrix2D((config.size / 2, config.size / 2), 90 * turn, 1 + scale)
+    matrix[:, 2] += np.array([x, y]) * config.size
+    size, edge = (config.size, config.size), cv2.BORDER_REFLECT
+    return np.stack([cv2.warpAffine(f, matrix, size, borderMode=edge) for f in frames]).astype(np.uint8)
 
 
 def _write_mp4(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
@@ -257,7 +274,7 @@ def contact_sheet(config: SynthConfig, columns: int = 8) -> NDArray[np.uint8]:
         take = first[name]
         clip = draw_clip(config.seed, take.index, take.subject, name, config.frames, config.size, config.style)
         times = np.linspace(0, config.frames - 1, columns).round().astype(int)
-        row = np.concatenate(list(clip[times]), axis=1)
+        row = np.concatenate(list(displace(clip, config, take.index)[times]), axis=1)
         cv2.putText(row, name, (3, config.size - 5), cv2.FONT_HERSHEY_PLAIN, 0.8, (255, 255, 0), 1)
         rows.append(row)
     return np.concatenate(rows)

@@ -8,5 +8,6 @@ from pydantic import Field
 
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.encoders.vit import ViTConfig
+from mien.encoders.vjepa import VJEPAConfig
 
-EncoderConfig = Annotated[TPSBTConfig | ViTConfig, Field(discriminator="name")]
+EncoderConfig = Annotated[TPSBTConfig | ViTConfig | VJEPAConfig, Field(discriminator="name")]

@@ -31,9 +31,9 @@ from mien.layers import (
     divide,
     drop_rates,
     init_weights,
-    sinusoid,
 )
 from mien.masking import tubes
+from mien.positions import sinusoid
 
 
 @dataclass(frozen=True, config=STRICT)

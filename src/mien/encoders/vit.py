@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from mien.config import STRICT
 from mien.encoders import tpsbt
 from mien.interfaces import Encoder
-from mien.layers import Block, PatchEmbed, divide, drop_rates, init_weights, sinusoid
+from mien.layers import Block, PatchEmbed, divide, drop_rates, init_weights
+from mien.positions import sinusoid
 
 
 @dataclass(frozen=True, config=STRICT)

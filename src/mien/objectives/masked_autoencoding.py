@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from mien.config import STRICT
 from mien.interfaces import Batch, Encoder, Objective
-from mien.layers import Block, LayerNorm, init_weights, patchify, sinusoid, take, unpatchify
+from mien.layers import Block, LayerNorm, init_weights, patchify, take, unpatchify
 from mien.masking import MASKS, Mask
 from mien.pixels import Pixels, PixelsConfig
+from mien.positions import sinusoid
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mien import metrics
 from mien.config import STRICT
-from mien.heads import MeanHead
+from mien.heads import HeadConfig, MeanHeadConfig
 from mien.interfaces import Batch, Clip, Encoder, Task
 from mien.pixels import Pixels, PixelsConfig
 from mien.tasks.labels import class_names, class_targets, require_covered
@@ -35,8 +35,9 @@ class ClassificationConfig:
     """Alpha of cutmix's Beta distribution; 0 is off. With both on, each batch takes one of them by chance."""
     class_weights: bool = False
     """Weigh classes by the inverse of their frequency in the training rows."""
-    head_scale: float = 0.001
-    """Factor on the head's first weights."""
+    head: HeadConfig = MeanHeadConfig()
+    segments: int = 1
+    """Segments of a video that the head sees at once, for probes; with 1 the answers of the segments are averaged."""
 
     def names(self, clips: Sequence[Clip]) -> tuple[str, ...]:
         """Names of the outputs, for these training rows."""
@@ -69,8 +70,8 @@ class Classification(Task):
         targets: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self.config, self.encoder, self.names = config, encoder, tuple(names)
-        self.pixels, self.head = Pixels(pixels), MeanHead(encoder.dim, len(names), config.head_scale)
+        self.config, self.encoder, self.names, self.segments = config, encoder, tuple(names), config.segments
+        self.pixels, self.head = Pixels(pixels), config.head.build(encoder.dim, len(names))
         weights = torch.ones(len(names))
         if config.class_weights and targets is not None:
             counts = torch.bincount(targets, minlength=len(names)).float()
@@ -83,14 +84,18 @@ class Classification(Task):
         target = F.one_hot(batch["target"], len(self.names)).float()
         if self.training:
             video, target = mix(video, target, self.config.mixup, self.config.cutmix)
-        logits = self.head(self.encoder.features(video)).float()
-        smoothing = self.config.smoothing if self.training else 0.0
-        loss = F.cross_entropy(logits, target, self.class_weights, label_smoothing=smoothing)
-        return {"loss": loss, "accuracy": (logits.argmax(1) == target.argmax(1)).float().mean()}
+        return self.judge(self.head(self.encoder.features(video)), target)
 
-    def predict(self, batch: Batch) -> Tensor:
+    def judge(self, raw: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Logits (B, classes), class indices (B,) or shares (B, classes) -> loss and accuracy."""
+        logits, smoothing = raw.float(), self.config.smoothing if self.training else 0.0
+        loss = F.cross_entropy(logits, target, self.class_weights, label_smoothing=smoothing)
+        truth = target if target.dim() == 1 else target.argmax(1)
+        return {"loss": loss, "accuracy": (logits.argmax(1) == truth).float().mean()}
+
+    def answer(self, raw: Tensor) -> Tensor:
         """Probabilities (B, classes) that sum to 1."""
-        return self.head(self.encoder.features(self.pixels(batch["video"]))).float().softmax(dim=1)
+        return raw.float().softmax(dim=1)
 
     def score(self, predictions: Any, targets: Any) -> dict[str, float]:
         """WAR, UAR, macro and weighted F1."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mien import metrics
 from mien.config import STRICT
-from mien.heads import MeanHead
+from mien.heads import HeadConfig, MeanHeadConfig
 from mien.interfaces import Batch, Clip, Encoder, Task
 from mien.pixels import Pixels, PixelsConfig
 from mien.tasks.labels import value_targets
@@ -29,8 +29,9 @@ class RegressionConfig:
     """Mean squared error (the paper), or 1 - concordance over the batch."""
     output: Literal["none", "sigmoid", "tanh"] = "none"
     """Range of the outputs: any number, (0, 1) as for personality, or (-1, 1) as for valence."""
-    head_scale: float = 0.001
-    """Factor on the head's first weights."""
+    head: HeadConfig = MeanHeadConfig()
+    segments: int = 1
+    """Segments of a video that the head sees at once, for probes; with 1 the answers of the segments are averaged."""
 
     def names(self, clips: Sequence[Clip]) -> tuple[str, ...]:
         """Names of the outputs."""
@@ -52,17 +53,21 @@ class Regression(Task):
 
     def __init__(self, encoder: Encoder, config: RegressionConfig, pixels: PixelsConfig, names: Sequence[str]) -> None:
         super().__init__()
-        self.config, self.encoder, self.names = config, encoder, tuple(names)
-        self.pixels, self.head = Pixels(pixels), MeanHead(encoder.dim, len(names), config.head_scale)
+        self.config, self.encoder, self.names, self.segments = config, encoder, tuple(names), config.segments
+        self.pixels, self.head = Pixels(pixels), config.head.build(encoder.dim, len(names))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """``video`` (B, 3, T, H, W) and ``target`` (B, names) -> loss."""
-        values, target = self.predict(batch), batch["target"].float()
+        return self.judge(self.head(self.encoder.features(self.pixels(batch["video"]))), batch["target"])
+
+    def judge(self, raw: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """What the head gives and values, both (B, names) -> loss."""
+        values, target = self.answer(raw), target.float()
         return {"loss": ccc_loss(values, target) if self.config.loss == "ccc" else F.mse_loss(values, target)}
 
-    def predict(self, batch: Batch) -> Tensor:
+    def answer(self, raw: Tensor) -> Tensor:
         """Values (B, names) in the targets' units."""
-        values = self.head(self.encoder.features(self.pixels(batch["video"]))).float()
+        values = raw.float()
         return {"none": values, "sigmoid": values.sigmoid(), "tanh": values.tanh()}[self.config.output]
 
     def score(self, predictions: Any, targets: Any) -> dict[str, float]:

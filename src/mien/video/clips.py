@@ -1,4 +1,4 @@
-"""Clips for training and views for testing: which frames, in which order, decided by (seed, epoch, index) alone."""
+"""Clips for training: which frames, in which order, decided by (seed, epoch, index) alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mien.config import STRICT
 from mien.interfaces import Clip
 from mien.video.decode import Frames, Reader, VideoError, open_video
 from mien.video.manifest import clip_frames
-from mien.video.transforms import AugmentConfig, augment, crops
+from mien.video.transforms import AugmentConfig, augment
 
 Indices = NDArray[np.int64]
 
@@ -48,18 +48,6 @@ def train_indices(length: int, frames: int, stride: int, rng: np.random.Generato
     """
     start = int(rng.integers(0, max(length - ((frames - 1) * stride + 1), 0) + 1))
     return np.minimum(start + stride * np.arange(frames), length - 1)
-
-
-def view_indices(length: int, frames: int, stride: int, segments: int) -> Indices:
-    """(segments, frames) indices of segments spread evenly over the whole video.
-
-    With last = max(length - span, 0), segment s of S > 1 starts at round(s * last / (S - 1)), so that the first starts
-    with the video and the last ends with it; a single segment starts at last // 2. Videos shorter than the span repeat
-    their last frame, as in training; then all segments are alike.
-    """
-    last = max(length - ((frames - 1) * stride + 1), 0)
-    starts = np.array([last // 2]) if segments == 1 else np.round(np.linspace(0, last, segments)).astype(np.int64)
-    return np.minimum(starts[:, None] + stride * np.arange(frames), length - 1)
 
 
 def order(seed: int, epoch: int, count: int) -> Indices:
@@ -110,11 +98,12 @@ class ClipDataset(Dataset):
         return len(self.clips)
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        """``video`` uint8 (3, T, size, size), ``index``, and ``target`` where there are labels."""
+        """``video`` uint8 (3, T, size, size), ``index``, ``key``, and ``target`` where there are labels."""
         epoch, index = key
-        rng = np.random.default_rng((self.seed, epoch, index))
+        chance = np.random.SeedSequence((self.seed, epoch, index))
+        rng = np.random.default_rng(chance)
         frames = augment(self.frames(index, rng), self.augmentation, self.config.size, rng)
-        item = {"video": to_tensor(frames), "index": index}
+        item = {"video": to_tensor(frames), "index": index, "key": int(chance.generate_state(1)[0])}
         return item if self.targets is None else item | {"target": self.targets[index]}
 
     def frames(self, index: int, rng: np.random.Generator) -> Frames:
@@ -180,39 +169,6 @@ def square(frames: Frames, config: ClipConfig) -> Frames:
     if config.crop == "voxceleb2":
         top = 0
     return frames[:, top : top + config.size, left : left + config.size]
-
-
-class ViewDataset(Dataset):
-    """All test views of a clip: its video is opened and decoded once, equal views are computed once."""
-
-    def __init__(self, clips: Sequence[Clip], config: ClipConfig, segments: int, crops: int) -> None:
-        self.clips, self.config, self.segments, self.crops = clips, config, segments, crops
-
-    def __len__(self) -> int:
-        return len(self.clips)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """``video`` uint8 (V, 3, T, size, size), ``weight`` (V,) summing to 1, ``index``."""
-        c = self.config
-        with open_clip(self.clips[index]) as (reader, inside):
-            rows = inside[view_indices(len(inside), c.frames, c.stride, self.segments)]
-            segments, counts = np.unique(rows, axis=0, return_counts=True)
-            needed, places = np.unique(segments, return_inverse=True)
-            frames = read_scaled(reader, needed, c)
-        regions = [square(frames, c)] if c.crop == "voxceleb2" else crops(frames, c.size, self.crops)
-        places = places.reshape(segments.shape)
-        views = [to_tensor(region[place]) for place in places for region in regions]
-        weight = np.repeat(counts / counts.sum(), len(regions)) / len(regions)
-        return {"video": torch.stack(views), "weight": torch.from_numpy(weight), "index": index}
-
-
-def join_views(items: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-    """Views of several clips as one batch: ``video`` (V, 3, T, H, W), ``weight`` and clip ``index`` per view."""
-    return {
-        "video": torch.cat([item["video"] for item in items]),
-        "weight": torch.cat([item["weight"] for item in items]),
-        "index": torch.cat([torch.full((len(item["video"]),), item["index"]) for item in items]),
-    }
 
 
 def to_tensor(frames: Frames) -> Tensor:

@@ -1,0 +1,260 @@
+"""Read labels off a frozen encoder: attentive or linear probes over its features, which are computed once and kept.
+
+mien probe --model runs/vjepa --data.manifest clips.csv --train 'split=train' --test 'split=test'
+
+Every learning rate is tried with every weight decay, all at once; the probe that does best on *validation* clips is kept
+(--validation, or one person in five of the training rows) and marked once on the test clips. Several --model folders
+make one table; --baselines adds the same encoders with random weights, and raw pixels. Each probe's folder then serves
+as --model of evaluate and predict.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from mien import __version__, checkpoint, distributed
+from mien.analysis import baselines, plots
+from mien.analysis.analyzer import Analyzer
+from mien.analysis.features import FeatureConfig, Features
+from mien.analysis.frozen import Frozen, answers, load_encoder, views_of
+from mien.analysis.report import Report
+from mien.commands import evaluate
+from mien.commands.fitting import DataConfig, load_clips
+from mien.config import STRICT, to_tree, to_yaml
+from mien.heads import AttentiveHeadConfig
+from mien.interfaces import Clip, Task
+from mien.probing import Best, ProbeConfig, train_probes
+from mien.tasks import TaskConfig
+from mien.tasks.classification import ClassificationConfig
+from mien.video.clips import order
+from mien.video.manifest import select
+from mien.video.splits import carve, refuse_overlap
+from mien.video.transforms import AugmentConfig
+from mien.video.views import ViewConfig
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    """Options of ``mien probe``."""
+
+    model: tuple[Path, ...] = (Path("runs/pretrain"),)
+    """Folders of pre-trained or imported encoders."""
+    output: Path = Path("runs/probe")
+    """Folder for the probes and the report."""
+    data: DataConfig = DataConfig()
+    train: str = ""
+    """Rows to train on, as conditions on columns; of all that --data.select leaves."""
+    validation: str = ""
+    """Rows to choose the probe on; empty takes one group in five out of the training rows."""
+    test: str = ""
+    """Rows to mark the chosen probe on; empty marks nothing, and only validation scores are given."""
+    group: str = "subject"
+    """Column whose values (people) must not be in two parts."""
+    task: TaskConfig = ClassificationConfig(
+        smoothing=0.0, mixup=0.0, cutmix=0.0, head=AttentiveHeadConfig(), segments=8
+    )
+    probe: ProbeConfig = ProbeConfig()
+    features: FeatureConfig = FeatureConfig()
+    views: ViewConfig = ViewConfig(crops=3)
+    augment: AugmentConfig = AugmentConfig(scales=(), operations=4, erase=0.25)
+    """Changes of the training views, where --features.variants is more than 1."""
+    baselines: bool = False
+    """Also probe each encoder with random weights, and raw pixels with a linear model."""
+    device: str = "auto"
+    """auto, cpu, cuda, ..."""
+    workers: int = 2
+    """Processes that decode."""
+    matmul: distributed.MatmulPrecision = "medium"
+    """Precision of fp32 matrix products."""
+
+
+Parts = dict[str, list[Clip]]
+
+
+def run(config: Config) -> list[dict[str, Any]]:
+    """Probe every encoder, print and save the table; returns its rows."""
+    with distributed.session(config.device, config.matmul) as session:
+        parts = split(config)
+        names = config.task.names(parts["train"])
+        targets = {part: config.task.targets(clips, names) for part, clips in parts.items()}
+        checkpoint.write_whole(config.output / "config.yaml", lambda path: path.write_text(to_yaml(config)))
+        rows = [
+            probe(source, parts, names, targets, config, session.device) for source in sources(config, session.device)
+        ]
+        if config.baselines:
+            rows.append(pixels(load_encoder(config.model[0], session.device), parts, names, targets, config))
+    write_table(rows, config)
+    return rows
+
+
+def split(config: Config) -> Parts:
+    """Training, validation and test clips, nobody being in two of them."""
+    clips = load_clips(config.data, config.workers)
+    train = select(clips, config.train)
+    test = select(clips, config.test) if config.test else []
+    if config.validation:
+        validation = select(clips, config.validation)
+    else:
+        names = config.task.names(train)
+        labels = config.task.targets(train, names)
+        strata = labels.tolist() if isinstance(config.task, ClassificationConfig) else None
+        taken = carve(train, config.group, strata, 5, config.probe.seed)
+        validation = [clip for clip, out in zip(train, taken, strict=True) if out]
+        train = [clip for clip, out in zip(train, taken, strict=True) if not out]
+    parts = {"train": train, "validation": validation, "test": test}
+    for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        refuse_overlap(parts[one], parts[other], (one, other), config.group)
+    print(", ".join(f"{len(part)} {name} clips" for name, part in parts.items()), flush=True)
+    return parts
+
+
+def sources(config: Config, device: torch.device) -> Iterator[Frozen]:
+    """The encoders to probe, one in memory at a time."""
+    seen: set[str] = set()
+    for folder in config.model:
+        yield load_encoder(folder, device)
+    for folder in config.model if config.baselines else ():
+        distributed.seed_step(config.probe.seed)
+        frozen = load_encoder(folder, device, random=True)
+        if repr(frozen.config) not in seen:
+            seen.add(repr(frozen.config))
+            yield frozen
+
+
+def probe(
+    source: Frozen, parts: Parts, names: Sequence[str], targets: dict[str, Tensor], config: Config, device: torch.device
+) -> dict[str, Any]:
+    """Train the probes over one encoder, keep the best and mark it; returns its row of the table."""
+    distributed.seed_step(config.probe.seed)
+    task = config.task.build(source.encoder, source.pixels, names, targets["train"]).to(device)
+    features = {part: features_of(part, source, task, clips, config, device) for part, clips in parts.items() if clips}
+    folder = config.output / source.name.replace(", ", "-").replace(" ", "-")
+    best = fit(task, features, targets, config, device, folder)
+    task.head.load_state_dict(best.state)
+    lr, decay = config.probe.settings()[best.probe]
+    about = {
+        "mien": __version__, "encoder": to_tree(source.config), "clip": to_tree(source.clip),
+        "pixels": to_tree(source.pixels), "task": to_tree(config.task), "names": list(names),
+    }  # fmt: skip
+    checkpoint.export(folder, task, about)
+    row = {"features": source.name, "lr": lr, "weight decay": decay, "epoch": best.epoch, "validation": best.score}
+    if "test" not in features:
+        return row
+    print(f"{source.name}, marked on the test clips:")
+    predictions = answers(task, [task.head], features["test"], device)[0]
+    analyzer = Analyzer(task, source.clip, tuple(names), config.task, device)
+    return row | evaluate.report(analyzer, parts["test"], predictions, targets["test"].numpy(), folder / "evaluation")
+
+
+def features_of(
+    part: str, source: Frozen, task: Task, clips: list[Clip], config: Config, device: torch.device
+) -> Features:
+    """The features of one part: training clips at one crop and perhaps augmented, the others at all crops."""
+    training = part == "train"
+    views = replace(config.views, segments=task.segments if task.segments > 1 else config.views.segments or 2)
+    views = replace(views, crops=1 if training else views.crops)
+    augmentation = config.augment if training and config.features.variants > 1 else None
+    found = Features(
+        source.encoder, task.pixels, clips, source.clip, views, config.features, device, augmentation, config.probe.seed
+    )
+    found.prepare(config.workers, f"{source.name}: {part} features")
+    return found
+
+
+def fit(
+    task: Task, features: dict[str, Features], targets: dict[str, Tensor], config: Config, device: torch.device,
+    folder: Path,
+) -> Best:  # fmt: skip
+    """Train one head per setting over the features; a line per epoch goes to ``epochs.jsonl``."""
+    settings = config.probe.settings()
+    heads = nn.ModuleList(config.task.head.build(task.encoder.dim, len(task.names)) for _ in settings).to(device)
+    for head in heads[1:]:
+        head.load_state_dict(heads[0].state_dict())
+    task.train()
+    task.encoder.eval()
+    steps_per_epoch = -(-len(features["train"]) // config.probe.batch)
+    lines: list[str] = []
+
+    def validate(heads: nn.ModuleList) -> list[float]:
+        predictions = answers(task, list(heads), features["validation"], device)
+        return [chosen_by(task, p, targets["validation"].numpy()) for p in predictions]
+
+    best = train_probes(
+        heads, task.judge, epochs(features["train"], targets["train"], task, config.probe, device),
+        steps_per_epoch * config.probe.epochs, config.probe, validate, lambda line: lines.append(json.dumps(line)),
+    )  # fmt: skip
+    checkpoint.write_whole(folder / "epochs.jsonl", lambda path: path.write_text("\n".join(lines) + "\n"))
+    task.eval()
+    return best
+
+
+def epochs(
+    features: Features, targets: Tensor, task: Task, config: ProbeConfig, device: torch.device
+) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
+    """Batches of tokens and targets, epoch by epoch, in an order that follows from the seed."""
+
+    def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        rng = np.random.default_rng((config.seed, epoch))
+        places = order(config.seed, epoch, len(features))
+        for start in range(0, len(places), config.batch):
+            chosen = places[start : start + config.batch]
+            views = [views_of(features[int(i), epoch], task.segments > 1) for i in chosen]
+            tokens = torch.stack([v[int(rng.integers(len(v)))] for v in views])
+            yield tokens.to(device), targets[torch.from_numpy(chosen)].to(device)
+
+    return (batches(epoch) for epoch in range(config.epochs))
+
+
+def chosen_by(task: Task, predictions: NDArray, targets: NDArray) -> float:
+    """The number that a probe is chosen by: UAR, or mean CCC."""
+    scores = task.score(predictions, targets)
+    return scores["UAR"] if "UAR" in scores else scores["CCC"]
+
+
+def pixels(
+    source: Frozen, parts: Parts, names: Sequence[str], targets: dict[str, Tensor], config: Config
+) -> dict[str, Any]:
+    """The row of a linear model on raw pixels, its strength chosen on validation."""
+    task = config.task.build(source.encoder, source.pixels, names, targets["train"])
+    x = {part: baselines.raw_pixels(clips, source.clip, config.workers) for part, clips in parts.items() if clips}
+    y = {part: values.numpy() for part, values in targets.items()}
+    classes = len(names) if isinstance(config.task, ClassificationConfig) else 0
+    predict, score, _ = baselines.fit_linear(
+        x["train"], y["train"], x["validation"], lambda p: chosen_by(task, p, y["validation"]), classes
+    )
+    row = {"features": "raw pixels, linear", "validation": score}
+    return row | (task.score(predict(x["test"]), y["test"]) if "test" in x else {})
+
+
+def write_table(rows: list[dict[str, Any]], config: Config) -> None:
+    """Print the table; save it with a picture as report.html."""
+    metric = "UAR" if isinstance(config.task, ClassificationConfig) else "CCC"
+    shown = [m for m in ("UAR", "WAR", "CCC", "PCC") if any(m in row for row in rows)]
+    width = max(len(row["features"]) for row in rows)
+    print(f"\n{'features':<{width}}  validation {metric}" + "".join(f"  {'test ' + m:>9}" for m in shown))
+    for row in rows:
+        cells = "".join(f"  {row[m]:>9.4f}" if m in row else " " * 11 for m in shown)
+        print(f"{row['features']:<{width}}  {row['validation']:>{11 + len(metric)}.4f}{cells}")
+    report = Report("Probes over frozen features")
+    report.text(
+        f"Each probe was chosen on validation ({metric}), never on test. Head: {config.task.head.name}; "
+        f"{config.task.segments} segments at once; {config.probe.epochs} epochs."
+    )
+    report.table(rows)
+    part = metric if shown else "validation"
+    values = {part: {row["features"]: row[part] for row in rows}}
+    report.figure(plots.comparison(values, "Test" if shown else "Validation"))
+    report.save(config.output / "report.html")
+    saved = json.dumps(rows, indent=2) + "\n"
+    checkpoint.write_whole(config.output / "probe.json", lambda path: path.write_text(saved))
+    print(f"report in {config.output / 'report.html'}")

@@ -1,0 +1,186 @@
+"""Video ViT of V-JEPA: 3-D sine-cosine positions (V-JEPA 1) or 3-D rotary ones (V-JEPA 2), and a norm at the end.
+
+    large   dim 1024, 16 heads, 24 blocks:  304 M parameters
+    huge    dim 1280, 16 heads, 32 blocks:  632 M parameters
+    giant   dim 1408, 22 heads, 40 blocks: 1011 M parameters (V-JEPA 2, rotary)
+
+Takes any visible set, and clips of any size: the table of V-JEPA 1 is interpolated from the clip it was laid out for.
+Official weights of both fit by renaming alone: see ``convert`` and ``convert_transformers``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from mien.config import STRICT
+from mien.interfaces import Encoder
+from mien.layers import Block, LayerNorm, PatchEmbed, divide, drop_rates, init_weights
+from mien.positions import Grid, interpolate, rotary, sincos3d
+
+
+@dataclass(frozen=True, config=STRICT)
+class VJEPAConfig:
+    """Sizes of a V-JEPA encoder; the defaults are ViT-L/16."""
+
+    name: Literal["vjepa"] = "vjepa"
+    dim: int = 1024
+    """Width of a token."""
+    heads: int = 16
+    """Attention heads; must divide dim."""
+    depth: int = 24
+    """Number of blocks."""
+    patch: int = 16
+    """Side of a patch in pixels; must divide the image side."""
+    tubelet: int = 2
+    """Frames per patch; must divide the frames of a clip."""
+    mlp_ratio: float = 4.0
+    """Hidden width of the feed-forward layers over dim."""
+    positions: Literal["sincos", "rotary"] = "sincos"
+    """sincos adds a fixed 3-D table (V-JEPA 1), rotary turns queries and keys (V-JEPA 2)."""
+    table_frames: int = 0
+    """Frames that the sincos table was laid out for; other clips interpolate it. 0 is those of the clip."""
+    table_size: int = 0
+    """Side in pixels that the sincos table was laid out for; 0 is that of the clip."""
+    drop_path: float = 0.0
+    """Largest stochastic depth rate, reached by the last block."""
+
+    @classmethod
+    def large(cls) -> VJEPAConfig:
+        """ViT-L/16."""
+        return cls()
+
+    @classmethod
+    def huge(cls) -> VJEPAConfig:
+        """ViT-H/16."""
+        return cls(dim=1280, depth=32)
+
+    @classmethod
+    def giant(cls) -> VJEPAConfig:
+        """ViT-g/16 of V-JEPA 2."""
+        return cls(dim=1408, heads=22, depth=40, mlp_ratio=48 / 11, positions="rotary")
+
+    @classmethod
+    def tiny(cls) -> VJEPAConfig:
+        """For tests and small experiments on a CPU."""
+        return cls(dim=96, heads=4, depth=4, patch=8)
+
+    def build(self, frames: int, size: int) -> VJEPA:
+        """An encoder for clips of ``frames`` frames of ``size`` x ``size`` pixels."""
+        return VJEPA(self, frames, size)
+
+
+class VJEPA(Encoder):
+    """Video -> one normed token per visible patch."""
+
+    any_visible = True
+    normed = True
+    table: Tensor
+
+    def __init__(self, config: VJEPAConfig, frames: int, size: int) -> None:
+        super().__init__()
+        c = self.config = config
+        self.dim, self.layers = c.dim, c.depth + 1
+        self.patch = (c.tubelet, c.patch, c.patch)
+        self.grid = self.grid_of(frames, size, size)
+        divide("encoder.dim / heads", c.dim, c.heads)
+        rates = drop_rates(c.drop_path, c.depth)
+        self.patch_embed = PatchEmbed(self.patch, c.dim)
+        self.blocks = nn.ModuleList(Block(c.dim, c.heads, c.mlp_ratio, rate, key_bias=True) for rate in rates)
+        self.norm = LayerNorm(c.dim)
+        self.register_buffer("table", self.positions(self.grid), persistent=False)
+        self.apply(init_weights)
+
+    def forward(self, video: Tensor, visible: Tensor | None = None) -> Tensor:
+        grid = self.grid_of(*video.shape[2:])
+        table = self.table if grid == self.grid else self.positions(grid).to(video.device)
+        x = self.patch_embed(video, visible)  # B N C
+        rotation = None
+        if self.config.positions == "rotary":
+            rotation = table if visible is None else table[:, visible].unsqueeze(2)  # 2 (B 1) N d
+        else:
+            x = x + (table if visible is None else table[visible])
+        for block in self.blocks:
+            x = block(x, rotation)
+        return self.norm(x)
+
+    def features(self, video: Tensor) -> Tensor:
+        return self(video)
+
+    def grid_of(self, frames: int, height: int, width: int) -> Grid:
+        """Token grid of a clip of any size that divides."""
+        t, h, w = self.patch
+        return (
+            divide("frames / tubelet", frames, t),
+            divide("image size / patch", height, h),
+            divide("image size / patch", width, w),
+        )
+
+    def positions(self, grid: Grid) -> Tensor:
+        """The sincos table (N, dim), or the rotations (2, N, dim / heads), of a token grid."""
+        c = self.config
+        if c.positions == "rotary":
+            return rotary(grid, c.dim // c.heads)
+        t, h, w = self.grid
+        frames, size = c.table_frames or t * c.tubelet, c.table_size
+        laid = self.grid_of(frames, size or h * c.patch, size or w * c.patch)
+        return interpolate(sincos3d(laid, c.dim), laid, grid)
+
+    def layer_of(self, parameter: str) -> int:
+        """0 for the patch embedding, 1... for the blocks, the top for the norm."""
+        part, _, rest = parameter.partition(".")
+        if part == "patch_embed":
+            return 0
+        return int(rest.split(".")[0]) + 1 if part == "blocks" else self.layers
+
+
+def convert(official: dict[str, Tensor]) -> dict[str, Tensor]:
+    """V-JEPA 1 names of one network (``encoder`` or ``target_encoder`` of a checkpoint) -> names of the encoder here.
+
+    The position table is fixed and not kept; one that is not the 3-D sine-cosine table raises ``ValueError``.
+    """
+    names = {key.removeprefix("module.").removeprefix("backbone."): value for key, value in official.items()}
+    table = names.pop("pos_embed")[0]
+    laid, _ = table_of(table.shape[0])
+    if not torch.allclose(sincos3d(laid, table.shape[1]), table.float(), atol=1e-4):
+        raise ValueError("pos_embed is not the 3-D sine-cosine table of V-JEPA 1")
+    return names
+
+
+def table_of(positions: int) -> tuple[Grid, int]:
+    """Grid and frames of a table of so many positions: 16 frames in all published weights, or as square as fits."""
+    for frames in (16, 8, 32, 64, 4, 2):
+        side = round((positions * 2 / frames) ** 0.5)
+        if frames // 2 * side * side == positions:
+            return (frames // 2, side, side), frames
+    raise ValueError(f"pos_embed has {positions} positions, which are no clip of square frames")
+
+
+TRANSFORMERS = (
+    (r"^encoder\.embeddings\.patch_embeddings\.proj\.", "patch_embed.proj."),
+    (r"^encoder\.layernorm\.", "norm."),
+    (r"^encoder\.layer\.(\d+)\.attention\.", r"blocks.\1.attn."),
+    (r"^encoder\.layer\.(\d+)\.", r"blocks.\1."),
+)
+
+
+def convert_transformers(official: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Names of a transformers ``VJEPA2Model`` -> names of the encoder here; its predictor is left out."""
+    names = {key.removeprefix("vjepa2."): value for key, value in official.items()}
+    names = {key: value for key, value in names.items() if key.startswith("encoder.")}
+    for pattern, ours in TRANSFORMERS:
+        names = {re.sub(pattern, ours, key): value for key, value in names.items()}
+    return join_qkv(names)
+
+
+def join_qkv(names: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Separate ``query``, ``key`` and ``value`` layers -> one ``qkv``."""
+    joined = {key: value for key, value in names.items() if not re.search(r"\.(query|key|value)\.", key)}
+    for key in [key for key in names if ".query." in key]:
+        parts = [names[key.replace(".query.", f".{part}.")] for part in ("query", "key", "value")]
+        joined[key.replace(".query.", ".qkv.")] = torch.cat(parts)
+    return joined

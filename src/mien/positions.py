@@ -1,0 +1,69 @@
+"""Where a patch stands in space and time: fixed tables to add to tokens, and rotations of queries and keys.
+
+Grids are (time, rows, columns); patches stand in that order, columns fastest.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Grid = tuple[int, int, int]
+
+
+def sinusoid(positions: int, dim: int) -> Tensor:
+    """Fixed 1-D position table (positions, dim): sine on even, cosine on odd channels (Vaswani et al. 2017)."""
+    frequency = torch.exp(torch.arange(0, dim, 2, dtype=torch.float64) * (-math.log(10000.0) / dim))
+    angle = torch.arange(positions, dtype=torch.float64)[:, None] * frequency  # P D/2
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1).float()  # P D
+
+
+def sincos3d(grid: Grid, dim: int) -> Tensor:
+    """Fixed 3-D position table (T*H*W, dim) of V-JEPA 1: a third of the channels each for time, row and column.
+
+    Each third holds sines, then cosines. Thirds are rounded up to even widths, and what is over at the end is cut.
+    """
+    third = 2 * math.ceil(dim / 6)
+    frequency = 10000.0 ** (-torch.arange(third // 2, dtype=torch.float64) / (third / 2))
+    angles = coordinates(grid).double()[..., None] * frequency  # 3 P third/2
+    parts = torch.cat([angles.sin(), angles.cos()], dim=-1)  # 3 P third
+    return torch.cat(list(parts), dim=-1)[:, :dim].float()
+
+
+def coordinates(grid: Grid) -> Tensor:
+    """Time, row and column of every patch (3, T*H*W)."""
+    axes = torch.meshgrid(*(torch.arange(n) for n in grid), indexing="ij")
+    return torch.stack(axes).flatten(1)
+
+
+def interpolate(table: Tensor, grid: Grid, wanted: Grid) -> Tensor:
+    """A position table (P, dim) laid out on ``grid`` -> the trilinear one for ``wanted``; itself where they agree."""
+    if grid == wanted:
+        return table
+    volume = table.T.unflatten(1, grid)[None]  # 1 D T H W
+    return F.interpolate(volume, size=wanted, mode="trilinear")[0].flatten(1).T
+
+
+def rotary(grid: Grid, width: int) -> Tensor:
+    """Rotation tables (2, T*H*W, width) of V-JEPA 2: cosines and sines for heads of ``width`` channels.
+
+    Time, row and column turn an even share of about a third of the channels each; the rest stay as they are. In a
+    share of d channels, channel j turns with frequency number j mod d/2 (not j // 2: the published weights are so).
+    """
+    share = 2 * (width // 3 // 2)
+    frequency = 10000.0 ** (-torch.arange(share // 2, dtype=torch.float64) / (share / 2))
+    angles = coordinates(grid).double()[..., None] * frequency.repeat(2)  # 3 P share
+    angles = torch.cat(list(angles), dim=-1)  # P 3*share
+    angles = F.pad(angles, (0, width - angles.shape[-1]))
+    return torch.stack([angles.cos(), angles.sin()]).float()
+
+
+def rotate(x: Tensor, rotation: Tensor) -> Tensor:
+    """Turn neighbouring channel pairs of (B, heads, N, d) by tables (2, N, d), or (2, B, 1, N, d) per sample."""
+    cosine, sine = rotation.to(x.dtype)
+    pairs = x.unflatten(-1, (-1, 2))
+    turned = torch.stack([-pairs[..., 1], pairs[..., 0]], dim=-1).flatten(-2)
+    return x * cosine + turned * sine

@@ -1,0 +1,119 @@
+"""Many probes at once over the same frozen features: every learning rate with every weight decay.
+
+The heads do not touch one another: each has its own loss, its own cut of the gradient and its own rates, so a probe ends
+with the weights that it would have alone. Which one is kept is decided on validation clips.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from dataclasses import dataclass as plain
+from dataclasses import field
+from itertools import product
+from typing import Any
+
+import torch
+from pydantic import NonNegativeFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from mien.config import STRICT
+from mien.optim import decays
+from mien.schedules import cosine
+
+
+@dataclass(frozen=True, config=STRICT)
+class ProbeConfig:
+    """Training of the probes; V-JEPA's published probe is lr 1e-3, weight decay 0.01, 20 epochs."""
+
+    lrs: tuple[float, ...] = (5e-3, 1e-3, 3e-4)
+    """Learning rates to try; each falls to 0 as a cosine."""
+    weight_decays: tuple[float, ...] = (0.01, 0.4)
+    """Weight decays to try with each learning rate."""
+    epochs: PositiveInt = 20
+    """Passes over the training clips."""
+    batch: PositiveInt = 32
+    """Clips per step."""
+    clip_grad: NonNegativeFloat = 1.0
+    """Largest norm of one probe's gradient; 0 leaves it."""
+    seed: int = 0
+    """Order of the clips and first weights follow from it."""
+
+    def settings(self) -> list[tuple[float, float]]:
+        """All pairs of learning rate and weight decay."""
+        return list(product(self.lrs, self.weight_decays))
+
+
+@plain
+class Best:
+    """The probe that did best on validation, at its best epoch."""
+
+    score: float = -math.inf
+    probe: int = 0
+    epoch: int = 0
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+Judge = Callable[[Tensor, Tensor], dict[str, Tensor]]
+
+
+def train_probes(
+    heads: nn.ModuleList,
+    judge: Judge,
+    epochs: Iterable[Iterable[tuple[Tensor, Tensor]]],
+    steps: int,
+    config: ProbeConfig,
+    validate: Callable[[nn.ModuleList], list[float]],
+    record: Callable[[dict[str, Any]], object] = lambda line: None,
+) -> Best:
+    """Train one head per setting on batches of tokens (B, N, dim) and targets; returns the best on validation.
+
+    ``epochs`` gives the batches of each epoch, ``steps`` is their number in all; ``record`` gets a line per epoch.
+    """
+    optimizer = adamw(heads, config)
+    best, step = Best(), 0
+    for epoch, batches in enumerate(tqdm(epochs, total=config.epochs, desc="probes", unit="epoch", delay=2), start=1):
+        heads.train()
+        total = torch.zeros(len(heads))
+        for tokens, target in batches:
+            total += fit_step(heads, judge, optimizer, tokens, target, cosine(1.0, 0.0, step, steps), config.clip_grad)
+            step += 1
+        heads.eval()
+        scores = validate(heads)
+        record({"epoch": epoch, "loss": (total * config.epochs / steps).tolist(), "validation": scores})
+        top = max(range(len(scores)), key=lambda i: scores[i])
+        if scores[top] > best.score:
+            best = Best(scores[top], top, epoch, deepcopy(heads[top].state_dict()))
+    if not best.state:
+        raise ArithmeticError("no probe learnt anything: every validation score is not a number; lower --probe.lrs")
+    return best
+
+
+def fit_step(
+    heads: nn.ModuleList, judge: Judge, optimizer: torch.optim.Optimizer, tokens: Tensor, target: Tensor,
+    share: float, limit: float,
+) -> Tensor:  # fmt: skip
+    """One step of all heads at a share of their peak rates; returns their losses."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * share
+    losses = torch.stack([judge(head(tokens), target)["loss"] for head in heads])
+    losses.sum().backward()
+    if limit:
+        for head in heads:
+            nn.utils.clip_grad_norm_(head.parameters(), limit)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return losses.detach().float().cpu()
+
+
+def adamw(heads: nn.ModuleList, config: ProbeConfig) -> torch.optim.AdamW:
+    """AdamW with the rates of each head; biases, norms and the query do not decay."""
+    groups: list[dict[str, Any]] = []
+    for head, (lr, decay) in zip(heads, config.settings(), strict=True):
+        for decayed in (True, False):
+            chosen = [p for name, p in head.named_parameters() if decays(name, p) == decayed]
+            groups.append({"params": chosen, "peak": lr, "weight_decay": decay * decayed})
+    return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999), fused=True)
