@@ -9,7 +9,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mien.interfaces import Batch
 from mien.layers import Block
 
+T = TypeVar("T")
 Parallel = Literal["ddp", "fsdp"]
 MatmulPrecision = Literal["highest", "high", "medium"]
 
@@ -101,6 +102,15 @@ def accumulating(model: nn.Module, last: bool) -> Iterator[None]:
 def seed_step(*key: int) -> None:
     """Make masks, dropout and drop path a function of (seed, step, micro-step, rank) and of nothing before."""
     torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
+
+
+def gather(items: list[T], session: Session) -> list[T]:
+    """The items of all ranks, on every rank, rank after rank."""
+    if session.world == 1:
+        return items
+    parts: list[Any] = [None] * session.world
+    dist.all_gather_object(parts, items)
+    return [item for part in parts for item in part]
 
 
 def mean_over_ranks(value: Tensor, session: Session) -> Tensor:

@@ -3,14 +3,16 @@
 mien evaluate --model runs/finetune --data.manifest clips.csv --data.select 'split=test'
 
 Prints and saves WAR (accuracy), UAR (mean class recall), F1, recall per class and the confusion matrix; for regression
-PCC, CCC, RMSE and 1-MAE. Each clip counts once.
+PCC, CCC, RMSE and 1-MAE. Each clip counts once, also over several processes (torchrun). What the model has learnt from,
+leaks that were allowed and a choice on test clips stand with the numbers.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,8 +22,11 @@ from pydantic.dataclasses import dataclass
 from mien import distributed, metrics
 from mien.analysis import plots
 from mien.analysis.analyzer import Analyzer, load
+from mien.analysis.grouping import mean_by
+from mien.analysis.sharing import score_shared
 from mien.checkpoint import write_whole
 from mien.commands.fitting import DataConfig, load_clips
+from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
 from mien.interfaces import Clip
 from mien.tasks.classification import ClassificationConfig
@@ -37,6 +42,8 @@ class Config:
     output: Path | None = None
     """Folder for the report; by default the folder evaluation inside the model's."""
     data: DataConfig = DataConfig()
+    group_by: str = ""
+    """Column whose clips are marked together by their mean answer, such as video for AVCAffe; empty marks each clip."""
     views: ViewConfig = ViewConfig()
     device: str = "auto"
     """auto, cpu, cuda, ..."""
@@ -48,18 +55,31 @@ class Config:
 
 def run(config: Config) -> dict[str, float]:
     """Evaluate, print and save; returns the metrics."""
-    with distributed.session(config.device, config.matmul):
+    with distributed.session(config.device, config.matmul) as session:
         analyzer = load(config.model, config.device)
-        clips = load_clips(config.data, config.workers)
+        clips = load_clips(config.data, config.workers, session.say)
         targets = analyzer.config.targets(clips, analyzer.names).numpy()
-        predictions = analyzer.score_clips(clips, config.views, config.workers).mean
-    return report(analyzer, clips, predictions, targets, config.output or config.model / "evaluation")
+        predictions = score_shared(analyzer, clips, config.views, config.workers, session)
+        said = remarks(config.model, clips, config.workers)
+    if config.group_by:
+        clips, predictions, targets = mean_by(clips, predictions, targets, config.group_by)
+    if not session.first:
+        return analyzer.task.score(predictions, targets)
+    return report(analyzer, clips, predictions, targets, config.output or config.model / "evaluation", said=said)
 
 
 def report(
-    analyzer: Analyzer, clips: Sequence[Clip], predictions: NDArray[np.float64], targets: NDArray, folder: Path
+    analyzer: Analyzer,
+    clips: Sequence[Clip],
+    predictions: NDArray[np.float64],
+    targets: NDArray,
+    folder: Path,
+    said: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
-    """Write predictions.csv, metrics.json and a picture; print the metrics."""
+    """Write predictions.csv, metrics.json and a picture; print the metrics.
+
+    ``said`` is what the numbers have to carry (``mien.commands.parts.remarks``).
+    """
     result = analyzer.task.score(predictions, targets)
     table = pd.DataFrame(predictions, columns=list(analyzer.names))
     table.insert(0, "path", [str(clip.path) for clip in clips])
@@ -73,11 +93,13 @@ def report(
         plots.save(plots.scatter(predictions, targets, analyzer.names), folder / "scatter.png")
         recalls = {}
     write_whole(folder / "predictions.csv", lambda path: table.to_csv(path, index=False))
-    saved = {"clips": len(clips), **result} | ({"recall": recalls} if recalls else {})
+    saved = {"clips": len(clips), **result} | ({"recall": recalls} if recalls else {}) | dict(said or {})
     write_whole(folder / "metrics.json", lambda path: path.write_text(json.dumps(saved, indent=2) + "\n"))
     print(f"{len(clips)} clips: " + ", ".join(f"{name} {value:.4f}" for name, value in result.items()))
     for name, value in recalls.items():
         print(f"  recall {name:<16} " + ("absent from these clips" if value is None else f"{value:.4f}"))
+    for line in warnings(dict(said or {})):
+        print(f"  ! {line}")
     print(f"report in {folder}")
     return result
 

@@ -1,4 +1,4 @@
-"""Who is in training, validation and test: subjects are in one of them only, and what overlaps is refused."""
+"""Who is taken out of training for validation: whole subjects, by a seed."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def carve(clips: Sequence[Clip], group: str, labels: Sequence[int] | None, parts
     groups = [cell(clip, group) for clip in clips]
     if not all(groups):
         raise ValueError(
-            f"validation clips are taken by whole {group}s, but not every row has a {group}. Add that column, name "
-            "another with --group, or say with --validation which rows to validate on"
+            f"validation clips are taken by whole {group}s, but not every row has a {group}. Add that column, choose "
+            "another one as group, or name the rows to validate on"
         )
     if len(set(groups)) < parts:
         raise ValueError(f"{len(set(groups))} different {group}s are too few to take one in {parts} for validation")
@@ -33,23 +33,3 @@ def carve(clips: Sequence[Clip], group: str, labels: Sequence[int] | None, parts
     _, taken = next(iter(splitter.split(rows, targets, groups)))
     chosen = set(taken.tolist())
     return [i in chosen for i in range(len(clips))]
-
-
-def refuse_overlap(one: Sequence[Clip], other: Sequence[Clip], names: tuple[str, str], group: str) -> None:
-    """Clips or groups (subjects) in two parts that must not share any are an error that names some."""
-    paths = {(clip.path, clip.start, clip.end) for clip in one}
-    shared = [clip.path.name for clip in other if (clip.path, clip.start, clip.end) in paths]
-    if shared:
-        raise ValueError(f"{names[0]} and {names[1]} share {len(shared)} clips: {some(shared)}; correct the selections")
-    groups = {cell(clip, group) for clip in one} - {""}
-    both = sorted(groups & {cell(clip, group) for clip in other})
-    if both:
-        raise ValueError(
-            f"{names[0]} and {names[1]} share {len(both)} of the {group}s: {some(both)}. A model then knows the people "
-            f"it is marked on. Split by {group}, or name another column with --group"
-        )
-
-
-def some(names: Sequence[str]) -> str:
-    """The first few names."""
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
