@@ -122,7 +122,7 @@ def mark(kind: str, folder: Path, parts: Parts, marking: Marking) -> dict[str, A
     """One choice: its step, its score on validation, its marks on test."""
     analyzer = load(folder, str(marking.session.device))
     about = checkpoint.describe(folder)
-    row: dict[str, Any] = {"weights": kind, "step": about.get("chosen", {}).get("step"), **remarks(folder)}
+    row: dict[str, Any] = {"weights": kind, "step": about.get("chosen", about)["step"], **remarks(folder)}
     if parts["validation"]:
         metric, score = marking.score(analyzer, parts["validation"])
         row[f"validation {metric}"] = score
@@ -144,7 +144,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     for row in rows:
         touched = "*" if row.get("leaks") or row.get("selection") == TEST else " "
         cells = [f"{row[name]:.4f}{touched}" if name in row else "" for name in names]
-        lines.append(f"{row['weights']:<20}{row['step'] or 'last':>8}" + "".join(f"{cell:>18}" for cell in cells))
+        lines.append(f"{row['weights']:<20}{row['step']:>8}" + "".join(f"{cell:>18}" for cell in cells))
     if any(row.get("selection") == TEST for row in rows):
         lines.append("* chosen on the test clips: the best of many numbers, not a test")
     if any(row.get("leaks") for row in rows):

@@ -39,7 +39,7 @@ from mien.pixels import PixelsConfig
 from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.training import TrainConfig
-from mien.video.leaks import hash_clips
+from mien.video.leaks import Hashes, hash_clips
 from mien.video.transforms import AugmentConfig
 from mien.video.views import ViewConfig
 
@@ -88,7 +88,7 @@ def run(config: Config) -> None:
             encoder = config.encoder.build(config.clip.frames, config.clip.size)
             start_encoder(encoder, config.init)
             task = config.task.build(encoder, config.pixels, names, targets["train"])
-            learn(task, parts, names, history, config, marking)
+            learn(task, parts, names, history, hashes, config, marking)
         if others and not (config.output / RESULTS).is_file():
             mark_all(config.output, parts, marking)
 
@@ -102,26 +102,34 @@ def refuse_sharded(parts: Parts, config: Config) -> None:
         )
 
 
-def learn(task: Task, parts: Parts, names: tuple[str, ...], history: History, config: Config, marking: Marking) -> None:
+def learn(
+    task: Task,
+    parts: Parts,
+    names: tuple[str, ...],
+    history: History,
+    hashes: Hashes,
+    config: Config,
+    marking: Marking,
+) -> None:
     """Train on the training clips, keeping the weights that do best, and export the last ones."""
     session: Session = marking.session
     about: dict[str, Any] = {"names": list(names), **history.about()}
     if session.first:
         history.write(config.output)
     analyzer = Analyzer(task, config.clip, names, config.task, session.device)
-    judged = {VALIDATION: parts["validation"], TEST: parts["test"] if config.split.choose_on_test else []}
-    choices = [
-        Choice(
-            kind, clips, analyzer, marking, config.output / kind.replace(" ", "-"), description(config) | about, history
-        )
-        for kind, clips in judged.items()
-        if clips
-    ]
+
+    def choice(kind: str, part: str, history: History) -> Choice:
+        folder = config.output / kind.replace(" ", "-")
+        return Choice(kind, parts[part], analyzer, marking, folder, description(config) | about, history)
+
+    choices = [choice(VALIDATION, "validation", history)] if parts["validation"] else []
+    if config.split.choose_on_test:
+        choices.append(choice(TEST, "test", history.adding("choice on test", parts["test"], hashes)))
     every = config.split.every or -(-len(parts["train"]) // config.train.batch)
     steps = config.train.total(len(parts["train"]))
     fit(
         task, parts["train"], config, session,
         targets=config.task.training_targets(parts["train"], names),
-        describe=about | {"selection": LAST},
+        describe=about | {"selection": LAST, "step": steps},
         watch=watch(choices, every, steps) if choices else None,
     )  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass as plain
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class SplitConfig:
     """One person in this many is taken out of training for validation; 0 takes nobody. Without it 5 if --split.test is
     given, else 0."""
     group: str = "subject"
-    """Column whose values (people) must not be in two parts."""
+    """Column whose values (people) must not be in two parts; empty for corpora that do not say who is who."""
     every: NonNegativeInt = 0
     """Optimizer steps between validations; 0 is once per epoch."""
     group_by: str = ""
@@ -99,6 +100,10 @@ class History:
     def about(self) -> dict[str, Any]:
         """What model.json says of it: nothing where all is well."""
         return {"leaks": [str(leak) for leak in self.leaks]} if self.leaks else {}
+
+    def adding(self, part: str, clips: Sequence[Clip], hashes: Hashes) -> History:
+        """The same for weights that have learnt from more clips."""
+        return replace(self, seen=[*self.seen, *as_seen(part, clips, hashes)])
 
     def write(self, folder: Path) -> None:
         """Write seen.csv, whole or not at all."""

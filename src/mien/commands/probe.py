@@ -30,7 +30,7 @@ from mien.analysis.report import Report
 from mien.commands import evaluate
 from mien.commands.choosing import VALIDATION, headline
 from mien.commands.fitting import DataConfig, load_clips
-from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, remarks
+from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, remarks, warnings
 from mien.config import STRICT, to_tree, to_yaml
 from mien.heads import AttentiveHeadConfig
 from mien.interfaces import Clip, Task
@@ -242,7 +242,10 @@ def write_table(rows: list[dict[str, Any]], config: Config) -> None:
         f"Each probe was chosen on validation ({metric}), never on test. Head: {config.task.head.name}; "
         f"{config.task.segments} segments at once; {config.probe.epochs} epochs."
     )
-    report.table(rows)
+    for line in dict.fromkeys(line for row in rows for line in warnings(row)):
+        print(f"  ! {line}")
+        report.text(line)
+    report.table([{name: value for name, value in row.items() if name != "leaks"} for row in rows])
     part = metric if shown else "validation"
     values = {part: {row["features"]: row[part] for row in rows}}
     report.figure(plots.comparison(values, "Test" if shown else "Validation"))

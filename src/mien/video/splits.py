@@ -14,17 +14,20 @@ from mien.video.manifest import cell
 def carve(clips: Sequence[Clip], group: str, labels: Sequence[int] | None, parts: int, seed: int) -> list[bool]:
     """Which clips to take out of training for validation: about one part in ``parts``, by whole groups (subjects).
 
-    With class ``labels`` each class keeps about its share in both. Raises ``ValueError`` where the column is missing or
-    holds too few groups.
+    With class ``labels`` each class keeps about its share in both. An empty ``group`` takes single clips. Raises
+    ``ValueError`` where the column is missing or holds too few groups.
     """
-    groups = [cell(clip, group) for clip in clips]
+    groups = [cell(clip, group) if group else str(i) for i, clip in enumerate(clips)]
     if not all(groups):
         raise ValueError(
-            f"validation clips are taken by whole {group}s, but not every row has a {group}. Add that column, choose "
-            "another one as group, or name the rows to validate on"
+            f"validation clips are taken by whole {group}s, but not every row has a {group}. Add that column, "
+            "choose another one as group (an empty one takes single clips), name the rows to validate on, or hold out none"
         )
     if len(set(groups)) < parts:
-        raise ValueError(f"{len(set(groups))} different {group}s are too few to take one in {parts} for validation")
+        raise ValueError(
+            f"{len(set(groups))} different {group}s are too few to take one in {parts} for validation: take a "
+            "smaller holdout, name the rows to validate on, or hold out none"
+        )
     rows = np.arange(len(clips))
     if labels is None:
         splitter, targets = GroupKFold(parts, shuffle=True, random_state=seed), rows
