@@ -12,9 +12,21 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "src" / "mien"
 
 LAYERS = {
-    "model": ("layers", "positions", "masking", "blocks", "schedules", "metrics", "heads", "pixels", "encoders", "objectives", "tasks"),
+    "model": (
+        "layers",
+        "positions",
+        "masking",
+        "blocks",
+        "schedules",
+        "metrics",
+        "heads",
+        "pixels",
+        "encoders",
+        "objectives",
+        "tasks",
+    ),
     "data": ("video", "datasets"),
-    "engine": ("training", "optim", "distributed", "checkpoint", "runlog"),
+    "engine": ("training", "optim", "distributed", "checkpoint", "runlog", "probing"),
 }
 NOUNS = {"interfaces", "config"}
 MAY_USE = {

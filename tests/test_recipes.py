@@ -9,9 +9,10 @@ import pytest
 from conftest import ONE_PROCESS, ROOT, TINY, TINY_DECODER, TINY_TPSBT
 from mien import cli
 
-SHRUNK = {"svfap_pretrain": TINY_TPSBT, "finetune": TINY_TPSBT, "small": TINY_TPSBT, "tiny": TINY_TPSBT,
-          "svfap_tiny": TINY_TPSBT,
-    "videomae": [*TINY, "--encoder.depth=2"], "regression": TINY_TPSBT}  # fmt: skip
+SHRUNK = {
+    **dict.fromkeys(["svfap_pretrain", "finetune", "small", "tiny", "svfap_tiny", "regression"], TINY_TPSBT),
+    **dict.fromkeys(["videomae", "vjepa_tiny", "vjepa_pretrain"], [*TINY, "--encoder.depth=2"]),
+}
 
 
 def steps(command: str, recipes: list[str], corpus: Path, output: Path, *flags: str) -> int:
@@ -36,6 +37,12 @@ def test_finetuning(behind, corpus, tmp_path) -> None:
 
 def test_tiny_pretraining(corpus, tmp_path) -> None:
     assert steps("pretrain", ["svfap_tiny"], corpus, tmp_path, *TINY_DECODER) == 0
+
+
+@pytest.mark.parametrize("recipe", ["vjepa_tiny", "vjepa_pretrain"])
+def test_joint_embedding(recipe, corpus, tmp_path) -> None:
+    small = ["--objective.predictor-dim=32", "--objective.predictor-heads=2", "--objective.predictor-depth=1"]
+    assert steps("pretrain", [recipe], corpus, tmp_path, *small, "--encoder.dim=32", "--clip.crop=square") == 0
 
 
 def test_no_recipe_is_forgotten() -> None:
