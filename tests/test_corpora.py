@@ -466,3 +466,13 @@ def test_dealing_persons_to_folds_is_a_function_of_the_seed() -> None:
     assert sorted(Counter(dealt.values()).values()) == [3, 4, 4]
     with pytest.raises(ValueError, match="between 2 and the number of subjects"):
         deal(persons, 12, seed=0)
+
+
+def test_the_page_of_corpora_says_what_the_code_says() -> None:
+    page = (Path(__file__).parent.parent / "docs/corpora.md").read_text()
+    for name in CORPORA:
+        corpus = find_corpus(name)
+        line = next(text for text in page.splitlines() if text.startswith(f"| `{name}` |") and text.count("|") == 6)
+        assert corpus.licence in line
+        assert corpus.access in line
+        assert f"{corpus.expected.get('', '')}" in line.replace(",", ""), name

@@ -1,4 +1,4 @@
-"""AVCAffe: 106 persons in video calls, seven tasks each, cut into clips of six seconds; labels are of the whole task.
+"""AVCAffe: 106 persons in video calls, nine tasks each, cut into clips of six seconds; labels are of the whole task.
 
 Arousal and valence are five classes each; mental demand, effort and temporal demand numbers from 0 to 21. Twenty named
 persons are the test. Published scores are the mean over the clips of a task: the column ``video`` says which.
@@ -113,7 +113,7 @@ CORPUS = Corpus(
     citation="Sarkar, Posen and Etemad, AVCAffe: A Large Scale Audio-Visual Dataset of Cognitive Load and Affect for "
     "Remote Work, AAAI 2023",
     licence="Database License Agreement of the authors, research only",
-    access="https://pritamqu.github.io/AVCAffe",
+    access="https://github.com/pritamqu/AVCAffe (doi 10.5683/SP3/PSWY62, on request)",
     layout=LAYOUT,
     list_clips=list_clips,
     expected={"": 58112},
