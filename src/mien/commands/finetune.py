@@ -28,7 +28,7 @@ from mien.commands.fitting import (
     open_folder,
     start_encoder,
 )
-from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard
+from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, hash_shared
 from mien.config import STRICT, to_yaml
 from mien.distributed import Session
 from mien.encoders import EncoderConfig
@@ -39,7 +39,7 @@ from mien.pixels import PixelsConfig
 from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.training import TrainConfig
-from mien.video.leaks import Hashes, hash_clips
+from mien.video.leaks import Hashes
 from mien.video.transforms import AugmentConfig
 from mien.video.views import ViewConfig
 
@@ -70,19 +70,11 @@ class Config:
 def run(config: Config) -> None:
     """Fine-tune, export, and mark what was chosen."""
     with distributed.session(config.train.device, config.train.matmul) as session:
-        parts = divide(
-            load_clips(config.data, config.train.workers, session.say), config.split, config.task, config.train.seed
-        )
-        if parts["validation"] or parts["test"]:
-            session.say(", ".join(f"{len(clips)} {part} clips" for part, clips in parts.items()))
-        refuse_sharded(parts, config)
-        hashes = hash_clips([clip for clips in parts.values() for clip in clips], config.train.workers)
-        history = examine(parts, config.init, config.split.group, hashes)
-        guard(history, config.leaks_allowed, session.say)
-        others = [*parts["validation"], *parts["test"]]
-        marking = Marking(config.split, config.views, config.train.workers, session)
+        parts, hashes, history = look(config, session)
         names = config.task.names(parts["train"])
         targets = {part: config.task.targets(clips, names) for part, clips in parts.items()}
+        marking = Marking(config.split, config.views, config.train.workers, session)
+        others = [*parts["validation"], *parts["test"]]
         if open_folder(config, to_yaml(config), parts["train"], session, others):
             distributed.seed_step(config.train.seed)
             encoder = config.encoder.build(config.clip.frames, config.clip.size)
@@ -91,6 +83,19 @@ def run(config: Config) -> None:
             learn(task, parts, names, history, hashes, config, marking)
         if others and not (config.output / RESULTS).is_file():
             mark_all(config.output, parts, marking)
+
+
+def look(config: Config, session: Session) -> tuple[Parts, Hashes, History]:
+    """The clips of each part, their contents, and what the model will have learnt from; leaks are refused here."""
+    clips = load_clips(config.data, config.train.workers, session.say)
+    parts = divide(clips, config.split, config.task, config.train.seed)
+    if parts["validation"] or parts["test"]:
+        session.say(", ".join(f"{len(part)} {name} clips" for name, part in parts.items()))
+    refuse_sharded(parts, config)
+    hashes = hash_shared([clip for part in parts.values() for clip in part], config.train.workers, session)
+    history = examine(parts, config.init, config.split.group, hashes)
+    guard(history, config.leaks_allowed, session.say)
+    return parts, hashes, history
 
 
 def refuse_sharded(parts: Parts, config: Config) -> None:

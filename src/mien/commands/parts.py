@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from mien import checkpoint
 from mien.config import STRICT
+from mien.distributed import Session, gather
 from mien.interfaces import Clip
 from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
@@ -154,11 +155,19 @@ def guard(history: History, allowed: bool, say: Callable[[str], object]) -> None
     say(f"leaks allowed; every report will say so:\n{lines}")
 
 
-def remember(folder: Path, clips: Sequence[Clip], init: str, workers: int) -> None:
-    """Write what a pre-training learns from, unless that has been done."""
+def hash_shared(clips: Sequence[Clip], workers: int, session: Session) -> dict[Path, str]:
+    """The content of all clips, on every rank; each rank reads its share."""
+    mine = hash_clips(clips[session.rank :: session.world], workers)
+    return dict(gather(list(mine.items()), session))
+
+
+def remember(folder: Path, clips: Sequence[Clip], init: str, workers: int, session: Session) -> None:
+    """Write what a pre-training learns from, unless that has been done; every rank must call."""
     if not (folder / SEEN_FILE).is_file():
-        seen = [*(seen_by(init) or []), *as_seen("pretraining", clips, hash_clips(clips, workers))]
-        History(seen, [], []).write(folder)
+        hashes = hash_shared(clips, workers, session)
+        seen = [*(seen_by(init) or []), *as_seen("pretraining", clips, hashes)]
+        if session.first:
+            History(seen, [], []).write(folder)
 
 
 def remarks(model: Path, clips: Sequence[Clip] = (), workers: int = 4) -> dict[str, Any]:

@@ -58,8 +58,7 @@ def run(config: Config) -> None:
         clips = load_clips(config.data, config.train.workers, session.say)
         if not open_folder(config, to_yaml(config), clips, session):
             return
-        if session.first:
-            remember(config.output, clips, config.init, config.train.workers)
+        remember(config.output, clips, config.init, config.train.workers, session)
         distributed.seed_step(config.train.seed)
         encoder = config.encoder.build(config.clip.frames, config.clip.size)
         start_encoder(encoder, config.init)

@@ -78,7 +78,8 @@ def find_leaks(parts: Mapping[str, Sequence[Clip]], hashes: Hashes, group: str) 
     for one, other in combinations(parts, 2):
         a, b = parts[one], parts[other]
         by_path = overlapping(a, b, lambda clip: clip.path)
-        by_content = [c for c in overlapping(a, b, lambda clip: hashes[clip.path]) if c not in by_path]
+        named = {id(clip) for clip in by_path}
+        by_content = [c for c in overlapping(a, b, lambda clip: hashes[clip.path]) if id(c) not in named]
         people = sorted(({cell(c, group) for c in a} - {""}) & {cell(c, group) for c in b})
         found += [leak("path", one, other, [c.path.name for c in by_path])] if by_path else []
         found += [leak("content", one, other, [c.path.name for c in by_content])] if by_content else []
