@@ -128,6 +128,12 @@ def test_a_corpus_may_bring_its_own_validation(corpus: Path, tmp_path: Path, cap
     assert "7 train clips, 7 validation clips, 14 test clips" in capsys.readouterr().out
 
 
+def test_choices_and_marks_may_be_per_video(corpus: Path, tmp_path: Path, capsys) -> None:
+    assert cli.main(arguments(corpus, tmp_path, "--split.group-by=expression")) == 0
+    assert capsys.readouterr().out.count("\n7 clips: WAR") == 2
+    assert len(pd.read_csv(tmp_path / "best-on-validation/evaluation/predictions.csv")) == 7
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
