@@ -19,6 +19,7 @@ LAYERS = {
         "blocks",
         "schedules",
         "metrics",
+        "crossing",
         "heads",
         "pixels",
         "encoders",

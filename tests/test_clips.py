@@ -19,7 +19,7 @@ from mien.video.clips import (
 from mien.video.decode import VideoError
 from mien.video.manifest import check, read_manifest, select, write_manifest
 from mien.video.transforms import AugmentConfig
-from test_decode import audio, number, write
+from test_decode import audio, write
 
 
 @pytest.mark.parametrize("stride", [1, 4])

@@ -182,7 +182,7 @@ def test_probes_refuse_leaks_too(corpus: Path, pretrained: Path, tmp_path: Path,
     flags = [
         f"--model={pretrained}", f"--data.manifest={corpus}", "--validation=subject=s000", "--test=fold=1", "--workers=0",
         "--device=cpu", f"--output={tmp_path / 'probe'}", f"--features.folder={tmp_path / 'features'}", "--probe.epochs=1",
-        "--task.segments=1",
+        "--segments=1",
     ]  # fmt: skip
     assert run("probe", *flags) == 1
     assert "14 clips of test have the content of a clip of pretraining" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from mien import cli
 
 SHRUNK = {
     **dict.fromkeys(["svfap_pretrain", "finetune", "small", "tiny", "svfap_tiny", "regression"], TINY_TPSBT),
-    **dict.fromkeys(["videomae", "vjepa_tiny", "vjepa_pretrain"], [*TINY, "--encoder.depth=2"]),
+    **{name: [*TINY, "--encoder.depth=2"] for name in ("videomae", "vjepa_tiny", "vjepa_pretrain")},
 }
 
 
@@ -45,5 +45,15 @@ def test_joint_embedding(recipe, corpus, tmp_path) -> None:
     assert steps("pretrain", [recipe], corpus, tmp_path, *small, "--encoder.dim=32", "--clip.crop=square") == 0
 
 
+def test_probe(corpus, tmp_path) -> None:
+    others = ["--objective.predictor-depth=1", "--data.select=fold=0"]
+    assert steps("pretrain", ["vjepa_tiny"], corpus, tmp_path / "encoder", *others) == 0
+    parts = ["--train=fold=0", "--validation=subject=s001", "--test=subject=s003", "--probe.epochs=1", "--workers=0"]
+    places = [f"--model={tmp_path / 'encoder'}", f"--output={tmp_path}", f"--features.folder={tmp_path / 'kept'}"]
+    recipe = str(ROOT / "recipes" / "probe.yaml")
+    assert cli.main(["probe", recipe, f"--data.manifest={corpus}", *parts, *places]) == 0
+    assert (tmp_path / "encoder" / "weights.safetensors").is_file()
+
+
 def test_no_recipe_is_forgotten() -> None:
-    assert {path.stem for path in (ROOT / "recipes").glob("*.yaml")} == set(SHRUNK)
+    assert {path.stem for path in (ROOT / "recipes").glob("*.yaml")} == {*SHRUNK, "probe"}

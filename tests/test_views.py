@@ -88,7 +88,9 @@ def test_views_of_a_video_are_decoded_once(tmp_path: Path, monkeypatch) -> None:
 def test_variants_differ_and_repeat(tmp_path: Path) -> None:
     clips = [Clip(write(tmp_path / "v.mp4"))]
     config = ClipConfig(frames=4, stride=1, size=32)
-    data = ViewDataset(clips, config, ViewConfig(segments=1), AugmentConfig(scales=(), area=(0.2, 0.5)), variants=2, seed=1)
+    data = ViewDataset(
+        clips, config, ViewConfig(segments=1), AugmentConfig(scales=(), area=(0.2, 0.5)), variants=2, seed=1
+    )
     assert len(data) == 2
     assert not torch.equal(data[0]["frames"], data[1]["frames"])
     assert torch.equal(data[1]["frames"], data[1]["frames"])

@@ -15,7 +15,9 @@ COMMANDS = {
     "probe": "read labels off a frozen encoder: attentive or linear probes, and baselines",
     "finetune": "adapt an encoder to labels: expressions, valence and arousal, personality",
     "evaluate": "mark a fine-tuned model on labelled clips",
+    "cross": "mark a classifier on another corpus, whose classes may differ",
     "predict": "read the scores of one video",
+    "features": "write a frozen encoder's features for other tools (Parquet, npy)",
     "convert": "import official SVFAP, VideoMAE or V-JEPA weights",
 }
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -32,7 +33,7 @@ from mien.commands.choosing import VALIDATION, headline
 from mien.commands.fitting import DataConfig, load_clips
 from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, remarks, warnings
 from mien.config import STRICT, to_tree, to_yaml
-from mien.heads import AttentiveHeadConfig
+from mien.heads import AttentiveHeadConfig, HeadConfig
 from mien.interfaces import Clip, Task
 from mien.probing import Best, ProbeConfig, train_probes
 from mien.tasks import TaskConfig
@@ -62,9 +63,11 @@ class Config:
     """Column whose values (people) must not be in two parts."""
     leaks_allowed: bool = False
     """Probe although training, validation, test or pre-training share clips, contents or people; every report says so."""
-    task: TaskConfig = ClassificationConfig(
-        smoothing=0.0, mixup=0.0, cutmix=0.0, head=AttentiveHeadConfig(), segments=8
-    )
+    task: TaskConfig = ClassificationConfig(smoothing=0.0, mixup=0.0, cutmix=0.0)
+    head: HeadConfig = AttentiveHeadConfig()
+    """The probe: attentive, or mean, which is linear; it takes the place of the task's head."""
+    segments: PositiveInt = 8
+    """Segments of a video that the probe attends to at once; with 1 the answers for single segments are averaged."""
     probe: ProbeConfig = ProbeConfig()
     features: FeatureConfig = FeatureConfig()
     views: ViewConfig = ViewConfig(crops=3)
@@ -82,6 +85,7 @@ class Config:
 
 def run(config: Config) -> list[dict[str, Any]]:
     """Probe every encoder, print and save the table; returns its rows."""
+    config = replace(config, task=replace(config.task, head=config.head, segments=config.segments))
     with distributed.session(config.device, config.matmul) as session:
         parts, histories = split(config)
         names = config.task.names(parts["train"])
@@ -128,7 +132,6 @@ def probe(
     history: History,
 ) -> dict[str, Any]:  # fmt: skip
     """Train the probes over one encoder, keep the best and mark it; returns its row of the table."""
-    distributed.seed_step(config.probe.seed)
     task = config.task.build(source.encoder, source.pixels, names, targets["train"]).to(device)
     features = {part: features_of(part, source, task, clips, config, device) for part, clips in parts.items() if clips}
     folder = config.output / source.name.replace(", ", "-").replace(" ", "-")
@@ -175,6 +178,7 @@ def fit(
 ) -> Best:  # fmt: skip
     """Train one head per setting over the features; a line per epoch goes to ``epochs.jsonl``."""
     settings = config.probe.settings()
+    distributed.seed_step(config.probe.seed)  # here, so that reading features cannot shift the first weights
     heads = nn.ModuleList(config.task.head.build(task.encoder.dim, len(task.names)) for _ in settings).to(device)
     for head in heads[1:]:
         head.load_state_dict(heads[0].state_dict())
