@@ -14,10 +14,10 @@ PACKAGE = Path(__file__).parent.parent / "src" / "mien"
 LAYERS = {
     "model": (
         "layers", "positions", "masking", "blocks", "schedules", "metrics", "answers", "statistics", "subgroups",
-        "heads", "pixels", "encoders", "objectives", "tasks",
+        "crossing", "heads", "pixels", "encoders", "objectives", "tasks",
     ),
     "data": ("video", "datasets"),
-    "engine": ("training", "optim", "distributed", "checkpoint", "runlog"),
+    "engine": ("training", "optim", "distributed", "checkpoint", "runlog", "probing"),
 }  # fmt: skip
 NOUNS = {"interfaces", "config"}
 MAY_USE = {

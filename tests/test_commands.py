@@ -16,13 +16,14 @@ from safetensors.torch import load_file
 import mien
 from conftest import DATA, ONE_PROCESS, TINY_DECODER, TINY_TPSBT
 from mien import cli
-from mien.analysis.analyzer import ViewConfig
 from mien.checkpoint import load_strictly
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.encoders.vit import ViTConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.pixels import PixelsConfig
 from mien.tasks.classification import ClassificationConfig
+from mien.video.manifest import read_manifest
+from mien.video.views import ViewConfig
 
 
 def run(*arguments: object) -> None:
@@ -84,11 +85,9 @@ def test_prediction_is_the_same_on_the_command_line_and_in_python(runs: Path, co
 
 
 def test_batch_size_does_not_change_scores(runs: Path, corpus: Path) -> None:
-    from mien.video.manifest import read_manifest
-
     analyzer, clips = mien.load(runs / "classes", device="cpu"), read_manifest(corpus)[:7]
     one, many = (analyzer.score_clips(clips, ViewConfig(batch=size), progress=False) for size in (1, 7))
-    np.testing.assert_allclose(one, many, atol=1e-5)
+    np.testing.assert_allclose(one.mean, many.mean, atol=1e-5)
 
 
 def test_official_weights_convert_strictly(tmp_path: Path, capsys) -> None:

@@ -17,7 +17,9 @@ COMMANDS = {
     "evaluate": "mark a fine-tuned model on labelled clips",
     "crossval": "train and mark on every fold of a corpus, and pool the predictions",
     "compare": "set marked runs beside published results and one another",
+    "cross": "mark a classifier on another corpus, whose classes may differ",
     "predict": "read the scores of one video",
+    "features": "write a frozen encoder's features for other tools (Parquet, npy)",
     "convert": "import official SVFAP, VideoMAE or V-JEPA weights",
 }
 

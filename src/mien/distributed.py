@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.nn.parallel import DistributedDataParallel
 
 from mien.interfaces import Batch
@@ -152,6 +152,7 @@ def wrap(model: nn.Module, parallel: Parallel, session: Session) -> nn.Module:
         for block in [m for m in model.modules() if isinstance(m, Block)]:
             fully_shard(block)
         fully_shard(model)
+        register_fsdp_forward_method(model, "picture")  # called from outside, it must gather weights as forward does
         return model
     return DistributedDataParallel(model) if session.world > 1 else model
 

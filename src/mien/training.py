@@ -82,7 +82,7 @@ class NonFiniteLossError(ArithmeticError):
 
 
 Draw = Callable[[int], None]
-"""Called with the number of steps done, every ``picture_every`` steps, on the first rank."""
+"""Called with the number of steps done, every ``picture_every`` steps, on every rank."""
 
 
 def train(
@@ -127,7 +127,7 @@ def train(
                 log.warn(done, objective.alarms(scalars))
             if done % config.save_every == 0 or done == steps:
                 checkpoint.save(folder, done, model, optimizer, write=session.first)
-            if draw and session.first and (done % config.picture_every == 0 or done == steps):
+            if draw and (done % config.picture_every == 0 or done == steps):
                 draw(done)
     finally:
         log.close()

@@ -66,7 +66,10 @@ def run(config: Config) -> None:
 def draw(
     objective: Objective, clips: Sequence[Clip], config: Config, session: Session, step: int, count: int = 4
 ) -> None:
-    """Picture of the first clips: original, what the encoder sees, and what comes of it."""
+    """Picture of the first clips: original, what the encoder sees, and what comes of it.
+
+    Every rank takes part, for weights may be spread over them; the first one saves.
+    """
     dataset = ClipDataset(clips[:count], config.clip, AugmentConfig.none(), config.train.seed)
     batch = session.to_device(default_collate([dataset[0, i] for i in range(len(dataset))]))
     with torch.random.fork_rng(devices=[]):
@@ -74,5 +77,7 @@ def draw(
         objective.eval()
         rows = objective.picture(batch)
         objective.train()
+    if not session.first:
+        return
     image = reconstruction_grid({name: value.float().cpu().numpy() for name, value in rows.items()})
     save_png(image, config.output / "pictures" / f"reconstruction-{step:07d}.png")

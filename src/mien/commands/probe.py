@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -30,7 +31,7 @@ from mien.analysis.report import Report
 from mien.commands import evaluate
 from mien.commands.fitting import DataConfig, load_clips
 from mien.config import STRICT, to_tree, to_yaml
-from mien.heads import AttentiveHeadConfig
+from mien.heads import AttentiveHeadConfig, HeadConfig
 from mien.interfaces import Clip, Task
 from mien.probing import Best, ProbeConfig, train_probes
 from mien.tasks import TaskConfig
@@ -59,9 +60,11 @@ class Config:
     """Rows to mark the chosen probe on; empty marks nothing, and only validation scores are given."""
     group: str = "subject"
     """Column whose values (people) must not be in two parts."""
-    task: TaskConfig = ClassificationConfig(
-        smoothing=0.0, mixup=0.0, cutmix=0.0, head=AttentiveHeadConfig(), segments=8
-    )
+    task: TaskConfig = ClassificationConfig(smoothing=0.0, mixup=0.0, cutmix=0.0)
+    head: HeadConfig = AttentiveHeadConfig()
+    """The probe: attentive, or mean, which is linear; it takes the place of the task's head."""
+    segments: PositiveInt = 8
+    """Segments of a video that the probe attends to at once; with 1 the answers for single segments are averaged."""
     probe: ProbeConfig = ProbeConfig()
     features: FeatureConfig = FeatureConfig()
     views: ViewConfig = ViewConfig(crops=3)
@@ -82,6 +85,7 @@ Parts = dict[str, list[Clip]]
 
 def run(config: Config) -> list[dict[str, Any]]:
     """Probe every encoder, print and save the table; returns its rows."""
+    config = replace(config, task=replace(config.task, head=config.head, segments=config.segments))
     with distributed.session(config.device, config.matmul) as session:
         parts = split(config)
         names = config.task.names(parts["train"])
@@ -134,7 +138,6 @@ def probe(
     source: Frozen, parts: Parts, names: Sequence[str], targets: dict[str, Tensor], config: Config, device: torch.device
 ) -> dict[str, Any]:
     """Train the probes over one encoder, keep the best and mark it; returns its row of the table."""
-    distributed.seed_step(config.probe.seed)
     task = config.task.build(source.encoder, source.pixels, names, targets["train"]).to(device)
     features = {part: features_of(part, source, task, clips, config, device) for part, clips in parts.items() if clips}
     folder = config.output / source.name.replace(", ", "-").replace(" ", "-")
@@ -176,6 +179,7 @@ def fit(
 ) -> Best:  # fmt: skip
     """Train one head per setting over the features; a line per epoch goes to ``epochs.jsonl``."""
     settings = config.probe.settings()
+    distributed.seed_step(config.probe.seed)  # here, so that reading features cannot shift the first weights
     heads = nn.ModuleList(config.task.head.build(task.encoder.dim, len(task.names)) for _ in settings).to(device)
     for head in heads[1:]:
         head.load_state_dict(heads[0].state_dict())
