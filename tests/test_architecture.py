@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).parent.parent / "src" / "mien"
 
 LAYERS = {
     "model": (
-        "layers", "positions", "masking", "blocks", "schedules", "metrics", "answers", "statistics", "subgroups",
-        "crossing", "heads", "pixels", "encoders", "objectives", "tasks",
+        "layers", "positions", "masking", "blocks", "schedules", "metrics", "crossing", "answers", "statistics", "subgroups",
+        "heads", "pixels", "encoders", "objectives", "tasks",
     ),
     "data": ("video", "datasets"),
     "engine": ("training", "optim", "distributed", "checkpoint", "runlog", "probing"),

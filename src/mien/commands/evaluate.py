@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass
 
 from mien import distributed, metrics
 from mien.analysis import marking, plots
-from mien.analysis.analyzer import Analyzer, load
+from mien.analysis.analyzer import Analyzer, Scores, load
 from mien.analysis.marking import Marks
 from mien.analysis.sections import Section
 from mien.checkpoint import write_whole
@@ -65,17 +65,27 @@ def run(config: Config) -> dict[str, float]:
         clips = load_clips(config.data, config.workers, session.say)
         marking.require(clips, config.subgroups, analyzer.names)
         targets = analyzer.config.targets(clips, analyzer.names).numpy()
-        predictions = score(analyzer, clips, config, session)
+        predictions, votes = score(analyzer, clips, config, session)
         if session.first:
             report(clips, predictions, targets, analyzer.names, folder, config.subgroups)
+            tell_majority(Scores(predictions, votes), targets, analyzer, folder)
     return analyzer.task.score(predictions, targets)
 
 
-def score(analyzer: Analyzer, clips: Sequence[Clip], config: Config, session: Session) -> Outputs:
-    """Outputs (clips, names), each clip read by one rank and counted once."""
+def score(analyzer: Analyzer, clips: Sequence[Clip], config: Config, session: Session) -> tuple[Outputs, Outputs]:
+    """Mean outputs and votes (clips, names), each clip read by one rank and counted once."""
     mine = session.share(clips)
     found = analyzer.score_clips(mine, config.views, config.workers, progress=session.first)
-    return session.gather(found.mean, len(clips))
+    return session.gather(found.mean, len(clips)), session.gather(found.votes, len(clips))
+
+
+def tell_majority(scores: Scores, targets: Targets, analyzer: Analyzer, folder: Path) -> None:
+    """Where a clip has several windows, also mark what most of them say; printed and saved as majority.json."""
+    if targets.ndim > 1 or scores.votes.max(axis=1).min() == 1.0:
+        return
+    marks = metrics.classification(scores.majority, targets, analyzer.names)
+    print("majority of the windows: " + ", ".join(f"{name} {value:.4f}" for name, value in marks.items()), flush=True)
+    write_whole(folder / "majority.json", lambda path: path.write_text(json.dumps(marks, indent=2) + "\n"))
 
 
 def report(
