@@ -182,6 +182,10 @@ def test_pooled_and_averaged_metrics_equal_scikit_learn(seed: int, missing: tupl
     said, truth = answers.predictions, answers.targets
     assert found.pooled["WAR"] == pytest.approx(reference.accuracy_score(truth, said))
     assert found.pooled["UAR"] == pytest.approx(present_recall(truth, said))
+    labels: Any = np.unique(truth)
+    for average in ("macro", "weighted"):
+        f1 = reference.f1_score(truth, said, labels=labels, average=average, zero_division=0)
+        assert found.pooled[f"F1_{average}"] == pytest.approx(f1)
     wars = [reference.accuracy_score(truth[folds == f], said[folds == f]) for f in range(5)]
     uars = [present_recall(truth[folds == f], said[folds == f]) for f in range(5)]
     assert found.mean["WAR"] == pytest.approx(np.mean(wars))
