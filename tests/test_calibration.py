@@ -203,7 +203,7 @@ def test_trust_by_group_counts_each_group_alone() -> None:
     assert second["unreliable"] == 0.5
     assert first["ECE"] == pytest.approx(0.1)
     assert second["ECE"] == pytest.approx(0.8)
-    bare = trust.judge(None, Pooled(outputs, outputs, outputs[:, 0]), targets, ("a", "b"))
+    bare = trust.judge(None, Pooled(outputs, outputs, outputs, outputs[:, 0]), targets, ("a", "b"))
     assert set(bare.by({"all": np.arange(4)})[0]) == {"group", "clips", "ECE_raw"}
 
 
@@ -231,7 +231,9 @@ def test_one_pass_gives_the_same_outputs_as_the_analyzer(tuned: Path, corpus: Pa
     analyzer, clips = load(tuned, "cpu"), read_manifest(corpus)[:6]
     views = ViewConfig(segments=3, crops=3, batch=5)
     read = pool_clips(analyzer, clips, views)
-    np.testing.assert_allclose(read.outputs, analyzer.score_clips(clips, views).mean, atol=1e-6)
+    scores = analyzer.score_clips(clips, views)
+    np.testing.assert_allclose(read.outputs, scores.mean, atol=1e-6)
+    np.testing.assert_allclose(read.votes, scores.votes)
     assert read.features.shape == (6, 15 + 4 * 32)
     assert (read.sharpness > 0).all()
 
