@@ -283,6 +283,9 @@ def test_calibration_of_other_weights_is_refused(tuned: Path, corpus: Path, caps
     assert "run mien calibrate again" in capsys.readouterr().err
     assert run("calibrate", *data[:-1], "--coverage=0.95") == 1
     assert "needs at least 19 validation clips, there are 14" in capsys.readouterr().err
+    trained = ["fold=0" if argument == "fold=1" else argument for argument in data]
+    assert run("calibrate", *trained) == 1
+    assert "was trained on these clips" in capsys.readouterr().err
     file.unlink()
     assert run("evaluate", *data[:-1]) == 0
     assert "not calibrated" in capsys.readouterr().out
