@@ -278,6 +278,13 @@ def test_calibration_of_other_weights_is_refused(tuned: Path, corpus: Path, caps
     assert run("calibrate", *data) == 0
     file = tuned / "calibration.yaml"
     text = yaml.safe_load(file.read_text())
+    numbers = file.with_suffix(".safetensors")
+    whole = numbers.read_bytes()
+    for bad in (whole[:100], None):
+        numbers.unlink() if bad is None else numbers.write_bytes(bad)
+        assert run("evaluate", *data[:-1]) == 1
+        assert "not readable; run mien calibrate again" in capsys.readouterr().err
+    numbers.write_bytes(whole)
     file.write_text(yaml.safe_dump(text | {"weights": "0" * 64}))
     assert run("evaluate", *data[:-1]) == 1
     assert "run mien calibrate again" in capsys.readouterr().err
