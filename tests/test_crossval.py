@@ -128,7 +128,7 @@ def test_probes_are_cross_validated(drawn: Path, tmp_path: Path) -> None:
     assert cli.main(["pretrain", *flags, *TINY_TPSBT, *TINY_DECODER, *ONE_PROCESS]) == 0
     probe = [
         "crossval", "probe", f"--model={tmp_path / 'pre'}", f"--data.manifest={drawn}", f"--output={tmp_path / 'run'}",
-        f"--features.folder={tmp_path / 'features'}", "--task.segments=1", "--probe.epochs=1", "--views.crops=1",
+        f"--features.folder={tmp_path / 'features'}", "--segments=1", "--probe.epochs=1", "--views.crops=1",
         "--probe.lrs", "1e-3", "--workers=0", "--device=cpu",
     ]  # fmt: skip
     assert cli.main(probe) == 0
