@@ -91,7 +91,7 @@ def test_each_fold_is_marked_on_people_that_its_model_never_saw(drawn: Path, who
         tested = pd.read_csv(whole / f"fold-{fold}" / "evaluation" / "predictions.csv")
         assert set(tested["path"]) == {str(clip.path) for clip in clips if clip.columns["fold"] == fold}
         trained = (whole / f"fold-{fold}" / "config.yaml").read_text()
-        assert f"select: fold!={fold}" in trained
+        assert f"test: fold={fold}" in trained
 
 
 def test_a_process_per_device_gives_the_same_table(drawn: Path, whole: Path, tmp_path: Path) -> None:

@@ -37,7 +37,13 @@ CPU = torch.device("cpu")
 def encoder(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a V-JEPA pre-trained for two steps."""
     folder = tmp_path_factory.mktemp("vjepa")
-    flags = [f"--data.manifest={corpus}", f"--output={folder}", "--train.steps=2", "--train.batch=4"]
+    flags = [
+        f"--data.manifest={corpus}",
+        "--data.select=fold=0",
+        f"--output={folder}",
+        "--train.steps=2",
+        "--train.batch=4",
+    ]
     assert cli.main(["pretrain", *flags, *TINY_VJEPA, *ONE_PROCESS]) == 0
     return folder
 

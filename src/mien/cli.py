@@ -11,6 +11,7 @@ from typing import Any
 COMMANDS = {
     "demo": "from nothing to a report: draw faces, pre-train, fine-tune, evaluate, compare",
     "synth": "draw a corpus of facial videos with labels",
+    "prepare": "check a corpus, decode every clip, write its manifest with labels and folds",
     "pretrain": "learn from unlabelled face video (masked autoencoding, joint embedding)",
     "probe": "read labels off a frozen encoder: attentive or linear probes, and baselines",
     "finetune": "adapt an encoder to labels: expressions, valence and arousal, personality",

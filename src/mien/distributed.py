@@ -26,6 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mien.interfaces import Batch
 from mien.layers import Block
 
+T = TypeVar("T")
 Parallel = Literal["ddp", "fsdp"]
 MatmulPrecision = Literal["highest", "high", "medium"]
 T = TypeVar("T")
@@ -175,6 +176,15 @@ def meet() -> None:
 def seed_step(*key: int) -> None:
     """Make masks, dropout and drop path a function of (seed, step, micro-step, rank) and of nothing before."""
     torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
+
+
+def gather(items: list[T], session: Session) -> list[T]:
+    """The items of all ranks, on every rank, rank after rank."""
+    if session.world == 1:
+        return items
+    parts: list[Any] = [None] * session.world
+    dist.all_gather_object(parts, items)
+    return [item for part in parts for item in part]
 
 
 def mean_over_ranks(value: Tensor, session: Session) -> Tensor:

@@ -41,7 +41,6 @@ from mien.runlog import open_run
 from mien.statistics import CrossValidation, cross_validation
 from mien.tasks.classification import ClassificationConfig
 from mien.video.folds import Rows, find_folds, refuse_shared
-from mien.video.views import ViewConfig
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -69,7 +68,6 @@ class Finetune(finetune.Config):
     output: Path = Path("runs/crossval")
     """Folder for the folds, the table and the report."""
     folds: FoldsConfig = FoldsConfig()
-    views: ViewConfig = ViewConfig()
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -101,8 +99,7 @@ class Corpus:
 
 def run(config: Config) -> CrossValidation | None:
     """Run what is not done, pool, print and save; None on all ranks but the first."""
-    if isinstance(config, Probe):
-        require_folds_alone(config)
+    require_folds_alone(config)
     where = config.train if isinstance(config, Finetune) else config
     alone = bool(config.folds.devices)
     with distributed.session("cpu" if alone else where.device, where.matmul) as session:
@@ -121,8 +118,12 @@ def run(config: Config) -> CrossValidation | None:
         return pool(config, corpus) if session.first else None
 
 
-def require_folds_alone(config: Probe) -> None:
+def require_folds_alone(config: Config) -> None:
     """Nothing but the folds says who trains and who tests, and one encoder is probed."""
+    if isinstance(config, Finetune):
+        if config.split.train or config.split.validation or config.split.test:
+            raise ValueError("the folds say which rows train and test: leave --split.train, .validation and .test out")
+        return
     if config.train or config.validation or config.test:
         raise ValueError("the folds say which rows train and test: leave --train, --validation and --test out")
     if len(config.model) != 1 or config.baselines:
@@ -187,16 +188,8 @@ def run_fold(config: Config, fold: str) -> None:
         chosen = {"train": f"{column}!={fold}", "test": f"{column}={fold}"}
         probe.run(narrowed(probe.Config, config, output=folder, **chosen))
         return
-    base = f"{config.data.select}; " if config.data.select else ""
-    seen, unseen = (replace(config.data, select=f"{base}{column}{sign}{fold}") for sign in ("!=", "="))
-    finetune.run(narrowed(finetune.Config, config, output=folder, data=seen))
-    distributed.meet()
-    train = config.train
-    evaluate.run(
-        evaluate.Config(
-            model=folder, data=unseen, views=config.views, device=train.device, workers=train.workers, matmul=train.matmul
-        )
-    )  # fmt: skip
+    split = replace(config.split, test=f"{column}={fold}", holdout=config.split.holdout or 0, group=config.folds.group)
+    finetune.run(narrowed(finetune.Config, config, output=folder, split=split))
 
 
 def narrowed(schema: type[C], config: Any, **changes: Any) -> C:

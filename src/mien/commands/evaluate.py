@@ -3,14 +3,15 @@
 mien evaluate --model runs/finetune --data.manifest clips.csv --data.select 'split=test'
 
 Prints and saves WAR (accuracy), UAR (mean class recall), F1, recall per class and the confusion matrix; for regression
-PCC, CCC, RMSE and 1-MAE; each with a 95 % interval over the people of the column subject. Each clip counts once, also over many processes:
-torchrun --nproc-per-node 4 -m mien evaluate ...
+PCC, CCC, RMSE and 1-MAE; each with a 95 % interval over the people of the column subject. Each clip counts once, also
+over several processes (torchrun). What the model has learnt from, leaks that were allowed and a choice on test clips
+stand with the numbers.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ from pydantic.dataclasses import dataclass
 from mien import distributed, metrics
 from mien.analysis import marking, plots
 from mien.analysis.analyzer import Analyzer, Scores, load
+from mien.analysis.grouping import mean_by
 from mien.analysis.marking import Marks
 from mien.analysis.sections import Section
 from mien.checkpoint import write_whole
 from mien.commands.fitting import DataConfig, load_clips
+from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
 from mien.distributed import Session
 from mien.interfaces import Clip
@@ -48,6 +51,8 @@ class Config:
     data: DataConfig = DataConfig()
     subgroups: tuple[str, ...] = ()
     """Columns of the manifest whose groups are marked on their own: sex, age (in bands), or age:30,45 (at these)."""
+    group_by: str = ""
+    """Column whose clips are marked together by their mean answer, such as video for AVCAffe; empty marks each clip."""
     views: ViewConfig = ViewConfig()
     device: str = "auto"
     """auto, cpu, cuda, ..."""
@@ -65,18 +70,22 @@ def run(config: Config) -> dict[str, float]:
         clips = load_clips(config.data, config.workers, session.say)
         marking.require(clips, config.subgroups, analyzer.names)
         targets = analyzer.config.targets(clips, analyzer.names).numpy()
-        predictions, votes = score(analyzer, clips, config, session)
+        scores = score(analyzer, clips, config.views, config.workers, session)
+        said = remarks(config.model, clips, config.workers) if session.first else {}
+        predictions = scores.mean
+        if config.group_by:
+            clips, predictions, targets = mean_by(clips, predictions, targets, config.group_by)
         if session.first:
-            report(clips, predictions, targets, analyzer.names, folder, config.subgroups)
-            tell_majority(Scores(predictions, votes), targets, analyzer, folder)
+            report(clips, predictions, targets, analyzer.names, folder, config.subgroups, said)
+            if not config.group_by:
+                tell_majority(scores, targets, analyzer, folder)
     return analyzer.task.score(predictions, targets)
 
 
-def score(analyzer: Analyzer, clips: Sequence[Clip], config: Config, session: Session) -> tuple[Outputs, Outputs]:
-    """Mean outputs and votes (clips, names), each clip read by one rank and counted once."""
-    mine = session.share(clips)
-    found = analyzer.score_clips(mine, config.views, config.workers, progress=session.first)
-    return session.gather(found.mean, len(clips)), session.gather(found.votes, len(clips))
+def score(analyzer: Analyzer, clips: Sequence[Clip], views: ViewConfig, workers: int, session: Session) -> Scores:
+    """What a model says of clips, on every rank; each clip is read by one of them."""
+    found = analyzer.score_clips(session.share(clips), views, workers, progress=session.first)
+    return Scores(session.gather(found.mean, len(clips)), session.gather(found.votes, len(clips)))
 
 
 def tell_majority(scores: Scores, targets: Targets, analyzer: Analyzer, folder: Path) -> None:
@@ -90,26 +99,32 @@ def tell_majority(scores: Scores, targets: Targets, analyzer: Analyzer, folder: 
 
 def report(
     clips: Sequence[Clip], predictions: Outputs, targets: Targets, names: Sequence[str], folder: Path,
-    subgroups: Sequence[str] = (),
+    subgroups: Sequence[str] = (), said: Mapping[str, Any] | None = None,
 ) -> Marks:  # fmt: skip
-    """Mark predictions, print the metrics with their intervals and write everything into ``folder``."""
+    """Mark predictions, print the metrics with their intervals and write everything into ``folder``.
+
+    ``said`` is what the numbers have to carry (``mien.commands.parts.remarks``).
+    """
     marks = marking.mark(clips, predictions, targets, names, subgroups)
     marks.tell()
-    write(marks, clips, predictions, targets, names, folder, subgroups)
+    write(marks, clips, predictions, targets, names, folder, subgroups, said=said or {})
     return marks
 
 
 def write(
     marks: Marks, clips: Sequence[Clip], predictions: Outputs, targets: Targets, names: Sequence[str], folder: Path,
-    kept: Sequence[str] = (), first: Sequence[Section] = (),
+    kept: Sequence[str] = (), first: Sequence[Section] = (), said: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
     """Write predictions.csv with the ``kept`` columns of the manifest, metrics.json, pictures and, last, report.html."""
+    touched = warnings(dict(said or {}))
+    for line in touched:
+        print(f"  ! {line}")
     table = marking.predictions(clips, predictions, targets, names, kept)
     write_whole(folder / "predictions.csv", lambda path: table.to_csv(path, index=False))
-    saved = json.dumps({"clips": len(clips)} | marks.saved(), indent=2) + "\n"
+    saved = json.dumps({"clips": len(clips)} | marks.saved() | dict(said or {}), indent=2) + "\n"
     write_whole(folder / "metrics.json", lambda path: path.write_text(saved))
     draw(predictions, targets, names, folder)
-    marks.write(folder, first)
+    marks.write(folder, [*([Section("What touches these numbers", touched)] if touched else []), *first])
     print(f"report in {folder}", flush=True)
 
 
