@@ -32,7 +32,7 @@ from mien.commands.choosing import VALIDATION, headline
 from mien.commands.fitting import DataConfig, load_clips
 from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, remarks, warnings
 from mien.config import STRICT, to_tree, to_yaml
-from mien.heads import AttentiveHeadConfig, HeadConfig
+from mien.heads import AttentiveHeadConfig, HeadConfig, MeanHeadConfig
 from mien.interfaces import Clip, Task
 from mien.probing import Best, ProbeConfig, train_probes
 from mien.tasks import TaskConfig
@@ -84,6 +84,8 @@ class Config:
 
 def run(config: Config) -> list[dict[str, Any]]:
     """Probe every encoder, print and save the table; returns its rows."""
+    if config.task != replace(config.task, head=MeanHeadConfig(), segments=1):
+        raise ValueError("a probe's head and segments are --head and --segments, not --task.head and --task.segments")
     config = replace(config, task=replace(config.task, head=config.head, segments=config.segments))
     with distributed.session(config.device, config.matmul) as session:
         parts, histories = split(config)
