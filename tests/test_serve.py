@@ -26,14 +26,19 @@ from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 import mien
+from mien.analysis import reliability
 from mien.analysis.analyzer import Analyzer
+from mien.analysis.calibration import fit as calibrate
+from mien.analysis.density import Density
+from mien.analysis.features import digest
+from mien.analysis.pooling import size_of
 from mien.analysis.predicting import ReadConfig
 from mien.analysis.web.app import application
 from mien.analysis.web.queue import Limits, Queue
 from mien.analysis.web.uploads import clean
 from mien.cli import main
 from mien.commands.serve import short_names
-from models import pictures, write_model, write_video
+from models import EXPRESSIONS, pictures, write_model, write_video
 
 HERE = "http://127.0.0.1:8000"
 LIMITS = Limits(bytes=3_000_000, seconds=20, waiting=2, keep=3600)
@@ -82,8 +87,9 @@ def give(client: TestClient, content: bytes, name: str = "clip.mp4", **query: st
 def test_the_tables_are_those_of_mien_analyze(
     client: TestClient, queue: Queue, model: Path, video: Path, tmp_path
 ) -> None:
-    job = give(client, video.read_bytes(), video.name, wait="true").json()
-    assert job["state"] == "done"
+    answer = give(client, video.read_bytes(), video.name, wait="true")
+    job = answer.json()
+    assert (answer.status_code, job["state"]) == (200, "done")
     folder = tmp_path / "analyzed"
     assert main(["analyze", str(video), "--model", str(model), "--output", str(folder), "--faces=whole", "--device=cpu", "--matmul=highest", "--no-pictures"]) == 0  # fmt: skip
     for table in ("frames", "windows"):
@@ -184,6 +190,7 @@ def test_a_video_that_breaks_off_is_read_up_to_there(client: TestClient, video: 
 
 def test_jobs_wait_in_order_and_not_too_many(idle: TestClient, queue: Queue, video: Path) -> None:
     first, second = (give(idle, video.read_bytes()).json() for _ in range(2))
+    assert set(first) == set(idle.get(f"/api/jobs/{first['id']}").json())
     assert [(job["state"], job["position"]) for job in (first, second)] == [("waiting", 1), ("waiting", 2)]
     full = give(idle, video.read_bytes())
     assert (full.status_code, "2 videos wait already" in full.text) == (503, True)
@@ -264,8 +271,9 @@ def test_the_camera_is_read_live(client: TestClient) -> None:
         with client.websocket_connect("/api/live", headers={"Host": "127.0.0.1:8000"}) as second:
             assert "another window" in second.receive_json()["error"]
         camera.send_bytes(jpeg(shown[0], 102))
-        values = camera.receive_json()["faces"][0]["values"]
-        assert sum(values) == pytest.approx(1, abs=1e-3)
+        face = camera.receive_json()["faces"][0]
+        assert sum(face["values"]) == pytest.approx(1, abs=1e-3)
+        assert face["doubts"] == [], "a model that is not calibrated has none"
         camera.send_bytes(b"12345678 no picture")
         assert "no JPEG" in camera.receive_json()["error"]
 
@@ -338,3 +346,23 @@ def test_every_model_says_what_it_reads(idle: TestClient, analyzer: Analyzer) ->
         "id": "expressions", "kind": "classification", "names": list(analyzer.names), "calibrated": False, "window_frames": 0,
     }  # fmt: skip
     assert (about["max_megabytes"], about["keep_minutes"], about["local"]) == (3, 60, True)
+
+
+def test_a_calibrated_model_says_what_not_to_rely_on(video: Path, tmp_path: Path) -> None:
+    """Limits that no picture keeps: the page hears why, how often, and where on the timeline."""
+    folder, rng = write_model(tmp_path / "model"), np.random.default_rng(0)
+    outputs = rng.dirichlet(np.ones(7), 200)
+    labels = np.array([rng.choice(7, p=p) for p in outputs])
+    weights = digest(folder / "weights.safetensors")
+    origin = {"weights": weights, "manifest": "m", "manifest_sha256": "", "select": "", "clips": 200, "subjects": 20, "views": {}}  # fmt: skip
+    size = size_of(mien.load(folder, "cpu").task.encoder)
+    density = Density(np.zeros(size, np.float32), np.ones(size, np.float32), np.eye(size, dtype=np.float32))
+    calibrate(outputs, labels, EXPRESSIONS, density, reliability.Limits(sharpness=1e9), 0.8, origin).save(folder)
+    (tmp_path / "server").mkdir()
+    queue = Queue({"m": mien.load(folder, "cpu")}, ReadConfig(faces="whole"), LIMITS, tmp_path / "server")
+    with TestClient(application(queue), base_url=HERE) as client:
+        assert client.get("/api/about").json()["models"][0]["calibrated"]
+        job = give(client, video.read_bytes(), wait="true").json()
+        assert (job["result"]["unreliable"], job["result"]["reasons"]) == (1, {"blur": 1})
+        shapes = client.get(f"/api/jobs/{job['id']}/timeline").json()["layout"]["shapes"]
+        assert [shape["line"]["color"] for shape in shapes[1:]] == ["#c1121f"]

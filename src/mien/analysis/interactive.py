@@ -43,6 +43,8 @@ def figure(timeline: Timeline) -> Any:
         add(go, page, curve, palette(timeline.names), row)
         for first, end in stretches(~curve.seen):
             hatch(page, curve, first, end, row)
+        for first, end in stretches(curve.unreliable):
+            mark(page, curve, first, end, row)
     if not drawn:
         page.update_yaxes(visible=False)
     page.update_xaxes(title_text="seconds", row=rows)
@@ -106,6 +108,15 @@ def hatch(page: Any, curve: Curve, first: int, end: int, row: int) -> None:
     page.add_vrect(x0=curve.time[first] - half, x1=curve.time[end - 1] + half, fillcolor="#888", opacity=0.13, line_width=0, row=row, col=1)  # fmt: skip
 
 
+def mark(page: Any, curve: Curve, first: int, end: int, row: int) -> None:
+    """Red below where an answer is unreliable, as in ``timeline_plot``."""
+    half = (curve.time[1] - curve.time[0]) / 2 if len(curve.time) > 1 else 0.02
+    ends = {"x0": curve.time[first] - half, "x1": curve.time[end - 1] + half}
+    page.add_shape(
+        type="line", **ends, y0=0, y1=0, yref="y domain", line={"color": "#c1121f", "width": 6}, row=row, col=1
+    )
+
+
 def write_page(timeline: Timeline, path: Path, video: Path | None = None, mosaic: Any = None) -> None:
     """The page: video (an MP4, embedded), interactive timeline, table of faces, mosaic; whole or not at all."""
     report = Report(str(timeline.about.get("input", "timeline")))
@@ -116,7 +127,9 @@ def write_page(timeline: Timeline, path: Path, video: Path | None = None, mosaic
         source = data("video/mp4", video.read_bytes())
         report.raw(f'<figure><video class="seek" controls playsinline muted src="{source}"></video></figure>')
     report.heading("Timeline")
-    report.text("Click to move the video there; drag to zoom, double-click to see all. Grey: the face was not seen.")
+    report.text(
+        "Click to move the video there; drag to zoom, double-click to see all. Grey: the face was not seen; red below: not reliable."
+    )
     start = float(timeline.frames["timestamp"].iloc[0])
     script = SEEK.replace("START", repr(start))
     plot = figure(timeline).to_html(full_html=False, include_plotlyjs="inline", div_id="timeline", post_script=script, config={"responsive": True, "displaylogo": False})  # fmt: skip

@@ -6,10 +6,12 @@ from importlib.util import find_spec
 from time import monotonic
 from typing import Any, Literal, get_args
 
+import pandas as pd
 from pydantic import BaseModel, Field
 
 from mien.analysis.analyzer import Analyzer
 from mien.analysis.curves import palette
+from mien.analysis.tables import SEPARATOR
 from mien.analysis.timeline import Timeline
 from mien.analysis.web.queue import OVER, Queue, State, WebJob
 
@@ -58,6 +60,7 @@ class Result(BaseModel):
     frames: int
     frames_with_face: int
     unreliable: float | None = Field(description="share of the rows with a face that are not reliable; null: not known")
+    reasons: dict[str, float] = Field(description="why, with the share of the rows; the most frequent first")
     faces: list[dict[str, Any]] = Field(description="a row per face: seconds, mean and deviation of each output")
     files: list[str] = Field(description="what GET /api/jobs/{id}/files/{file} gives")
 
@@ -123,6 +126,13 @@ def result(job: WebJob, timeline: Timeline) -> Result:
         frames=int(frames["frame"].nunique()),
         frames_with_face=int(seen["frame"].nunique()),
         unreliable=float(1 - reliable.mean()) if len(reliable) else None,
+        reasons=shares(seen["reasons"]),
         faces=faces.where(faces.notna(), None).to_dict("records"),  # pyright: ignore[reportArgumentType]
         files=files,
     )
+
+
+def shares(reasons: pd.Series) -> dict[str, float]:
+    """How often each reason stands in a column of reasons."""
+    each = reasons.dropna().str.split(SEPARATOR).explode()
+    return (each.value_counts() / max(len(reasons), 1)).round(4).to_dict()

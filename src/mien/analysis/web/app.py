@@ -84,12 +84,13 @@ BODY = {
 @router.post("/jobs", status_code=202, openapi_extra=BODY)
 async def create(
     request: Request,
+    response: Response,
     queue: Here,
     name: Annotated[str, Query(description="file name, which the tables repeat in the column input")] = "video",
     model: Annotated[str | None, Query(description="a model's id from /api/about; left out: the first")] = None,
     wait: Annotated[bool, Query(description="answer when the job is over")] = False,
 ) -> JobStatus:
-    """Analyze a video: the body is the file itself (curl --data-binary @clip.mp4). 413, 422, 503 say what is wrong."""
+    """Analyze a video: the body is the file itself (curl --data-binary @clip.mp4). 413, 422, 503 say what is wrong; 202: wait."""
     chosen = model or next(iter(queue.analyzers))
     if chosen not in queue.analyzers:
         raise HTTPException(422, f"no model {chosen!r} here; there are {', '.join(queue.analyzers)}")
@@ -102,6 +103,7 @@ async def create(
     queue.enlist(job)
     while wait and job.state not in OVER:
         await asyncio.sleep(0.05)
+    response.status_code = 200 if job.state in OVER else 202
     return await run_in_threadpool(status, queue, job)
 
 

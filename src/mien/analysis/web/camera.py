@@ -107,6 +107,7 @@ def said(moment: Moment, tally: Tally) -> dict[str, Any]:
             "id": face.id,
             "box": [round(float(v), 1) for v in face.box],
             "confidence": None if np.isnan(face.confidence) else round(float(face.confidence), 3),
+            "doubts": sorted(moment.answers[face.id].reasons or ()) if face.id in moment.answers else None,
             "values": [round(float(v), 4) for v in moment.answers[face.id].values]
             if face.id in moment.answers
             else None,

@@ -1,6 +1,7 @@
 // The camera of the browser: record a clip that is then uploaded, or send pictures and show the values that come back.
 
 import { complain, give } from "./page.js";
+import { WHY } from "./words.js";
 
 const $ = id => document.getElementById(id);
 const RATE = 15;  // pictures a second at most
@@ -72,7 +73,7 @@ function live(model, models) {
     if (said.error) { error = said.error; return; }
     sent.last = said.time;
     boxes(said.faces);
-    for (const face of said.faces) if (face.values) values.set(face.id, face.values);
+    for (const face of said.faces) if (face.values) values.set(face.id, face);
     for (const id of values.keys()) if (!said.faces.some(face => face.id === id)) values.delete(id);
     bars(values);
     const asked = said.faces.some(face => face.values);
@@ -132,11 +133,12 @@ function boxes(faces) {
 }
 
 function bars(values) {
-  $("values").replaceChildren(...[...values].map(([id, numbers]) => {
+  $("values").replaceChildren(...[...values].map(([id, { values: numbers, doubts }]) => {
     const block = document.createElement("div");
     block.className = "bars";
     const title = document.createElement("b");
-    title.textContent = `face ${id}`;
+    title.textContent = `face ${id}${doubts.length ? `, not reliable: ${doubts.map(name => WHY[name] ?? name).join(", ")}` : ""}`;
+    title.classList.toggle("failed", doubts.length > 0);
     block.append(title);
     about.names.forEach((name, i) => {
       const [label, bar, inner, number] = ["span", "div", "i", "span"].map(tag => document.createElement(tag));

@@ -2,6 +2,7 @@
 
 import { openCamera } from "./camera.js";
 import { showTimeline } from "./timeline.js";
+import { WHY } from "./words.js";
 
 const $ = id => document.getElementById(id);
 const OVER = ["done", "failed", "cancelled"];
@@ -61,12 +62,12 @@ export function give(file, name = file.name) {
   request.responseType = "json";
   request.upload.onprogress = event => { job.fraction = event.loaded / Math.max(event.total, 1); draw(); };
   request.onload = () => {
-    if (request.status === 202) Object.assign(job, request.response);
+    if (request.status < 300) Object.assign(job, request.response);
     else fail(job, reason(request.response));
     remember();
     draw();
   };
-  request.onerror = () => { fail(job, "the server does not answer, or broke off the upload"); draw(); };
+  request.onerror = () => { fail(job, "the server does not answer, or refused the rest of the upload (too large, or too many videos wait)"); draw(); };
   if (file.size > about.max_megabytes * 1e6) fail(job, `larger than the ${size(about.max_megabytes)} that this server takes`);
   else sending = sending.then(() => jobs.has(job.key) && new Promise(over => { request.onloadend = over; request.send(file); }));
   draw();
@@ -137,7 +138,7 @@ function row(job) {
 
 function words(job) {
   const left = job.eta == null ? "" : `, about ${seconds(job.eta)} to go`;
-  const done = `${Math.round(100 * (job.fraction ?? 0))} %`;
+  const done = percent(job.fraction ?? 0);
   switch (job.state) {
     case "uploading": return job.fraction < 1 ? `sending, ${done}` : "looking into the file";
     case "waiting": return job.position > 1 ? `waiting, number ${job.position} in the queue` : "waiting, next in the queue";
@@ -174,7 +175,10 @@ function notices(found, model) {
   if (found.stopped) says.push(`The video breaks off, what came before was read: ${found.stopped}`);
   if (!found.faces.length) return [...says, "Faces are found when they are some 40 pixels wide or more, lit, and not turned away."];
   else if (found.frames_with_face < found.frames) says.push(`${found.frames - found.frames_with_face} of ${found.frames} frames show no face; they are gaps in the timeline and rows with success 0 in the table.`);
-  if (found.unreliable > 0) says.push(`${Math.round(100 * found.unreliable)} % of the answers are marked as not reliable; the column reasons says why.`);
+  if (found.unreliable > 0) {
+    const why = Object.entries(found.reasons).map(([name, share]) => `${WHY[name] ?? name} (${percent(share)})`).join(", ");
+    says.push(`${percent(found.unreliable)} of the answers are not reliable: ${why}. They are marked in red, and in the columns reliable and reasons.`);
+  }
   if (!model?.calibrated) says.push("This model is not calibrated: the column reliable is empty, and probabilities may be too sure.");
   return says;
 }
@@ -190,6 +194,7 @@ function fill(table, rows) {
 }
 
 const clock = left => new Date(Date.now() + 1000 * left).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+const percent = share => `${Math.round(100 * share)} %`;
 const stem = name => name.replace(/\.[^.]*$/, "");
 const minutes = count => count === 1 ? "1 minute" : `${count} minutes`;
 const seconds = count => count < 90 ? `${Math.max(1, Math.round(count))} s` : `${Math.round(count / 60)} min`;
