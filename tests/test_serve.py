@@ -38,6 +38,7 @@ from mien.analysis.web.queue import Limits, Queue
 from mien.analysis.web.uploads import clean
 from mien.cli import main
 from mien.commands.serve import short_names
+from mien.faces.detect import DetectConfig
 from models import EXPRESSIONS, pictures, write_model, write_video
 
 HERE = "http://127.0.0.1:8000"
@@ -99,6 +100,19 @@ def test_the_tables_are_those_of_mien_analyze(
         plain = pd.read_csv(folder / f"{table}.csv")
         pd.testing.assert_frame_equal(parquet.astype(plain.dtypes), plain)
     assert job["result"]["sentence"].startswith(f"{video.name}: 1 face on 50 of 50 frames")
+
+
+@pytest.mark.media
+def test_a_real_face_is_found_and_read_as_by_mien_analyze(analyzer: Analyzer, media: Path, tmp_path: Path) -> None:
+    (tmp_path / "server").mkdir()
+    clip, reading = media / "grid" / "lbax4n.mpg", ReadConfig(detector=DetectConfig(name="haar"))
+    queue = Queue({"expressions": analyzer}, reading, LIMITS, tmp_path / "server")
+    with TestClient(application(queue), base_url=HERE) as client:
+        job = give(client, clip.read_bytes(), clip.name, wait="true").json()
+        here = client.get(f"/api/jobs/{job['id']}/files/frames.csv").content
+    analyzer.predict(clip, tmp_path / "analyzed", detector={"name": "haar"}, progress=False)
+    assert here == (tmp_path / "analyzed" / "frames.csv").read_bytes()
+    assert job["result"]["faces"]
 
 
 def test_the_overlay_can_be_read_in_parts_and_the_timeline_is_a_figure(
