@@ -203,7 +203,7 @@ def test_trust_by_group_counts_each_group_alone() -> None:
     assert second["unreliable"] == 0.5
     assert first["ECE"] == pytest.approx(0.1)
     assert second["ECE"] == pytest.approx(0.8)
-    bare = trust.judge(None, Pooled(outputs, outputs, outputs[:, 0]), targets, ("a", "b"))
+    bare = trust.judge(None, Pooled(outputs, outputs, outputs, outputs[:, 0]), targets, ("a", "b"))
     assert set(bare.by({"all": np.arange(4)})[0]) == {"group", "clips", "ECE_raw"}
 
 
@@ -231,7 +231,9 @@ def test_one_pass_gives_the_same_outputs_as_the_analyzer(tuned: Path, corpus: Pa
     analyzer, clips = load(tuned, "cpu"), read_manifest(corpus)[:6]
     views = ViewConfig(segments=3, crops=3, batch=5)
     read = pool_clips(analyzer, clips, views)
-    np.testing.assert_allclose(read.outputs, analyzer.score_clips(clips, views).mean, atol=1e-6)
+    scores = analyzer.score_clips(clips, views)
+    np.testing.assert_allclose(read.outputs, scores.mean, atol=1e-6)
+    np.testing.assert_allclose(read.votes, scores.votes)
     assert read.features.shape == (6, 15 + 4 * 32)
     assert (read.sharpness > 0).all()
 
@@ -276,11 +278,21 @@ def test_calibration_of_other_weights_is_refused(tuned: Path, corpus: Path, caps
     assert run("calibrate", *data) == 0
     file = tuned / "calibration.yaml"
     text = yaml.safe_load(file.read_text())
+    numbers = file.with_suffix(".safetensors")
+    whole = numbers.read_bytes()
+    for bad in (whole[:100], None):
+        numbers.unlink() if bad is None else numbers.write_bytes(bad)
+        assert run("evaluate", *data[:-1]) == 1
+        assert "not readable; run mien calibrate again" in capsys.readouterr().err
+    numbers.write_bytes(whole)
     file.write_text(yaml.safe_dump(text | {"weights": "0" * 64}))
     assert run("evaluate", *data[:-1]) == 1
     assert "run mien calibrate again" in capsys.readouterr().err
     assert run("calibrate", *data[:-1], "--coverage=0.95") == 1
     assert "needs at least 19 validation clips, there are 14" in capsys.readouterr().err
+    trained = ["fold=0" if argument == "fold=1" else argument for argument in data]
+    assert run("calibrate", *trained) == 1
+    assert "was trained on these clips" in capsys.readouterr().err
     file.unlink()
     assert run("evaluate", *data[:-1]) == 0
     assert "not calibrated" in capsys.readouterr().out

@@ -46,7 +46,8 @@ def test_joint_embedding(recipe, corpus, tmp_path) -> None:
 
 
 def test_probe(corpus, tmp_path) -> None:
-    assert steps("pretrain", ["vjepa_tiny"], corpus, tmp_path / "encoder", "--objective.predictor-depth=1") == 0
+    others = ["--objective.predictor-depth=1", "--data.select=fold=0"]
+    assert steps("pretrain", ["vjepa_tiny"], corpus, tmp_path / "encoder", *others) == 0
     parts = ["--train=fold=0", "--validation=subject=s001", "--test=subject=s003", "--probe.epochs=1", "--workers=0"]
     places = [f"--model={tmp_path / 'encoder'}", f"--output={tmp_path}", f"--features.folder={tmp_path / 'kept'}"]
     recipe = str(ROOT / "recipes" / "probe.yaml")

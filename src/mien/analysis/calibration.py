@@ -20,6 +20,7 @@ import numpy as np
 import pydantic
 import yaml
 from numpy.typing import ArrayLike, NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from scipy.optimize import minimize, minimize_scalar
 
@@ -120,8 +121,13 @@ class Calibration:
         facts = build(Facts, yaml.safe_load(file.read_text()))
         if facts.weights != digest(folder / "weights.safetensors"):
             raise ValueError(f"{file} was made for other weights than those beside it; run mien calibrate again")
-        tensors = load_file(folder / "calibration.safetensors")
-        return cls(facts, tensors.pop("scores"), Density.of(tensors))
+        try:
+            tensors = load_file(folder / "calibration.safetensors")
+            return cls(facts, tensors["scores"], Density.of(tensors))
+        except (OSError, KeyError, SafetensorError) as error:
+            raise ValueError(
+                f"{folder / 'calibration.safetensors'} is not readable; run mien calibrate again"
+            ) from error
 
     def save(self, folder: Path) -> None:
         """Write calibration.yaml and calibration.safetensors beside the weights, which stay as they are."""

@@ -31,6 +31,8 @@ class Pooled:
 
     outputs: NDArray[np.float64]
     """Outputs (N, names), the same as ``Analyzer.score_clips`` gives."""
+    votes: NDArray[np.float64]
+    """Share of its views (N, names) in which a name has the largest output."""
     features: NDArray[np.float64]
     """Statistics of each clip (N, dim)."""
     sharpness: NDArray[np.float64]
@@ -49,16 +51,19 @@ def pool_clips(analyzer: Analyzer, clips: Sequence[Clip], views: ViewConfig, wor
         return torch.cat([first.float(), statistics], dim=1)
 
     items = measured(load_views(ViewDataset(clips, analyzer.clip, views), workers), blur)
-    outputs = np.zeros((len(clips), len(analyzer.names)))
+    outputs, votes = np.zeros((2, len(clips), len(analyzer.names)))
     features: list[NDArray[np.float64]] = [np.empty(0)] * len(clips)
     read = read_views(step, items, views.batch, analyzer.device)
     for item, found in tqdm(read, total=len(clips), unit="clip", delay=2):
         width = size_of(task.encoder)
         first, statistics = found[..., :-width], found[..., -width:]  # windows crops ...
         answers = analyzer.join(first.unflatten(-1, (-1, task.encoder.dim))) if joint else first
-        outputs[item["index"]] = answers.flatten(0, 1).double().mean(dim=0).cpu().numpy()
+        each = answers.flatten(0, 1).double().cpu().numpy()  # views, names
+        outputs[item["index"]] = each.mean(axis=0)
+        votes[item["index"]] = np.bincount(each.argmax(axis=1), minlength=each.shape[1]) / len(each)
         features[item["index"]] = statistics.flatten(0, 1).double().mean(dim=0).cpu().numpy()
-    return Pooled(outputs, np.stack(features), np.array(blur))
+    whole = np.stack(features) if features else np.empty((0, size_of(task.encoder)))
+    return Pooled(outputs, votes, whole, np.array(blur))
 
 
 def size_of(encoder: Encoder) -> int:

@@ -6,6 +6,7 @@ trust.by({"all": rows, ...})                       # a line per group of clips
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mien.analysis import diagrams, plots
+from mien.analysis import diagrams, marking, plots
 from mien.analysis.calibration import Calibrated, Calibration, calibration_error
 from mien.analysis.pooling import Pooled
 from mien.analysis.reliability import reasons
 from mien.checkpoint import write_whole
 from mien.interfaces import Clip
+from mien.subgroups import grouped
 from mien.video.views import ViewConfig
 
 Array = NDArray[Any]
@@ -114,12 +116,17 @@ def named(chosen: Array, names: Sequence[str]) -> str:
     return "|".join(name for name, inside in zip(names, chosen, strict=True) if inside)
 
 
-def write(trust: Trust, clips: Sequence[Clip], groups: Mapping[str, Mapping[str, Array]], folder: Path) -> list[str]:
-    """Write trust.csv (a line per group), calibrated.csv (per clip) and the reliability diagram; lines to print.
+def rows_by(clips: Sequence[Clip], given: str) -> dict[str, Array]:
+    """A column, or a column with edges as ``--subgroups`` takes them -> row numbers by group name."""
+    column, edges = marking.banded(given)
+    cells = [clip.columns.get(column) for clip in clips]
+    return grouped(cells, edges, math.inf if marking.identifier(column) else 8)
 
-    ``groups`` are row numbers by column and group name.
-    """
+
+def write(trust: Trust, clips: Sequence[Clip], subgroups: Sequence[str], folder: Path) -> list[str]:
+    """Write trust.csv (a line per group), calibrated.csv (per clip) and the reliability diagram; lines to print."""
     lines = [{"column": "", **line} for line in trust.by({"all": np.arange(len(clips))})]
+    groups = {marking.banded(given)[0]: rows_by(clips, given) for given in subgroups}
     lines += [{"column": column, **line} for column, found in groups.items() for line in trust.by(found)]
     frame = pd.DataFrame(lines)
     write_whole(folder / "trust.csv", lambda path: frame.to_csv(path, index=False))

@@ -24,8 +24,10 @@ from mien.analysis.features import digest
 from mien.analysis.pooling import Pooled, pool_clips
 from mien.analysis.reliability import Limits
 from mien.commands.fitting import DataConfig, load_clips
+from mien.commands.parts import seen_by
 from mien.config import STRICT
 from mien.interfaces import Clip
+from mien.video.leaks import find_seen, hash_clips
 from mien.video.views import ViewConfig
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -62,6 +64,7 @@ def run(config: Config) -> None:
     with distributed.session(config.device, config.matmul):
         analyzer = load(config.model, config.device)
         clips = load_clips(config.data, config.workers)
+        refuse_trained(config.model, clips, config.workers)
         targets = analyzer.config.targets(clips, analyzer.names).numpy()
         read = pool_clips(analyzer, clips, config.views, config.workers)
     subjects = [clip.columns.get("subject") for clip in clips]
@@ -77,6 +80,14 @@ def run(config: Config) -> None:
     found.save(config.model)
     draw(found, read, targets, config.model)
     tell(found, config.model)
+
+
+def refuse_trained(model: Path, clips: Sequence[Clip], workers: int) -> None:
+    """Clips that the model was trained on would promise too much: they are an error that names some."""
+    taught = [stretch for stretch in seen_by(model) or [] if stretch.part == "training"]
+    known = find_seen(taught, hash_clips(clips, workers), "calibration", clips) if taught else []
+    if known:
+        raise ValueError(f"{model} was trained on these clips: {known[0]}. Calibrate on people it has not learnt from")
 
 
 def whom(subjects: Sequence[object]) -> list[object]:

@@ -3,7 +3,8 @@
 mien pretrain recipes/svfap_pretrain.yaml --data.manifest clips.csv --output runs/pretrain
 
 Run the same command again to go on after a kill. The run's folder holds the config, metrics.jsonl, pictures of
-reconstructions, checkpoints and, at the end, the weights that finetune starts from (--init).
+reconstructions, checkpoints and, at the end, the weights that finetune starts from (--init); seen.csv holds the hashes
+of the clips, by which later commands notice that a test clip was among them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch.utils.data import default_collate
 from mien import distributed
 from mien.analysis.plots import reconstruction_grid, save_png
 from mien.commands.fitting import ClipConfig, DataConfig, fit, load_clips, open_folder, start_encoder
+from mien.commands.parts import remember
 from mien.config import STRICT, to_yaml
 from mien.distributed import Session
 from mien.encoders import EncoderConfig
@@ -56,6 +58,7 @@ def run(config: Config) -> None:
         clips = load_clips(config.data, config.train.workers, session.say)
         if not open_folder(config, to_yaml(config), clips, session):
             return
+        remember(config.output, clips, config.init, config.train.workers, session)
         distributed.seed_step(config.train.seed)
         encoder = config.encoder.build(config.clip.frames, config.clip.size)
         start_encoder(encoder, config.init)

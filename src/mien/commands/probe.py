@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,23 +26,26 @@ from torch import Tensor, nn
 
 from mien import __version__, checkpoint, distributed
 from mien.analysis import baselines, plots
-from mien.analysis.analyzer import Analyzer
 from mien.analysis.features import FeatureConfig, Features
 from mien.analysis.frozen import Frozen, answers, load_encoder, views_of
 from mien.analysis.report import Report
 from mien.commands import evaluate
+from mien.commands.choosing import VALIDATION, headline
 from mien.commands.fitting import DataConfig, load_clips
+from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, remarks, warnings
 from mien.config import STRICT, to_tree, to_yaml
-from mien.heads import AttentiveHeadConfig, HeadConfig
+from mien.heads import AttentiveHeadConfig, HeadConfig, MeanHeadConfig, Standardised
 from mien.interfaces import Clip, Task
 from mien.probing import Best, ProbeConfig, train_probes
 from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.video.clips import order
-from mien.video.manifest import select
-from mien.video.splits import carve, refuse_overlap
+from mien.video.leaks import hash_clips
 from mien.video.transforms import AugmentConfig
 from mien.video.views import ViewConfig
+
+SHOWN = ("UAR", "UAR mean", "UAR deviation", "WAR", "CCC", "CCC mean", "CCC deviation", "PCC")
+"""Test columns of the printed table, as far as there are any; mean and deviation are over --probe.seeds."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -61,8 +65,10 @@ class Config:
     """Rows to mark the chosen probe on; empty marks nothing, and only validation scores are given."""
     group: str = "subject"
     """Column whose values (people) must not be in two parts."""
+    leaks_allowed: bool = False
+    """Probe although training, validation, test or pre-training share clips, contents or people; every report says so."""
     task: TaskConfig = ClassificationConfig(smoothing=0.0, mixup=0.0, cutmix=0.0)
-    head: HeadConfig = AttentiveHeadConfig()
+    head: HeadConfig = AttentiveHeadConfig(standardise=True)
     """The probe: attentive, or mean, which is linear; it takes the place of the task's head."""
     segments: PositiveInt = 8
     """Segments of a video that the probe attends to at once; with 1 the answers for single segments are averaged."""
@@ -81,19 +87,19 @@ class Config:
     """Precision of fp32 matrix products."""
 
 
-Parts = dict[str, list[Clip]]
-
-
 def run(config: Config) -> list[dict[str, Any]]:
     """Probe every encoder, print and save the table; returns its rows."""
+    if config.task != replace(config.task, head=MeanHeadConfig(), segments=1):
+        raise ValueError("a probe's head and segments are --head and --segments, not --task.head and --task.segments")
     config = replace(config, task=replace(config.task, head=config.head, segments=config.segments))
     with distributed.session(config.device, config.matmul) as session:
-        parts = split(config)
+        parts, histories = split(config)
         names = config.task.names(parts["train"])
         targets = {part: config.task.targets(clips, names) for part, clips in parts.items()}
         checkpoint.write_whole(config.output / "config.yaml", lambda path: path.write_text(to_yaml(config)))
         rows = [
-            probe(source, parts, names, targets, config, session.device) for source in sources(config, session.device)
+            probe(source, parts, names, targets, config, session.device, history)
+            for source, history in sources(config, session.device, histories)
         ]
         if config.baselines:
             rows.append(pixels(load_encoder(config.model[0], session.device), parts, names, targets, config))
@@ -101,62 +107,77 @@ def run(config: Config) -> list[dict[str, Any]]:
     return rows
 
 
-def split(config: Config) -> Parts:
-    """Training, validation and test clips, nobody being in two of them."""
-    clips = load_clips(config.data, config.workers)
-    train = select(clips, config.train)
-    test = select(clips, config.test) if config.test else []
-    if config.validation:
-        validation = select(clips, config.validation)
-    else:
-        names = config.task.names(train)
-        labels = config.task.targets(train, names)
-        strata = labels.tolist() if isinstance(config.task, ClassificationConfig) else None
-        taken = carve(train, config.group, strata, 5, config.probe.seed)
-        validation = [clip for clip, out in zip(train, taken, strict=True) if out]
-        train = [clip for clip, out in zip(train, taken, strict=True) if not out]
-    parts = {"train": train, "validation": validation, "test": test}
-    for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
-        refuse_overlap(parts[one], parts[other], (one, other), config.group)
+def split(config: Config) -> tuple[Parts, dict[str, History]]:
+    """Training, validation and test clips, and what each model ('' has random weights) has seen; leaks are refused."""
+    rows = SplitConfig(config.train, config.validation, config.test, holdout=5, group=config.group)
+    parts = divide(load_clips(config.data, config.workers), rows, config.task, config.probe.seed)
     print(", ".join(f"{len(part)} {name} clips" for name, part in parts.items()), flush=True)
-    return parts
+    hashes = hash_clips([clip for clips in parts.values() for clip in clips], config.workers)
+    models = [str(folder) for folder in config.model]
+    histories = {model: examine(parts, model, config.group, hashes) for model in ("", *models)}
+    for model in models:
+        guard(histories[model], config.leaks_allowed, print)
+    return parts, histories
 
 
-def sources(config: Config, device: torch.device) -> Iterator[Frozen]:
-    """The encoders to probe, one in memory at a time."""
+def sources(config: Config, device: torch.device, histories: dict[str, History]) -> Iterator[tuple[Frozen, History]]:
+    """The encoders to probe, one in memory at a time, and what they have learnt from."""
     seen: set[str] = set()
     for folder in config.model:
-        yield load_encoder(folder, device)
+        yield load_encoder(folder, device), histories[str(folder)]
     for folder in config.model if config.baselines else ():
         distributed.seed_step(config.probe.seed)
         frozen = load_encoder(folder, device, random=True)
         if repr(frozen.config) not in seen:
             seen.add(repr(frozen.config))
-            yield frozen
+            yield frozen, histories[""]
 
 
 def probe(
-    source: Frozen, parts: Parts, names: Sequence[str], targets: dict[str, Tensor], config: Config, device: torch.device
-) -> dict[str, Any]:
+    source: Frozen, parts: Parts, names: Sequence[str], targets: dict[str, Tensor], config: Config, device: torch.device,
+    history: History,
+) -> dict[str, Any]:  # fmt: skip
     """Train the probes over one encoder, keep the best and mark it; returns its row of the table."""
     task = config.task.build(source.encoder, source.pixels, names, targets["train"]).to(device)
     features = {part: features_of(part, source, task, clips, config, device) for part, clips in parts.items() if clips}
     folder = config.output / source.name.replace(", ", "-").replace(" ", "-")
-    best = fit(task, features, targets, config, device, folder)
+    learnt = config.task.training_targets(parts["train"], names)
+    found = fit(task, features, targets | {"train": learnt}, config, device, folder)
+    best = max(found, key=lambda one: one.score)
+    heads = [with_weights(task.head, one) for one in found]
     task.head.load_state_dict(best.state)
     lr, decay = config.probe.settings()[best.probe]
     about = {
         "mien": __version__, "encoder": to_tree(source.config), "clip": to_tree(source.clip),
         "pixels": to_tree(source.pixels), "task": to_tree(config.task), "names": list(names),
+        "selection": VALIDATION, **history.about(),
     }  # fmt: skip
+    history.write(folder)
     checkpoint.export(folder, task, about)
     row = {"features": source.name, "lr": lr, "weight decay": decay, "epoch": best.epoch, "validation": best.score}
     if "test" not in features:
         return row
     print(f"{source.name}, marked on the test clips:")
-    predictions = answers(task, [task.head], features["test"], device)[0]
-    analyzer = Analyzer(task, source.clip, tuple(names), config.task, device)
-    return row | evaluate.report(analyzer, parts["test"], predictions, targets["test"].numpy(), folder / "evaluation")
+    each = answers(task, heads, features["test"], device)
+    truth, said = targets["test"].numpy(), remarks(folder)
+    marks = evaluate.report(parts["test"], each[found.index(best)], truth, names, folder / "evaluation", said=said)
+    return row | marks.scores | over_seeds(task, each, truth) | history.about()
+
+
+def with_weights(head: nn.Module, best: Best) -> nn.Module:
+    """A copy of a head with the weights that were kept."""
+    head = deepcopy(head).eval()
+    head.load_state_dict(best.state)
+    return head
+
+
+def over_seeds(task: Task, each: NDArray[np.float64], truth: NDArray) -> dict[str, float]:
+    """Mean and deviation of the headline metric over the probes of all seeds (seeds, clips, names)."""
+    if len(each) == 1:
+        return {}
+    name = headline(task.score(each[0], truth))[0]
+    values = [task.score(one, truth)[name] for one in each]
+    return {f"{name} mean": float(np.mean(values)), f"{name} deviation": float(np.std(values, ddof=1))}
 
 
 def features_of(
@@ -177,13 +198,9 @@ def features_of(
 def fit(
     task: Task, features: dict[str, Features], targets: dict[str, Tensor], config: Config, device: torch.device,
     folder: Path,
-) -> Best:  # fmt: skip
-    """Train one head per setting over the features; a line per epoch goes to ``epochs.jsonl``."""
-    settings = config.probe.settings()
-    distributed.seed_step(config.probe.seed)  # here, so that reading features cannot shift the first weights
-    heads = nn.ModuleList(config.task.head.build(task.encoder.dim, len(task.names)) for _ in settings).to(device)
-    for head in heads[1:]:
-        head.load_state_dict(heads[0].state_dict())
+) -> list[Best]:  # fmt: skip
+    """Train one head per seed and setting over the features; a line per epoch goes to ``epochs.jsonl``."""
+    heads = config.probe.start(lambda seed: first_head(seed, task, features["train"], config.task.head)).to(device)
     task.train()
     task.encoder.eval()
     steps_per_epoch = -(-len(features["train"]) // config.probe.batch)
@@ -191,7 +208,7 @@ def fit(
 
     def validate(heads: nn.ModuleList) -> list[float]:
         predictions = answers(task, list(heads), features["validation"], device)
-        return [chosen_by(task, p, targets["validation"].numpy()) for p in predictions]
+        return [headline(task.score(p, targets["validation"].numpy()))[1] for p in predictions]
 
     best = train_probes(
         heads, task.judge, epochs(features["train"], targets["train"], task, config.probe, device),
@@ -200,6 +217,16 @@ def fit(
     checkpoint.write_whole(folder / "epochs.jsonl", lambda path: path.write_text("\n".join(lines) + "\n"))
     task.eval()
     return best
+
+
+def first_head(seed: int, task: Task, features: Features, config: HeadConfig, clips: int = 500) -> nn.Module:
+    """A head with the first weights of a seed; a ``Standard`` is fitted to training clips spread over all."""
+    distributed.seed_step(seed)  # here, so that reading features cannot shift the first weights
+    head = config.build(task.encoder.dim, len(task.names))
+    if isinstance(head, Standardised):
+        places = np.unique(np.linspace(0, len(features) - 1, clips).astype(int))
+        head.standard.fit(features[int(i), 0] for i in places)
+    return head
 
 
 def epochs(
@@ -219,12 +246,6 @@ def epochs(
     return (batches(epoch) for epoch in range(config.epochs))
 
 
-def chosen_by(task: Task, predictions: NDArray, targets: NDArray) -> float:
-    """The number that a probe is chosen by: UAR, or mean CCC."""
-    scores = task.score(predictions, targets)
-    return scores["UAR"] if "UAR" in scores else scores["CCC"]
-
-
 def pixels(
     source: Frozen, parts: Parts, names: Sequence[str], targets: dict[str, Tensor], config: Config
 ) -> dict[str, Any]:
@@ -234,7 +255,7 @@ def pixels(
     y = {part: values.numpy() for part, values in targets.items()}
     classes = len(names) if isinstance(config.task, ClassificationConfig) else 0
     predict, score, _ = baselines.fit_linear(
-        x["train"], y["train"], x["validation"], lambda p: chosen_by(task, p, y["validation"]), classes
+        x["train"], y["train"], x["validation"], lambda p: headline(task.score(p, y["validation"]))[1], classes
     )
     row = {"features": "raw pixels, linear", "validation": score}
     return row | (task.score(predict(x["test"]), y["test"]) if "test" in x else {})
@@ -243,18 +264,21 @@ def pixels(
 def write_table(rows: list[dict[str, Any]], config: Config) -> None:
     """Print the table; save it with a picture as report.html."""
     metric = "UAR" if isinstance(config.task, ClassificationConfig) else "CCC"
-    shown = [m for m in ("UAR", "WAR", "CCC", "PCC") if any(m in row for row in rows)]
+    shown = [m for m in SHOWN if any(m in row for row in rows)]
     width = max(len(row["features"]) for row in rows)
-    print(f"\n{'features':<{width}}  validation {metric}" + "".join(f"  {'test ' + m:>9}" for m in shown))
+    print(f"\n{'features':<{width}}  validation {metric}" + "".join(f"  {'test ' + m:>{len(m) + 5}}" for m in shown))
     for row in rows:
-        cells = "".join(f"  {row[m]:>9.4f}" if m in row else " " * 11 for m in shown)
+        cells = "".join(f"  {row[m]:>{len(m) + 5}.4f}" if m in row else " " * (len(m) + 7) for m in shown)
         print(f"{row['features']:<{width}}  {row['validation']:>{11 + len(metric)}.4f}{cells}")
     report = Report("Probes over frozen features")
     report.text(
         f"Each probe was chosen on validation ({metric}), never on test. Head: {config.task.head.name}; "
         f"{config.task.segments} segments at once; {config.probe.epochs} epochs."
     )
-    report.table(rows)
+    for line in dict.fromkeys(line for row in rows for line in warnings(row)):
+        print(f"  ! {line}")
+        report.text(line)
+    report.table([{name: value for name, value in row.items() if name != "leaks"} for row in rows])
     part = metric if shown else "validation"
     values = {part: {row["features"]: row[part] for row in rows}}
     report.figure(plots.comparison(values, "Test" if shown else "Validation"))

@@ -72,7 +72,7 @@ class Windows:
 
     def maps(self, values: Sequence[Array]) -> list[Window]:
         """A map per window as something to show."""
-        return [Window(f, t[[0, -1]], v) for f, t, v in zip(self.frames, self.times, values, strict=True)]
+        return [Window(frames, one) for frames, one in zip(self.frames, values, strict=True)]
 
 
 def read_windows(clip: Clip, config: ClipConfig, views: ViewConfig) -> Windows:

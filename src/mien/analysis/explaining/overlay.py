@@ -34,8 +34,6 @@ class Window:
 
     frames: Indices
     """Numbers of its frames in the video (T,), rising."""
-    times: Array
-    """First and last frame's time in seconds (2,)."""
     map: Array
     """Map (time, rows, columns)."""
 
