@@ -124,8 +124,9 @@ class Film:
 
     def __init__(self, path: Path, width: int) -> None:
         self.path, self.width = path, width
-        self.container: Any = None
-        self.stream: Any = None
+        self.container: Any
+        self.stream: Any
+        self.container = self.stream = None
         self.start = 0.0
 
     @property
@@ -148,7 +149,8 @@ class Film:
         if self.container is None:
             self.open(pixels, time)
         size = (self.stream.width, self.stream.height)
-        frame = av.VideoFrame.from_ndarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), "rgb24")
+        picture: Any = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        frame = av.VideoFrame.from_ndarray(picture, "rgb24")
         frame.pts, frame.time_base = round((time - self.start) / TICK), TICK
         self.container.mux(self.stream.encode(frame))
 

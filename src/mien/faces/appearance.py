@@ -93,7 +93,7 @@ def uniform_codes() -> NDArray[np.int64]:
 
 def patterns(gray: NDArray[np.uint8]) -> Histogram:
     """Histograms (cells x cells, 59) of local binary patterns of a square grey picture."""
-    gray = cv2.GaussianBlur(gray, (3, 3), 0)
+    gray = cv2.GaussianBlur(gray, (3, 3), 0).astype(np.uint8, copy=False)
     inner = gray[1:-1, 1:-1]
     code = np.zeros(inner.shape, np.int64)
     for bit, (dy, dx) in enumerate([(0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0)]):
