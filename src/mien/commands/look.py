@@ -124,9 +124,8 @@ class Film:
 
     def __init__(self, path: Path, width: int) -> None:
         self.path, self.width = path, width
-        self.container: Any
-        self.stream: Any
-        self.container = self.stream = None
+        self.container: Any = None
+        self.stream: Any = None
         self.start = 0.0
 
     @property
@@ -152,11 +151,13 @@ class Film:
         picture: Any = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
         frame = av.VideoFrame.from_ndarray(picture, "rgb24")
         frame.pts, frame.time_base = round((time - self.start) / TICK), TICK
-        self.container.mux(self.stream.encode(frame))
+        container: Any = self.container
+        container.mux(self.stream.encode(frame))
 
     def close(self) -> None:
         """Finish the file and give it its name."""
-        if self.container is not None:
-            self.container.mux(self.stream.encode(None))
-            self.container.close()
+        container: Any = self.container
+        if container is not None:
+            container.mux(self.stream.encode(None))
+            container.close()
             os.replace(self.part, self.path)

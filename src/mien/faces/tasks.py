@@ -30,7 +30,9 @@ class MediaPipe(Detector):
             import mediapipe  # type: ignore[import-not-found]
             from mediapipe.tasks.python import BaseOptions, vision  # type: ignore[import-not-found]
         except (ImportError, OSError) as error:
-            raise ValueError(f"the MediaPipe detector needs the extra: pip install 'mien[mediapipe]' ({error})") from error
+            raise ValueError(
+                f"the MediaPipe detector needs the extra: pip install 'mien[mediapipe]' ({error})"
+            ) from error
         self.image = lambda data: mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=data)
         base = BaseOptions(model_asset_path=str(config.model))
         options = vision.FaceDetectorOptions(base_options=base, min_detection_confidence=self.weak)
