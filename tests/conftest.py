@@ -52,4 +52,8 @@ TINY = [
 
 TINY_TPSBT = [*TINY, "--encoder.depths", "1", "2", "--encoder.bottleneck=2"]
 TINY_DECODER = ["--objective.decoder-dim=32", "--objective.decoder-heads=2", "--objective.decoder-depth=1"]
+TINY_VJEPA = [
+    *TINY, "--encoder.name=vjepa", "--encoder.depth=2", "--objective.name=joint_embedding",
+    "--objective.predictor-dim=24", "--objective.predictor-heads=2", "--objective.predictor-depth=1",
+]  # fmt: skip
 ONE_PROCESS = ["--train.workers=0", "--train.device=cpu", "--train.matmul=highest"]

@@ -12,10 +12,13 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "src" / "mien"
 
 LAYERS = {
-    "model": ("layers", "positions", "masking", "blocks", "schedules", "metrics", "heads", "pixels", "encoders", "objectives", "tasks"),
+    "model": (
+        "layers", "positions", "masking", "blocks", "schedules", "metrics", "crossing", "answers", "statistics", "subgroups",
+        "heads", "pixels", "encoders", "objectives", "tasks",
+    ),
     "data": ("video", "datasets", "faces", "models"),
-    "engine": ("training", "optim", "distributed", "checkpoint", "runlog"),
-}
+    "engine": ("training", "optim", "distributed", "checkpoint", "runlog", "probing"),
+}  # fmt: skip
 NOUNS = {"interfaces", "config"}
 MAY_USE = {
     "model": NOUNS | set(LAYERS["model"]),

@@ -13,16 +13,13 @@ from mien.video.clips import (
     ClipConfig,
     ClipDataset,
     StepSampler,
-    ViewDataset,
-    join_views,
     order,
     train_indices,
-    view_indices,
 )
 from mien.video.decode import VideoError
 from mien.video.manifest import check, read_manifest, select, write_manifest
 from mien.video.transforms import AugmentConfig
-from test_decode import audio, number, write
+from test_decode import audio, write
 
 
 @pytest.mark.parametrize("stride", [1, 4])
@@ -45,24 +42,6 @@ def test_every_start_occurs() -> None:
     rng = np.random.default_rng(0)
     starts = {int(train_indices(70, 16, 4, rng)[0]) for _ in range(500)}
     assert starts == set(range(70 - 61 + 1))
-
-
-@pytest.mark.parametrize("segments", [1, 2, 5])
-def test_view_indices_for_every_length(segments: int) -> None:
-    for length in range(1, 201):
-        views = view_indices(length, 16, 4, segments)
-        assert views.shape == (segments, 16)
-        assert views.min() >= 0
-        assert views.max() <= length - 1
-        last = max(length - 61, 0)
-        if segments == 1:
-            assert views[0, 0] == last // 2
-        else:
-            assert views[0, 0] == 0
-            assert views[-1, 0] == last
-            assert (np.abs(np.diff(views[:, 0]) - last / (segments - 1)) <= 1).all()
-        if length < 61:
-            assert (views == views[0]).all()
 
 
 def test_an_epoch_is_every_clip_once_and_position_is_all() -> None:
@@ -94,40 +73,6 @@ def test_a_clip_is_a_function_of_seed_epoch_and_index(tmp_path: Path) -> None:
     assert not torch.equal(data[3, 0]["video"], data[4, 0]["video"])
     assert torch.equal(dataset(path, cache=True)[3, 0]["video"], data[3, 0]["video"])
     assert data[0, 0]["video"].shape == (3, 8, 32, 32)
-
-
-def test_a_clip_keeps_to_its_start_and_end(tmp_path: Path) -> None:
-    path = write(tmp_path / "v.mp4")
-    config = ClipConfig(frames=4, stride=1, size=32, crop="squash")
-    clips = [Clip(path, start=0.4, end=0.8, row=2)]
-    views = ViewDataset(clips, config, segments=2, crops=1)[0]["video"].numpy()
-    assert [[number(f) for f in view.transpose(1, 2, 3, 0)] for view in views] == [[10, 11, 12, 13], [16, 17, 18, 19]]
-
-
-def test_equal_views_are_computed_once_and_count_twice(tmp_path: Path) -> None:
-    config = ClipConfig(frames=8, stride=2, size=32)
-    short = ViewDataset([Clip(write(tmp_path / "short.mp4", count=10))], config, 2, 3)[0]
-    assert short["video"].shape[0] == 3  # one segment, three crops of the wide frame
-    squashed = ViewDataset(
-        [Clip(tmp_path / "short.mp4")], ClipConfig(frames=8, stride=2, size=32, crop="squash"), 2, 3
-    )[0]
-    assert squashed["video"].shape[0] == 1
-    assert squashed["weight"].tolist() == [1.0]
-    long = ViewDataset([Clip(write(tmp_path / "long.mp4"))], config, 2, 1)[0]
-    assert long["weight"].tolist() == [0.5, 0.5]
-    joined = join_views([short, long])
-    assert joined["video"].shape[0] == 5
-    assert joined["weight"].sum() == pytest.approx(2.0)
-
-
-def test_views_of_a_video_are_decoded_once(tmp_path: Path, monkeypatch) -> None:
-    from mien.video import clips as module
-
-    opened = []
-    true_open = module.open_video
-    monkeypatch.setattr(module, "open_video", lambda path: opened.append(path) or true_open(path))
-    ViewDataset([Clip(write(tmp_path / "v.mp4"))], ClipConfig(frames=8, stride=2, size=32), 5, 3)[0]
-    assert len(opened) == 1
 
 
 def manifest(folder: Path, text: str) -> Path:

@@ -16,13 +16,16 @@ from safetensors.torch import load_file
 import mien
 from conftest import DATA, ONE_PROCESS, TINY_DECODER, TINY_TPSBT
 from mien import cli
-from mien.analysis.analyzer import ViewConfig
+from mien.analysis.analyzer import Scores
 from mien.checkpoint import load_strictly
+from mien.commands import evaluate
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.encoders.vit import ViTConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.pixels import PixelsConfig
 from mien.tasks.classification import ClassificationConfig
+from mien.video.manifest import read_manifest
+from mien.video.views import ViewConfig, ViewDataset, distinct
 
 
 def run(*arguments: object) -> None:
@@ -84,11 +87,36 @@ def test_prediction_is_the_same_on_the_command_line_and_in_python(runs: Path, co
 
 
 def test_batch_size_does_not_change_scores(runs: Path, corpus: Path) -> None:
-    from mien.video.manifest import read_manifest
-
     analyzer, clips = mien.load(runs / "classes", device="cpu"), read_manifest(corpus)[:7]
     one, many = (analyzer.score_clips(clips, ViewConfig(batch=size), progress=False) for size in (1, 7))
-    np.testing.assert_allclose(one, many, atol=1e-5)
+    np.testing.assert_allclose(one.mean, many.mean, atol=1e-5)
+
+
+def test_whole_videos_are_scored_by_the_mean_and_the_majority_of_sliding_windows(runs: Path, corpus: Path) -> None:
+    analyzer, clips = mien.load(runs / "classes", device="cpu"), read_manifest(corpus)[:3]
+    with torch.no_grad():
+        analyzer.task.head.linear.weight.mul_(3000.0)  # windows that disagree
+    scores = analyzer.score_clips(clips, ViewConfig(sliding=1), progress=False)
+    items = ViewDataset(clips, analyzer.clip, ViewConfig(sliding=1))
+    for i in range(len(clips)):
+        with torch.inference_mode():
+            each = analyzer.task.predict({"video": torch.stack(list(distinct(items[i])))}).numpy()
+        assert len(each) == 2  # 16 frames, windows of 8 at stride 2
+        np.testing.assert_allclose(scores.mean[i], each.mean(axis=0), atol=1e-5)
+        np.testing.assert_allclose(scores.votes[i], np.eye(7)[each.argmax(axis=1)].mean(axis=0))
+        assert scores.majority[i] in each.argmax(axis=1)
+
+
+def test_the_majority_is_told_where_windows_disagree(runs: Path, tmp_path: Path, capsys) -> None:
+    analyzer, targets = mien.load(runs / "classes", device="cpu"), np.arange(7)
+    agreed = np.eye(7)
+    evaluate.tell_majority(Scores(agreed, agreed), targets, analyzer, tmp_path)
+    assert capsys.readouterr().out == ""
+    split = agreed.copy()
+    split[0] = [0.25, 0.75, 0, 0, 0, 0, 0]  # most windows of the first clip say the second class
+    evaluate.tell_majority(Scores(agreed, split), targets, analyzer, tmp_path)
+    assert "majority of the windows: WAR 0.8571" in capsys.readouterr().out
+    assert json.loads((tmp_path / "majority.json").read_text())["WAR"] == pytest.approx(6 / 7)
 
 
 def test_official_weights_convert_strictly(tmp_path: Path, capsys) -> None:

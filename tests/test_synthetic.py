@@ -19,6 +19,7 @@ from mien.datasets.synthetic import (
     EXPRESSIONS,
     MOTION_PAIRS,
     TRAITS,
+    displace,
     draw_clip,
     perform,
     plan,
@@ -184,8 +185,20 @@ def test_contact_sheet_and_config_are_written(corpus: Path):
     sheet = cv2.imread(str(corpus / "contact_sheet.png"))
     assert sheet is not None
     assert sheet.shape == (7 * 32, 8 * 32, 3)
-    expected = {**TINY, "fps": 25.0, "style": "cartoon", "seed": 0}
+    expected = {**TINY, "fps": 25.0, "style": "cartoon", "seed": 0, "placement": 0.0}
     assert json.loads((corpus / "synth.json").read_text()) == expected
+
+
+def test_placement_moves_whole_clips_each_in_its_own_way(tmp_path: Path):
+    """A dot in the middle of all frames comes out at one place per clip, another in the next, the same when drawn again."""
+    config = SynthConfig(tmp_path, **{**TINY, "size": 64}, placement=0.2)
+    dot = np.zeros((3, 64, 64, 3), np.uint8)
+    dot[:, 30:34, 30:34] = 255
+    places = [[np.argwhere(f > 128).mean(0) for f in displace(dot, config, i)] for i in range(10)]
+    assert np.ptp(np.array(places), axis=1).max() == 0
+    assert np.ptp(np.array(places), axis=0)[..., :2].min() > 8
+    assert np.abs(np.array(places)[..., :2] - 31.5).max() <= 0.2 * 64 + 1
+    assert np.array_equal(displace(dot, config, 3), displace(dot, config, 3))
 
 
 @pytest.mark.parametrize(

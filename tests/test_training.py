@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from conftest import ONE_PROCESS, TINY_DECODER, TINY_TPSBT
+from conftest import ONE_PROCESS, TINY_DECODER, TINY_TPSBT, TINY_VJEPA
 from mien import cli
 from mien.commands import pretrain
 from mien.config import parse
@@ -111,18 +111,24 @@ def test_micro_steps_give_the_gradient_of_the_whole_batch(corpus: Path, tmp_path
     assert runs[0]["grad_norm"] == pytest.approx(runs[1]["grad_norm"], rel=1e-3)
 
 
-def torchrun(corpus: Path, output: Path, ranks: int, *more: str) -> dict:
-    """A fine-tuning over several processes; its last line of metrics."""
+RUNS = {
+    "finetune": ["--task.name=regression", *TINY_TPSBT],
+    "pretrain": [*TINY_VJEPA, "--optim.clip-grad=1"],
+}
+
+
+def torchrun(command: str, corpus: Path, output: Path, ranks: int, *more: str) -> dict:
+    """Three steps over several processes; the last line of metrics."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     flags = [
-        f"--data.manifest={corpus}", f"--output={output}", "--task.name=regression", "--train.steps=3",
-        "--train.batch=4", "--optim.warmup=0", "--optim.lr=1e-3", "--optim.lr-batch=0", *TINY_TPSBT, *ONE_PROCESS, *more,
+        f"--data.manifest={corpus}", f"--output={output}", "--train.steps=3", "--train.batch=4", "--optim.warmup=0",
+        "--optim.lr=1e-3", "--optim.lr-batch=0", *RUNS[command], *ONE_PROCESS, *more,
     ]  # fmt: skip
     launch = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", f"--master-port={port}"]
     result = subprocess.run(
-        [sys.executable, *launch, "-m", "mien", "finetune", *flags],
+        [sys.executable, *launch, "-m", "mien", command, *flags],
         env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
@@ -130,15 +136,24 @@ def torchrun(corpus: Path, output: Path, ranks: int, *more: str) -> dict:
 
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_two_processes_equal_one(corpus: Path, tmp_path: Path, parallel: str) -> None:
+@pytest.mark.parametrize("command", RUNS)
+def test_two_processes_equal_one(corpus: Path, tmp_path: Path, parallel: str, command: str) -> None:
     flags = [f"--train.parallel={parallel}"]
-    one = torchrun(corpus, tmp_path / "one", 1)
-    two = torchrun(corpus, tmp_path / "two", 2, *flags)
+    one = torchrun(command, corpus, tmp_path / "one", 1)
+    two = torchrun(command, corpus, tmp_path / "two", 2, *flags)
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
     assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-3)
     a, b = (load_file(tmp_path / name / "weights.safetensors") for name in ("one", "two"))
     for name in a:
-        torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(felt(name, a[name]), felt(name, b[name]), rtol=1e-3, atol=1e-5)
+
+
+def felt(name: str, weight: torch.Tensor) -> torch.Tensor:
+    """A weight without the biases of keys, which the softmax cancels: Adam makes whole steps of their rounding noise."""
+    if not name.endswith("qkv.bias"):
+        return weight
+    query, _, value = weight.chunk(3)
+    return torch.cat([query, value])
 
 
 def test_run_folder_says_what_it_was_told(corpus: Path, tmp_path: Path) -> None:

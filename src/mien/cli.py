@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 COMMANDS = {
     "demo": "from nothing to a report: draw faces, pre-train, fine-tune, evaluate, compare",
@@ -13,11 +14,16 @@ COMMANDS = {
     "faces": "find, follow and crop every face of videos into a store that training reads",
     "look": "show what was found in one video: contact sheet and overlay video",
     "models": "list model files of others, or download and check one",
+    "prepare": "check a corpus, decode every clip, write its manifest with labels and folds",
     "pretrain": "learn from unlabelled face video (masked autoencoding, joint embedding)",
     "probe": "read labels off a frozen encoder: attentive or linear probes, and baselines",
     "finetune": "adapt an encoder to labels: expressions, valence and arousal, personality",
     "evaluate": "mark a fine-tuned model on labelled clips",
+    "cross": "mark a classifier on another corpus, whose classes may differ",
+    "crossval": "train and mark on every fold of a corpus, and pool the predictions",
+    "compare": "set marked runs beside published results and one another",
     "predict": "read the scores of one video",
+    "features": "write a frozen encoder's features for other tools (Parquet, npy)",
     "convert": "import official SVFAP, VideoMAE or V-JEPA weights",
 }
 
@@ -66,7 +72,8 @@ def run(name: str, arguments: Sequence[str]) -> int:
 
     command = import_module(f"mien.commands.{name}")
     try:
-        command.run(parse(command.Config, arguments, prog=f"mien {name}", description=command.__doc__))
+        schema, prog, rest = choose(command, f"mien {name}", arguments)
+        command.run(parse(schema, rest, prog=prog, description=command.__doc__))
     except KeyboardInterrupt:
         print(f"\nmien {name}: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
@@ -77,3 +84,17 @@ def run(name: str, arguments: Sequence[str]) -> int:
         print(f"mien {name}: {message}", file=sys.stderr)
         return 1
     return 0
+
+
+def choose(command: Any, prog: str, arguments: Sequence[str]) -> tuple[Any, str, Sequence[str]]:
+    """A command's Config; where it has several (``CONFIGS``), the first argument names one."""
+    kinds = getattr(command, "CONFIGS", None)
+    if kinds is None:
+        return command.Config, prog, arguments
+    if arguments and arguments[0] in kinds:
+        return kinds[arguments[0]], f"{prog} {arguments[0]}", arguments[1:]
+    usage = f"usage: {prog} {{{','.join(kinds)}}} [recipe.yaml ...] [--section.key value ...]"
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(f"{usage}\n\n{command.__doc__}")
+        raise SystemExit(0)
+    raise ValueError(f"{usage}\nname one of {', '.join(kinds)} first")

@@ -8,6 +8,7 @@ with its unit under it, which is also its ``--help``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,11 +26,19 @@ def parse(schema: type[T], arguments: Sequence[str], prog: str, description: str
     """``recipe.yaml ... --section.key value ...`` -> a config: recipes merge left to right, flags last."""
     recipes = [a for a in arguments if a.endswith((".yaml", ".yml")) and Path(a).suffix]
     flags = [a for a in arguments if a not in recipes]
-    tree = merge(*[read_recipe(Path(r)) for r in recipes], chosen_names(flags))
-    options: dict[str, Any] = {"default": build(schema, tree)} if tree else {}
+    trees = [*[read_recipe(Path(r)) for r in recipes], chosen_names(flags)]
+    options: dict[str, Any] = {}
+    if any(trees):
+        options["default"] = build(schema, merge(sections(schema), *trees))
     return tyro.cli(
         schema, args=flags, prog=prog, description=description, config=(tyro.conf.AvoidSubcommands,), **options
     )
+
+
+def sections(schema: type[Any]) -> dict[str, Any]:
+    """The sections of a config as they are by default: what a recipe leaves out stays so, even in a section it names."""
+    defaults = {field.name: field.default for field in fields(schema)}
+    return {name: to_tree(default) for name, default in defaults.items() if is_dataclass(default)}
 
 
 def read_recipe(path: Path) -> dict[str, Any]:

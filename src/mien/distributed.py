@@ -6,23 +6,30 @@ One process by default; ``torchrun --nproc-per-node N -m mien pretrain ...`` giv
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import multiprocessing.connection
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.nn.parallel import DistributedDataParallel
 
 from mien.interfaces import Batch
 from mien.layers import Block
 
+T = TypeVar("T")
 Parallel = Literal["ddp", "fsdp"]
 MatmulPrecision = Literal["highest", "high", "medium"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,21 @@ class Session:
         if self.first:
             print(what, flush=True)
 
+    def share(self, rows: Sequence[T]) -> Sequence[T]:
+        """The rows that are this rank's work: every row is one rank's."""
+        return rows[self.rank :: self.world]
+
+    def gather(self, values: NDArray[Any], count: int) -> NDArray[Any]:
+        """What each rank made of its share, a row each, -> all ``count`` rows in order, once each, on every rank."""
+        if self.world == 1:
+            return values
+        parts: list[Any] = [None] * self.world
+        dist.all_gather_object(parts, values)
+        whole = np.empty((count, *values.shape[1:]), values.dtype)
+        for rank, part in enumerate(parts):
+            whole[rank :: self.world] = part
+        return whole
+
     def to_device(self, batch: Batch) -> dict[str, Any]:
         """Move the tensors of a batch."""
         return {k: v.to(self.device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}
@@ -50,21 +72,67 @@ class Session:
 
 @contextlib.contextmanager
 def session(device: str = "auto", matmul: MatmulPrecision = "medium") -> Iterator[Session]:
-    """Set up this process, and the process group if torchrun started it; take the group down again."""
+    """Set up this process, and the process group if torchrun started it; take the group down again.
+
+    A session inside another one shares its process group.
+    """
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     chosen = choose_device(device)
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(matmul)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    if world > 1:
+    joins = world > 1 and not dist.is_initialized()
+    if joins:
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
         yield Session(rank, world, chosen)
     finally:
         torch.set_float32_matmul_precision(before)
-        if world > 1:
+        if joins:
             dist.destroy_process_group()
+
+
+def over_devices(work: Callable[[T, str], object], items: Sequence[T], devices: Sequence[str]) -> None:
+    """``work(item, device)`` for all items: one process per device, which takes the next item when it is free.
+
+    An error stops what has not begun and is raised. The processes end with this one, even if it is killed.
+    """
+    context, threads = multiprocessing.get_context("spawn"), max(1, torch.get_num_threads() // len(devices))
+    waiting = list(reversed(items))
+
+    def serve(device: str) -> None:
+        with ProcessPoolExecutor(1, context, begin_child, (threads,)) as process:
+            while item := take(waiting):
+                try:
+                    process.submit(work, item[0], device).result()
+                except BaseException:
+                    waiting.clear()
+                    raise
+
+    with ThreadPoolExecutor(len(devices)) as lanes:
+        list(lanes.map(serve, devices))
+
+
+def take(waiting: list[T]) -> list[T]:
+    """The last item, taken out, or nothing; two threads never take the same."""
+    try:
+        return [waiting.pop()]
+    except IndexError:
+        return []
+
+
+def begin_child(threads: int) -> None:
+    """A process of ``over_devices``: its share of the cores, and an end when its parent ends."""
+    torch.set_num_threads(threads)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def choose_device(name: str) -> torch.device:
@@ -85,6 +153,7 @@ def wrap(model: nn.Module, parallel: Parallel, session: Session) -> nn.Module:
         for block in [m for m in model.modules() if isinstance(m, Block)]:
             fully_shard(block)
         fully_shard(model)
+        register_fsdp_forward_method(model, "picture")  # called from outside, it must gather weights as forward does
         return model
     return DistributedDataParallel(model) if session.world > 1 else model
 
@@ -98,9 +167,24 @@ def accumulating(model: nn.Module, last: bool) -> Iterator[None]:
         yield
 
 
+def meet() -> None:
+    """Wait for all ranks, so that what one has written the others can read."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
 def seed_step(*key: int) -> None:
     """Make masks, dropout and drop path a function of (seed, step, micro-step, rank) and of nothing before."""
     torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
+
+
+def gather(items: list[T], session: Session) -> list[T]:
+    """The items of all ranks, on every rank, rank after rank."""
+    if session.world == 1:
+        return items
+    parts: list[Any] = [None] * session.world
+    dist.all_gather_object(parts, items)
+    return [item for part in parts for item in part]
 
 
 def mean_over_ranks(value: Tensor, session: Session) -> Tensor:

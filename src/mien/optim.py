@@ -59,7 +59,7 @@ class OptimConfig:
 
 def decays(name: str, parameter: nn.Parameter) -> bool:
     """Whether weight decay applies: matrices only, not biases, norms or learnt tokens."""
-    return parameter.squeeze().ndim > 1 and not name.endswith(("bias", "token"))
+    return sum(length > 1 for length in parameter.shape) > 1 and not name.endswith(("bias", "token"))
 
 
 def layer_scale(objective: Objective, name: str, decay: float) -> float:

@@ -82,7 +82,10 @@ class NonFiniteLossError(ArithmeticError):
 
 
 Draw = Callable[[int], None]
-"""Called with the number of steps done, every ``picture_every`` steps, on the first rank."""
+"""Called with the number of steps done, every ``picture_every`` steps, on every rank."""
+
+Watch = Callable[[int], dict[str, float]]
+"""Called with the number of steps done after each step; what it returns is logged."""
 
 
 def train(
@@ -95,10 +98,12 @@ def train(
     session: Session,
     name_clip: Callable[[int], str] = str,
     draw: Draw | None = None,
+    watch: Watch | None = None,
 ) -> None:
     """Train ``objective`` in place until ``steps`` steps are done, from the newest checkpoint in ``folder`` on.
 
-    Raises ``NonFiniteLossError`` naming the step and its clips; the last good checkpoint is then still there.
+    ``watch`` is called on every rank. Raises ``NonFiniteLossError`` naming the step and its clips; the last good
+    checkpoint is then still there.
     """
     objective.to(session.device)
     model = distributed.wrap(objective, config.parallel, session)
@@ -120,15 +125,17 @@ def train(
             done = step + 1
             objective.after_step(step / (steps * optim.stretch))
             scalars["clips_per_s"] = config.batch / (perf_counter() - clock)
-            clock = perf_counter()
             log.step({k: scalars[k] for k in ("loss", "clips_per_s")})
-            if done % config.log_every == 0 or done == steps:
+            seen = watch(done) if watch else {}
+            scalars |= seen
+            if seen or done % config.log_every == 0 or done == steps:
                 log.write(done, scalars)
                 log.warn(done, objective.alarms(scalars))
             if done % config.save_every == 0 or done == steps:
                 checkpoint.save(folder, done, model, optimizer, write=session.first)
-            if draw and session.first and (done % config.picture_every == 0 or done == steps):
+            if draw and (done % config.picture_every == 0 or done == steps):
                 draw(done)
+            clock = perf_counter()
     finally:
         log.close()
 

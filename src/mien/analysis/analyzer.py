@@ -91,7 +91,7 @@ class Analyzer:
         if views.sliding or views.segments not in (0, wanted):
             raise ValueError(
                 f"this model reads {wanted} segments of a video at once, as it was trained; leave --views.segments and "
-                "--views.sliding as they are, or train a probe with --task.segments 1"
+                "--views.sliding as they are, or train a probe with --segments 1"
             )
         return replace(views, segments=wanted)
 

@@ -121,6 +121,19 @@ class Features:
             self.held[number] = tokens
         return tokens
 
+    def windows(self, index: int) -> Tensor:
+        """Tokens (windows, crops, N, dim) in fp32 of each distinct window of a clip."""
+        return self.kept(index, "tokens").float()
+
+    def times(self, index: int) -> Tensor:
+        """Seconds of the first and last frame of each distinct window of a clip (windows, 2)."""
+        return self.kept(index, "times")
+
+    def kept(self, index: int, what: str) -> Tensor:
+        """One tensor of a clip's file."""
+        with safe_open(self.files[index * self.variants], "pt") as file:
+            return file.get_tensor(what)
+
     def read(self, items: Iterable[View]) -> Iterable[tuple[View, Tensor]]:
         """Run the encoder: items with their tokens (segments, crops, N, dim) as they are kept."""
         for item, tokens in read_views(self.encode, items, self.views.batch, self.device):

@@ -224,4 +224,5 @@ def loss_curves(runs: dict[str, Path]) -> Any:
 def scores_of(predictions: Path, video: Path) -> dict[str, float]:
     """The row of one video in saved predictions."""
     row = next(row for row in csv.DictReader(predictions.open()) if row["path"] == str(video))
-    return {name: float(value) for name, value in row.items() if name not in ("path", "truth", "predicted")}
+    names = json.loads((predictions.parent / "metrics.json").read_text())["recall"]
+    return {name: float(row[name]) for name in names}

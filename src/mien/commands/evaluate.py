@@ -3,14 +3,17 @@
 mien evaluate --model runs/finetune --data.manifest clips.csv --data.select 'split=test'
 
 Prints and saves WAR (accuracy), UAR (mean class recall), F1, recall per class and the confusion matrix; for regression
-PCC, CCC, RMSE and 1-MAE. Each clip counts once.
+PCC, CCC, RMSE and 1-MAE; each with a 95 % interval over the people of the column subject. Each clip counts once, also
+over several processes (torchrun). What the model has learnt from, leaks that were allowed and a choice on test clips
+stand with the numbers.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,14 +21,23 @@ from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from mien import distributed, metrics
-from mien.analysis import plots
-from mien.analysis.analyzer import Analyzer, load
+from mien.analysis import marking, plots
+from mien.analysis.analyzer import Analyzer, Scores, load
+from mien.analysis.grouping import mean_by
+from mien.analysis.marking import Marks
+from mien.analysis.sections import Section
 from mien.checkpoint import write_whole
 from mien.commands.fitting import DataConfig, load_clips
+from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
+from mien.distributed import Session
 from mien.interfaces import Clip
-from mien.tasks.classification import ClassificationConfig
 from mien.video.views import ViewConfig
+
+Outputs = NDArray[np.float64]
+"""Probabilities or values (N, names)."""
+Targets = NDArray[Any]
+"""Class indices (N,), or values (N, names)."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -37,6 +49,10 @@ class Config:
     output: Path | None = None
     """Folder for the report; by default the folder evaluation inside the model's."""
     data: DataConfig = DataConfig()
+    subgroups: tuple[str, ...] = ()
+    """Columns of the manifest whose groups are marked on their own: sex, age (in bands), or age:30,45 (at these)."""
+    group_by: str = ""
+    """Column whose clips are marked together by their mean answer, such as video for AVCAffe; empty marks each clip."""
     views: ViewConfig = ViewConfig()
     device: str = "auto"
     """auto, cpu, cuda, ..."""
@@ -48,47 +64,76 @@ class Config:
 
 def run(config: Config) -> dict[str, float]:
     """Evaluate, print and save; returns the metrics."""
-    with distributed.session(config.device, config.matmul):
+    folder = config.output or config.model / "evaluation"
+    with distributed.session(config.device, config.matmul) as session:
         analyzer = load(config.model, config.device)
-        clips = load_clips(config.data, config.workers)
+        clips = load_clips(config.data, config.workers, session.say)
+        marking.require(clips, config.subgroups, analyzer.names)
         targets = analyzer.config.targets(clips, analyzer.names).numpy()
-        predictions = analyzer.score_clips(clips, config.views, config.workers).mean
-    return report(analyzer, clips, predictions, targets, config.output or config.model / "evaluation")
+        scores = score(analyzer, clips, config.views, config.workers, session)
+        said = remarks(config.model, clips, config.workers) if session.first else {}
+        predictions = scores.mean
+        if config.group_by:
+            clips, predictions, targets = mean_by(clips, predictions, targets, config.group_by)
+        if session.first:
+            report(clips, predictions, targets, analyzer.names, folder, config.subgroups, said)
+            if not config.group_by:
+                tell_majority(scores, targets, analyzer, folder)
+    return analyzer.task.score(predictions, targets)
+
+
+def score(analyzer: Analyzer, clips: Sequence[Clip], views: ViewConfig, workers: int, session: Session) -> Scores:
+    """What a model says of clips, on every rank; each clip is read by one of them."""
+    found = analyzer.score_clips(session.share(clips), views, workers, progress=session.first)
+    return Scores(session.gather(found.mean, len(clips)), session.gather(found.votes, len(clips)))
+
+
+def tell_majority(scores: Scores, targets: Targets, analyzer: Analyzer, folder: Path) -> None:
+    """Where a clip has several windows, also mark what most of them say; printed and saved as majority.json."""
+    if targets.ndim > 1 or scores.votes.max(axis=1).min() == 1.0:
+        return
+    marks = metrics.classification(scores.majority, targets, analyzer.names)
+    print("majority of the windows: " + ", ".join(f"{name} {value:.4f}" for name, value in marks.items()), flush=True)
+    write_whole(folder / "majority.json", lambda path: path.write_text(json.dumps(marks, indent=2) + "\n"))
 
 
 def report(
-    analyzer: Analyzer, clips: Sequence[Clip], predictions: NDArray[np.float64], targets: NDArray, folder: Path
-) -> dict[str, float]:
-    """Write predictions.csv, metrics.json and a picture; print the metrics."""
-    result = analyzer.task.score(predictions, targets)
-    table = pd.DataFrame(predictions, columns=list(analyzer.names))
-    table.insert(0, "path", [str(clip.path) for clip in clips])
-    if isinstance(analyzer.config, ClassificationConfig):
-        table.insert(1, "truth", [analyzer.names[t] for t in targets])
-        table.insert(2, "predicted", [analyzer.names[i] for i in predictions.argmax(1)])
-        recalls = classification_extras(analyzer, predictions, targets, folder)
-    else:
-        for i, name in enumerate(analyzer.names):
-            table[f"{name}_truth"] = targets[:, i]
-        plots.save(plots.scatter(predictions, targets, analyzer.names), folder / "scatter.png")
-        recalls = {}
+    clips: Sequence[Clip], predictions: Outputs, targets: Targets, names: Sequence[str], folder: Path,
+    subgroups: Sequence[str] = (), said: Mapping[str, Any] | None = None,
+) -> Marks:  # fmt: skip
+    """Mark predictions, print the metrics with their intervals and write everything into ``folder``.
+
+    ``said`` is what the numbers have to carry (``mien.commands.parts.remarks``).
+    """
+    marks = marking.mark(clips, predictions, targets, names, subgroups)
+    marks.tell()
+    write(marks, clips, predictions, targets, names, folder, subgroups, said=said or {})
+    return marks
+
+
+def write(
+    marks: Marks, clips: Sequence[Clip], predictions: Outputs, targets: Targets, names: Sequence[str], folder: Path,
+    kept: Sequence[str] = (), first: Sequence[Section] = (), said: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
+    """Write predictions.csv with the ``kept`` columns of the manifest, metrics.json, pictures and, last, report.html."""
+    touched = warnings(dict(said or {}))
+    for line in touched:
+        print(f"  ! {line}")
+    table = marking.predictions(clips, predictions, targets, names, kept)
     write_whole(folder / "predictions.csv", lambda path: table.to_csv(path, index=False))
-    saved = {"clips": len(clips), **result} | ({"recall": recalls} if recalls else {})
-    write_whole(folder / "metrics.json", lambda path: path.write_text(json.dumps(saved, indent=2) + "\n"))
-    print(f"{len(clips)} clips: " + ", ".join(f"{name} {value:.4f}" for name, value in result.items()))
-    for name, value in recalls.items():
-        print(f"  recall {name:<16} " + ("absent from these clips" if value is None else f"{value:.4f}"))
-    print(f"report in {folder}")
-    return result
+    saved = json.dumps({"clips": len(clips)} | marks.saved() | dict(said or {}), indent=2) + "\n"
+    write_whole(folder / "metrics.json", lambda path: path.write_text(saved))
+    draw(predictions, targets, names, folder)
+    marks.write(folder, [*([Section("What touches these numbers", touched)] if touched else []), *first])
+    print(f"report in {folder}", flush=True)
 
 
-def classification_extras(
-    analyzer: Analyzer, predictions: NDArray[np.float64], targets: NDArray, folder: Path
-) -> dict[str, float | None]:
-    """Confusion matrix as PNG and CSV, and the recall per class (None where a class does not occur)."""
-    counts = metrics.confusion(predictions, targets, analyzer.names)
-    plots.save(plots.confusion_matrix(counts, analyzer.names, "Rows: truth"), folder / "confusion.png")
-    table = pd.DataFrame(counts, index=list(analyzer.names), columns=list(analyzer.names))
+def draw(predictions: Outputs, targets: Targets, names: Sequence[str], folder: Path) -> None:
+    """The confusion matrix as PNG and CSV, or values against the truth."""
+    if targets.ndim > 1:
+        plots.save(plots.scatter(predictions, targets, names), folder / "scatter.png")
+        return
+    counts = metrics.confusion(predictions, targets, names)
+    plots.save(plots.confusion_matrix(counts, names, "Rows: truth"), folder / "confusion.png")
+    table = pd.DataFrame(counts, index=list(names), columns=list(names))
     write_whole(folder / "confusion.csv", lambda path: table.to_csv(path))
-    recalls = metrics.recalls(predictions, targets, analyzer.names)
-    return {name: None if np.isnan(value) else float(value) for name, value in recalls.items()}

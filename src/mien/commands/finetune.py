@@ -1,28 +1,47 @@
-"""Adapt an encoder to labels: expressions by name, valence and arousal, personality.
+"""Adapt an encoder to labels: expressions, valence and arousal, personality; any column of a manifest.
 
-mien finetune recipes/finetune.yaml --data.manifest clips.csv --data.select 'split=train' \\
-    --init runs/pretrain --task.labels expression --output runs/finetune
+mien finetune recipes/finetune.yaml --init runs/pretrain --data.manifest clips.csv --split.test 'fold=1' \\
+    --output runs/finetune
 
-Without --init the encoder starts from scratch. Run the same command again to go on after a kill.
+Without --init the encoder starts from scratch. Run the same command again to go on after a kill. With --split.test,
+one person in five is taken out of training for validation; at the end the weights of the last epoch and those that did
+best on validation are both marked on the test rows. What training and test share (clips, contents, people, also of the
+pre-training) is refused before training.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic.dataclasses import dataclass
 
 from mien import distributed
-from mien.commands.fitting import ClipConfig, DataConfig, fit, load_clips, open_folder, start_encoder
+from mien.analysis.analyzer import Analyzer
+from mien.commands.choosing import LAST, RESULTS, TEST, VALIDATION, Choice, Marking, mark_all, watch
+from mien.commands.fitting import (
+    ClipConfig,
+    DataConfig,
+    description,
+    fit,
+    load_clips,
+    open_folder,
+    start_encoder,
+)
+from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, hash_shared
 from mien.config import STRICT, to_yaml
+from mien.distributed import Session
 from mien.encoders import EncoderConfig
 from mien.encoders.tpsbt import TPSBTConfig
+from mien.interfaces import Task
 from mien.optim import OptimConfig
 from mien.pixels import PixelsConfig
 from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.training import TrainConfig
+from mien.video.leaks import Hashes
 from mien.video.transforms import AugmentConfig
+from mien.video.views import ViewConfig
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -34,6 +53,9 @@ class Config:
     init: str = ""
     """Start the encoder from these weights: a run's folder or an import; empty starts from scratch."""
     data: DataConfig = DataConfig()
+    split: SplitConfig = SplitConfig()
+    leaks_allowed: bool = False
+    """Train although training, validation, test or pre-training share clips, contents or people; every report says so."""
     clip: ClipConfig = ClipConfig()
     augment: AugmentConfig = AugmentConfig.finetune()
     pixels: PixelsConfig = PixelsConfig()
@@ -41,18 +63,78 @@ class Config:
     task: TaskConfig = ClassificationConfig()
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
+    views: ViewConfig = ViewConfig()
+    """Views of validation and test clips."""
 
 
 def run(config: Config) -> None:
-    """Fine-tune and export."""
+    """Fine-tune, export, and mark what was chosen."""
     with distributed.session(config.train.device, config.train.matmul) as session:
-        clips = load_clips(config.data, config.train.workers, session.say)
-        names = config.task.names(clips)
-        targets = config.task.targets(clips, names)
-        if not open_folder(config, to_yaml(config), clips, session):
-            return
-        distributed.seed_step(config.train.seed)
-        encoder = config.encoder.build(config.clip.frames, config.clip.size)
-        start_encoder(encoder, config.init)
-        task = config.task.build(encoder, config.pixels, names, targets)
-        fit(task, clips, config, session, targets=targets, describe={"names": list(names)})
+        parts, hashes, history = look(config, session)
+        names = config.task.names(parts["train"])
+        targets = {part: config.task.targets(clips, names) for part, clips in parts.items()}
+        marking = Marking(config.split, config.views, config.train.workers, session)
+        others = [*parts["validation"], *parts["test"]]
+        if open_folder(config, to_yaml(config), parts["train"], session, others):
+            distributed.seed_step(config.train.seed)
+            encoder = config.encoder.build(config.clip.frames, config.clip.size)
+            start_encoder(encoder, config.init)
+            task = config.task.build(encoder, config.pixels, names, targets["train"])
+            learn(task, parts, names, history, hashes, config, marking)
+        if others and not (config.output / RESULTS).is_file():
+            mark_all(config.output, parts, marking)
+
+
+def look(config: Config, session: Session) -> tuple[Parts, Hashes, History]:
+    """The clips of each part, their contents, and what the model will have learnt from; leaks are refused here."""
+    clips = load_clips(config.data, config.train.workers, session.say)
+    parts = divide(clips, config.split, config.task, config.train.seed)
+    if parts["validation"] or parts["test"]:
+        session.say(", ".join(f"{len(part)} {name} clips" for name, part in parts.items()))
+    refuse_sharded(parts, config)
+    hashes = hash_shared([clip for part in parts.values() for clip in part], config.train.workers, session)
+    history = examine(parts, config.init, config.split.group, hashes)
+    guard(history, config.leaks_allowed, session.say)
+    return parts, hashes, history
+
+
+def refuse_sharded(parts: Parts, config: Config) -> None:
+    """A sharded model cannot be scored while it trains."""
+    if config.train.parallel == "fsdp" and (parts["validation"] or config.split.choose_on_test):
+        raise ValueError(
+            "choosing weights while training needs --train.parallel ddp; with fsdp take --split.holdout 0, which marks the "
+            "last epoch alone"
+        )
+
+
+def learn(
+    task: Task,
+    parts: Parts,
+    names: tuple[str, ...],
+    history: History,
+    hashes: Hashes,
+    config: Config,
+    marking: Marking,
+) -> None:
+    """Train on the training clips, keeping the weights that do best, and export the last ones."""
+    session: Session = marking.session
+    about: dict[str, Any] = {"names": list(names), **history.about()}
+    if session.first:
+        history.write(config.output)
+    analyzer = Analyzer(task, config.clip, names, config.task, session.device)
+
+    def choice(kind: str, part: str, history: History) -> Choice:
+        folder = config.output / kind.replace(" ", "-")
+        return Choice(kind, parts[part], analyzer, marking, folder, description(config) | about, history)
+
+    choices = [choice(VALIDATION, "validation", history)] if parts["validation"] else []
+    if config.split.choose_on_test:
+        choices.append(choice(TEST, "test", history.adding("choice on test", parts["test"], hashes)))
+    every = config.split.every or -(-len(parts["train"]) // config.train.batch)
+    steps = config.train.total(len(parts["train"]))
+    fit(
+        task, parts["train"], config, session,
+        targets=config.task.training_targets(parts["train"], names),
+        describe=about | {"selection": LAST, "step": steps},
+        watch=watch(choices, every, steps) if choices else None,
+    )  # fmt: skip

@@ -69,6 +69,7 @@ def fit(
     targets: Tensor | None = None,
     describe: dict[str, Any] | None = None,
     draw: Callable[[int], None] | None = None,
+    watch: Callable[[int], dict[str, float]] | None = None,
 ) -> None:
     """Train ``objective`` on ``clips`` in ``config.output`` and export its weights.
 
@@ -89,6 +90,7 @@ def fit(
         session,
         name_clip=lambda i: f"{clips[i].path.name} (line {clips[i].row})",
         draw=draw,
+        watch=watch,
     )
     checkpoint.export(folder, objective, description(config) | (describe or {}), write=session.first)
     session.say(f"{steps} steps done; weights in {folder}")
@@ -109,14 +111,14 @@ def loader(dataset: ClipDataset, config: TrainConfig, session: Session, start: i
     )
 
 
-def open_folder(config: Any, yaml: str, clips: Sequence[Clip], session: Session) -> bool:
+def open_folder(config: Any, yaml: str, clips: Sequence[Clip], session: Session, others: Sequence[Clip] = ()) -> bool:
     """Make or re-open the run's folder; False if the run there is done already.
 
-    Resuming with another config or other clips is refused with the difference shown.
+    Resuming with another config, other clips, or ``others`` (validation and test) is refused with the difference shown.
     """
     steps = config.train.total(len(clips))
     if session.first:
-        open_run(config.output, yaml, identity(config, clips))
+        open_run(config.output, yaml, identity(config, clips, others))
     if finished(config.output, steps) and (config.output / "weights.safetensors").is_file():
         session.say(f"{config.output} holds this run, finished at step {steps}: nothing to do")
         return False
@@ -126,15 +128,29 @@ def open_folder(config: Any, yaml: str, clips: Sequence[Clip], session: Session)
     return True
 
 
-def identity(config: Any, clips: Sequence[Clip]) -> str:
+def identity(config: Any, clips: Sequence[Clip], others: Sequence[Clip] = ()) -> str:
     """What decides the result of a run, a line per key: the config without its execution fields, and the clips."""
-    tree = to_tree(config)
-    tree.pop("output")
-    tree["train"] = {k: v for k, v in tree["train"].items() if k not in EXECUTION}
-    tree["data"] = {k: v for k, v in tree["data"].items() if k not in ("cache", "decode_all")}
+    return identity_of(decisive(config) | ({"others": fingerprint(others)} if others else {}), clips)
+
+
+def decisive(config: Any) -> dict[str, Any]:
+    """A command's config without the fields that do not decide the result."""
+    tree = {k: v for k, v in to_tree(config).items() if k not in ("output", "device", "workers")}
+    for section, ignored in (("train", EXECUTION), ("data", ("cache", "decode_all"))):
+        if isinstance(tree.get(section), dict):
+            tree[section] = {k: v for k, v in tree[section].items() if k not in ignored}
+    return tree
+
+
+def identity_of(tree: dict[str, Any], clips: Sequence[Clip]) -> str:
+    """Settings and clips, a line per key."""
+    return "\n".join(flatten(tree | {"clips": fingerprint(clips)})) + "\n"
+
+
+def fingerprint(clips: Sequence[Clip]) -> dict[str, Any]:
+    """Number and hash of the rows of clips."""
     rows = [[str(c.path), c.start, c.end, dict(c.columns)] for c in clips]
-    tree["clips"] = {"count": len(clips), "sha256": hashlib.sha256(json.dumps(rows).encode()).hexdigest()}
-    return "\n".join(flatten(tree)) + "\n"
+    return {"count": len(clips), "sha256": hashlib.sha256(json.dumps(rows).encode()).hexdigest()}
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> list[str]:

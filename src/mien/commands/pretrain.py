@@ -3,7 +3,8 @@
 mien pretrain recipes/svfap_pretrain.yaml --data.manifest clips.csv --output runs/pretrain
 
 Run the same command again to go on after a kill. The run's folder holds the config, metrics.jsonl, pictures of
-reconstructions, checkpoints and, at the end, the weights that finetune starts from (--init).
+reconstructions, checkpoints and, at the end, the weights that finetune starts from (--init); seen.csv holds the hashes
+of the clips, by which later commands notice that a test clip was among them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch.utils.data import default_collate
 from mien import distributed
 from mien.analysis.plots import reconstruction_grid, save_png
 from mien.commands.fitting import ClipConfig, DataConfig, fit, load_clips, open_folder, start_encoder
+from mien.commands.parts import remember
 from mien.config import STRICT, to_yaml
 from mien.distributed import Session
 from mien.encoders import EncoderConfig
@@ -56,6 +58,7 @@ def run(config: Config) -> None:
         clips = load_clips(config.data, config.train.workers, session.say)
         if not open_folder(config, to_yaml(config), clips, session):
             return
+        remember(config.output, clips, config.init, config.train.workers, session)
         distributed.seed_step(config.train.seed)
         encoder = config.encoder.build(config.clip.frames, config.clip.size)
         start_encoder(encoder, config.init)
@@ -66,7 +69,10 @@ def run(config: Config) -> None:
 def draw(
     objective: Objective, clips: Sequence[Clip], config: Config, session: Session, step: int, count: int = 4
 ) -> None:
-    """Picture of the first clips: original, what the encoder sees, and what comes of it."""
+    """Picture of the first clips: original, what the encoder sees, and what comes of it.
+
+    Every rank takes part, for weights may be spread over them; the first one saves.
+    """
     dataset = ClipDataset(clips[:count], config.clip, AugmentConfig.none(), config.train.seed)
     batch = session.to_device(default_collate([dataset[0, i] for i in range(len(dataset))]))
     with torch.random.fork_rng(devices=[]):
@@ -74,5 +80,7 @@ def draw(
         objective.eval()
         rows = objective.picture(batch)
         objective.train()
+    if not session.first:
+        return
     image = reconstruction_grid({name: value.float().cpu().numpy() for name, value in rows.items()})
     save_png(image, config.output / "pictures" / f"reconstruction-{step:07d}.png")

@@ -18,27 +18,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from mien import __version__, checkpoint, distributed
 from mien.analysis import baselines, plots
-from mien.analysis.analyzer import Analyzer
 from mien.analysis.features import FeatureConfig, Features
 from mien.analysis.frozen import Frozen, answers, load_encoder, views_of
 from mien.analysis.report import Report
 from mien.commands import evaluate
+from mien.commands.choosing import VALIDATION, headline
 from mien.commands.fitting import DataConfig, load_clips
+from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, remarks, warnings
 from mien.config import STRICT, to_tree, to_yaml
-from mien.heads import AttentiveHeadConfig
+from mien.heads import AttentiveHeadConfig, HeadConfig, MeanHeadConfig
 from mien.interfaces import Clip, Task
 from mien.probing import Best, ProbeConfig, train_probes
 from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.video.clips import order
-from mien.video.manifest import select
-from mien.video.splits import carve, refuse_overlap
+from mien.video.leaks import hash_clips
 from mien.video.transforms import AugmentConfig
 from mien.video.views import ViewConfig
 
@@ -60,9 +60,13 @@ class Config:
     """Rows to mark the chosen probe on; empty marks nothing, and only validation scores are given."""
     group: str = "subject"
     """Column whose values (people) must not be in two parts."""
-    task: TaskConfig = ClassificationConfig(
-        smoothing=0.0, mixup=0.0, cutmix=0.0, head=AttentiveHeadConfig(), segments=8
-    )
+    leaks_allowed: bool = False
+    """Probe although training, validation, test or pre-training share clips, contents or people; every report says so."""
+    task: TaskConfig = ClassificationConfig(smoothing=0.0, mixup=0.0, cutmix=0.0)
+    head: HeadConfig = AttentiveHeadConfig()
+    """The probe: attentive, or mean, which is linear; it takes the place of the task's head."""
+    segments: PositiveInt = 8
+    """Segments of a video that the probe attends to at once; with 1 the answers for single segments are averaged."""
     probe: ProbeConfig = ProbeConfig()
     features: FeatureConfig = FeatureConfig()
     views: ViewConfig = ViewConfig(crops=3)
@@ -78,18 +82,19 @@ class Config:
     """Precision of fp32 matrix products."""
 
 
-Parts = dict[str, list[Clip]]
-
-
 def run(config: Config) -> list[dict[str, Any]]:
     """Probe every encoder, print and save the table; returns its rows."""
+    if config.task != replace(config.task, head=MeanHeadConfig(), segments=1):
+        raise ValueError("a probe's head and segments are --head and --segments, not --task.head and --task.segments")
+    config = replace(config, task=replace(config.task, head=config.head, segments=config.segments))
     with distributed.session(config.device, config.matmul) as session:
-        parts = split(config)
+        parts, histories = split(config)
         names = config.task.names(parts["train"])
         targets = {part: config.task.targets(clips, names) for part, clips in parts.items()}
         checkpoint.write_whole(config.output / "config.yaml", lambda path: path.write_text(to_yaml(config)))
         rows = [
-            probe(source, parts, names, targets, config, session.device) for source in sources(config, session.device)
+            probe(source, parts, names, targets, config, session.device, history)
+            for source, history in sources(config, session.device, histories)
         ]
         if config.baselines:
             rows.append(pixels(load_encoder(config.model[0], session.device), parts, names, targets, config))
@@ -97,63 +102,59 @@ def run(config: Config) -> list[dict[str, Any]]:
     return rows
 
 
-def split(config: Config) -> Parts:
-    """Training, validation and test clips, nobody being in two of them."""
-    clips = load_clips(config.data, config.workers)
-    train = select(clips, config.train)
-    test = select(clips, config.test) if config.test else []
-    if config.validation:
-        validation = select(clips, config.validation)
-    else:
-        names = config.task.names(train)
-        labels = config.task.targets(train, names)
-        strata = labels.tolist() if isinstance(config.task, ClassificationConfig) else None
-        taken = carve(train, config.group, strata, 5, config.probe.seed)
-        validation = [clip for clip, out in zip(train, taken, strict=True) if out]
-        train = [clip for clip, out in zip(train, taken, strict=True) if not out]
-    parts = {"train": train, "validation": validation, "test": test}
-    for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
-        refuse_overlap(parts[one], parts[other], (one, other), config.group)
+def split(config: Config) -> tuple[Parts, dict[str, History]]:
+    """Training, validation and test clips, and what each model ('' has random weights) has seen; leaks are refused."""
+    rows = SplitConfig(config.train, config.validation, config.test, holdout=5, group=config.group)
+    parts = divide(load_clips(config.data, config.workers), rows, config.task, config.probe.seed)
     print(", ".join(f"{len(part)} {name} clips" for name, part in parts.items()), flush=True)
-    return parts
+    hashes = hash_clips([clip for clips in parts.values() for clip in clips], config.workers)
+    models = [str(folder) for folder in config.model]
+    histories = {model: examine(parts, model, config.group, hashes) for model in ("", *models)}
+    for model in models:
+        guard(histories[model], config.leaks_allowed, print)
+    return parts, histories
 
 
-def sources(config: Config, device: torch.device) -> Iterator[Frozen]:
-    """The encoders to probe, one in memory at a time."""
+def sources(config: Config, device: torch.device, histories: dict[str, History]) -> Iterator[tuple[Frozen, History]]:
+    """The encoders to probe, one in memory at a time, and what they have learnt from."""
     seen: set[str] = set()
     for folder in config.model:
-        yield load_encoder(folder, device)
+        yield load_encoder(folder, device), histories[str(folder)]
     for folder in config.model if config.baselines else ():
         distributed.seed_step(config.probe.seed)
         frozen = load_encoder(folder, device, random=True)
         if repr(frozen.config) not in seen:
             seen.add(repr(frozen.config))
-            yield frozen
+            yield frozen, histories[""]
 
 
 def probe(
-    source: Frozen, parts: Parts, names: Sequence[str], targets: dict[str, Tensor], config: Config, device: torch.device
-) -> dict[str, Any]:
+    source: Frozen, parts: Parts, names: Sequence[str], targets: dict[str, Tensor], config: Config, device: torch.device,
+    history: History,
+) -> dict[str, Any]:  # fmt: skip
     """Train the probes over one encoder, keep the best and mark it; returns its row of the table."""
-    distributed.seed_step(config.probe.seed)
     task = config.task.build(source.encoder, source.pixels, names, targets["train"]).to(device)
     features = {part: features_of(part, source, task, clips, config, device) for part, clips in parts.items() if clips}
     folder = config.output / source.name.replace(", ", "-").replace(" ", "-")
-    best = fit(task, features, targets, config, device, folder)
+    learnt = config.task.training_targets(parts["train"], names)
+    best = fit(task, features, targets | {"train": learnt}, config, device, folder)
     task.head.load_state_dict(best.state)
     lr, decay = config.probe.settings()[best.probe]
     about = {
         "mien": __version__, "encoder": to_tree(source.config), "clip": to_tree(source.clip),
         "pixels": to_tree(source.pixels), "task": to_tree(config.task), "names": list(names),
+        "selection": VALIDATION, **history.about(),
     }  # fmt: skip
+    history.write(folder)
     checkpoint.export(folder, task, about)
     row = {"features": source.name, "lr": lr, "weight decay": decay, "epoch": best.epoch, "validation": best.score}
     if "test" not in features:
         return row
     print(f"{source.name}, marked on the test clips:")
     predictions = answers(task, [task.head], features["test"], device)[0]
-    analyzer = Analyzer(task, source.clip, tuple(names), config.task, device)
-    return row | evaluate.report(analyzer, parts["test"], predictions, targets["test"].numpy(), folder / "evaluation")
+    truth, said = targets["test"].numpy(), remarks(folder)
+    marks = evaluate.report(parts["test"], predictions, truth, names, folder / "evaluation", said=said)
+    return row | marks.scores | history.about()
 
 
 def features_of(
@@ -177,6 +178,7 @@ def fit(
 ) -> Best:  # fmt: skip
     """Train one head per setting over the features; a line per epoch goes to ``epochs.jsonl``."""
     settings = config.probe.settings()
+    distributed.seed_step(config.probe.seed)  # here, so that reading features cannot shift the first weights
     heads = nn.ModuleList(config.task.head.build(task.encoder.dim, len(task.names)) for _ in settings).to(device)
     for head in heads[1:]:
         head.load_state_dict(heads[0].state_dict())
@@ -187,7 +189,7 @@ def fit(
 
     def validate(heads: nn.ModuleList) -> list[float]:
         predictions = answers(task, list(heads), features["validation"], device)
-        return [chosen_by(task, p, targets["validation"].numpy()) for p in predictions]
+        return [headline(task.score(p, targets["validation"].numpy()))[1] for p in predictions]
 
     best = train_probes(
         heads, task.judge, epochs(features["train"], targets["train"], task, config.probe, device),
@@ -215,12 +217,6 @@ def epochs(
     return (batches(epoch) for epoch in range(config.epochs))
 
 
-def chosen_by(task: Task, predictions: NDArray, targets: NDArray) -> float:
-    """The number that a probe is chosen by: UAR, or mean CCC."""
-    scores = task.score(predictions, targets)
-    return scores["UAR"] if "UAR" in scores else scores["CCC"]
-
-
 def pixels(
     source: Frozen, parts: Parts, names: Sequence[str], targets: dict[str, Tensor], config: Config
 ) -> dict[str, Any]:
@@ -230,7 +226,7 @@ def pixels(
     y = {part: values.numpy() for part, values in targets.items()}
     classes = len(names) if isinstance(config.task, ClassificationConfig) else 0
     predict, score, _ = baselines.fit_linear(
-        x["train"], y["train"], x["validation"], lambda p: chosen_by(task, p, y["validation"]), classes
+        x["train"], y["train"], x["validation"], lambda p: headline(task.score(p, y["validation"]))[1], classes
     )
     row = {"features": "raw pixels, linear", "validation": score}
     return row | (task.score(predict(x["test"]), y["test"]) if "test" in x else {})
@@ -250,7 +246,10 @@ def write_table(rows: list[dict[str, Any]], config: Config) -> None:
         f"Each probe was chosen on validation ({metric}), never on test. Head: {config.task.head.name}; "
         f"{config.task.segments} segments at once; {config.probe.epochs} epochs."
     )
-    report.table(rows)
+    for line in dict.fromkeys(line for row in rows for line in warnings(row)):
+        print(f"  ! {line}")
+        report.text(line)
+    report.table([{name: value for name, value in row.items() if name != "leaks"} for row in rows])
     part = metric if shown else "validation"
     values = {part: {row["features"]: row[part] for row in rows}}
     report.figure(plots.comparison(values, "Test" if shown else "Validation"))

@@ -1,4 +1,8 @@
-"""Expression recognition and other single-label tasks: cross-entropy on class names (paper eq. 12)."""
+"""Expression recognition and other single-label tasks: cross-entropy on class names (paper eq. 12).
+
+Where raters voted (CREMA-D), training can follow their shares instead of one label: ``--task.votes face_``. Marks stay
+on the label.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from mien.config import STRICT
 from mien.heads import HeadConfig, MeanHeadConfig
 from mien.interfaces import Batch, Clip, Encoder, Task
 from mien.pixels import Pixels, PixelsConfig
-from mien.tasks.labels import class_names, class_targets, require_covered
+from mien.tasks.labels import class_names, class_targets, require_covered, vote_shares
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -27,6 +31,9 @@ class ClassificationConfig:
     """Column of the manifest that holds the class name."""
     classes: tuple[str, ...] = ()
     """Class names; empty takes those of the training rows in alphabetical order."""
+    votes: str = ""
+    """Start of the names of columns that hold each class's share of raters' votes, such as face_ for face_anger ...;
+    training then learns these shares instead of the label. Empty trains on the label."""
     smoothing: float = 0.1
     """Label smoothing."""
     mixup: float = 0.8
@@ -46,6 +53,10 @@ class ClassificationConfig:
     def targets(self, clips: Sequence[Clip], names: Sequence[str]) -> Tensor:
         """Class index per clip (N,)."""
         return class_targets(clips, self.labels, names)
+
+    def training_targets(self, clips: Sequence[Clip], names: Sequence[str]) -> Tensor:
+        """What training learns: class indices (N,), or with ``votes`` the shares of the classes (N, names)."""
+        return vote_shares(clips, self.votes, names) if self.votes else self.targets(clips, names)
 
     def build(
         self, encoder: Encoder, pixels: PixelsConfig, names: Sequence[str], targets: Tensor | None = None
@@ -79,9 +90,9 @@ class Classification(Task):
         self.register_buffer("class_weights", weights, persistent=False)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """``video`` (B, 3, T, H, W) and ``target`` (B,) class indices -> loss and accuracy."""
-        video = self.pixels(batch["video"])
-        target = F.one_hot(batch["target"], len(self.names)).float()
+        """``video`` (B, 3, T, H, W) and ``target`` class indices (B,) or shares (B, classes) -> loss and accuracy."""
+        video, target = self.pixels(batch["video"]), batch["target"]
+        target = F.one_hot(target, len(self.names)).float() if target.dim() == 1 else target
         if self.training:
             video, target = mix(video, target, self.config.mixup, self.config.cutmix)
         return self.judge(self.head(self.encoder.features(video)), target)

@@ -55,6 +55,23 @@ def class_targets(clips: Sequence[Clip], column: str, names: Sequence[str]) -> T
     return torch.tensor(targets)
 
 
+def vote_shares(clips: Sequence[Clip], prefix: str, names: Sequence[str]) -> Tensor:
+    """Columns ``<prefix><class>`` -> shares of the votes (N, names), each row summing to 1.
+
+    Votes for other classes than ``names`` do not count: the shares of those that are learnt are scaled to 1. A negative
+    share, and a row without any vote for the classes, are errors that name the row.
+    """
+    shares = value_targets(clips, [f"{prefix}{name}" for name in names])
+    sums = shares.sum(1, keepdim=True)
+    for clip, row, total in zip(clips, shares.tolist(), sums.flatten().tolist(), strict=True):
+        if min(row) < 0 or total <= 0:
+            raise ValueError(
+                f"{where(clip)}: the votes {prefix}... are {row}; shares are 0 or more, and one of the classes must have "
+                "a vote. Correct the row, or leave it out with --data.select"
+            )
+    return shares / sums
+
+
 def value_targets(clips: Sequence[Clip], columns: Sequence[str]) -> Tensor:
     """Numeric label columns -> values (N, columns) in their own units."""
     return torch.tensor([[number(clip, column) for column in columns] for clip in clips])

@@ -29,9 +29,16 @@ class RegressionConfig:
     """Mean squared error (the paper), or 1 - concordance over the batch."""
     output: Literal["none", "sigmoid", "tanh"] = "none"
     """Range of the outputs: any number, (0, 1) as for personality, or (-1, 1) as for valence."""
+    scaling: Literal["none", "zscore", "minmax"] = "none"
+    """Targets as the model learns them, from the training rows: zscore has mean 0 and deviation 1, minmax lies in the
+    range of the outputs (from 0 to 1 where they have none). Kept with the weights; predictions are in the own units."""
     head: HeadConfig = MeanHeadConfig()
     segments: int = 1
     """Segments of a video that the head sees at once, for probes; with 1 the answers of the segments are averaged."""
+
+    def __post_init__(self) -> None:
+        if self.scaling == "zscore" and self.output != "none":
+            raise ValueError(f"z-scores leave the range of output {self.output}; take scaling minmax, or output none")
 
     def names(self, clips: Sequence[Clip]) -> tuple[str, ...]:
         """Names of the outputs."""
@@ -41,20 +48,41 @@ class RegressionConfig:
         """Values per clip (N, names)."""
         return value_targets(clips, names)
 
+    def training_targets(self, clips: Sequence[Clip], names: Sequence[str]) -> Tensor:
+        """What training learns: the same values."""
+        return self.targets(clips, names)
+
     def build(
         self, encoder: Encoder, pixels: PixelsConfig, names: Sequence[str], targets: Tensor | None = None
     ) -> Regression:
-        """The task around an encoder."""
-        return Regression(encoder, self, pixels, names)
+        """The task around an encoder; ``targets`` (N, names) of the training rows give the scale, which otherwise comes
+        with the weights."""
+        return Regression(encoder, self, pixels, names, targets)
 
 
 class Regression(Task):
-    """Clips -> named values."""
+    """Clips -> named values. The model answers in scaled units: value = shift + spread x answer."""
 
-    def __init__(self, encoder: Encoder, config: RegressionConfig, pixels: PixelsConfig, names: Sequence[str]) -> None:
+    shift: Tensor
+    spread: Tensor
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        config: RegressionConfig,
+        pixels: PixelsConfig,
+        names: Sequence[str],
+        targets: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.config, self.encoder, self.names, self.segments = config, encoder, tuple(names), config.segments
         self.pixels, self.head = Pixels(pixels), config.head.build(encoder.dim, len(names))
+        shift, spread = torch.zeros(len(names)), torch.ones(len(names))
+        if config.scaling != "none" and targets is not None:
+            shift, spread = scale_of(targets, config.scaling, config.output, names)
+        kept = config.scaling != "none"
+        self.register_buffer("shift", shift, persistent=kept)
+        self.register_buffer("spread", spread, persistent=kept)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """``video`` (B, 3, T, H, W) and ``target`` (B, names) -> loss."""
@@ -62,17 +90,41 @@ class Regression(Task):
 
     def judge(self, raw: Tensor, target: Tensor) -> dict[str, Tensor]:
         """What the head gives and values, both (B, names) -> loss."""
-        values, target = self.answer(raw), target.float()
+        values, target = self.scaled(raw), (target.float() - self.shift) / self.spread
         return {"loss": ccc_loss(values, target) if self.config.loss == "ccc" else F.mse_loss(values, target)}
 
     def answer(self, raw: Tensor) -> Tensor:
         """Values (B, names) in the targets' units."""
+        return self.shift + self.spread * self.scaled(raw)
+
+    def scaled(self, raw: Tensor) -> Tensor:
+        """Values (B, names) as the model learns them."""
         values = raw.float()
         return {"none": values, "sigmoid": values.sigmoid(), "tanh": values.tanh()}[self.config.output]
 
     def score(self, predictions: Any, targets: Any) -> dict[str, float]:
         """PCC, CCC, RMSE and 1-MAE, per target and as means."""
         return metrics.regression(predictions, targets, self.names)
+
+
+def scale_of(targets: Tensor, scaling: str, output: str, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Shift and spread (names,) of the training targets (N, names), computed in double precision.
+
+    zscore: mean and population deviation. minmax: the least value becomes the lower end of the outputs' range (0, or -1
+    with tanh), the greatest the upper end (1). A column that holds one value has no scale: ``ValueError``.
+    """
+    values = targets.double()
+    low, high = values.amin(0), values.amax(0)
+    constant = [name for name, a, b in zip(names, low, high, strict=True) if a == b]
+    if constant:
+        raise ValueError(
+            f"the training rows hold one value of {', '.join(constant)} only: there is nothing to scale by"
+        )
+    if scaling == "zscore":
+        return values.mean(0).float(), values.std(0, correction=0).float()
+    if output == "tanh":
+        return ((low + high) / 2).float(), ((high - low) / 2).float()
+    return low.float(), (high - low).float()
 
 
 def ccc_loss(values: Tensor, target: Tensor) -> Tensor:

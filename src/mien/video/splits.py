@@ -1,4 +1,4 @@
-"""Who is in training, validation and test: subjects are in one of them only, and what overlaps is refused."""
+"""Who is taken out of training for validation: whole subjects, by a seed."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from mien.video.manifest import cell
 def carve(clips: Sequence[Clip], group: str, labels: Sequence[int] | None, parts: int, seed: int) -> list[bool]:
     """Which clips to take out of training for validation: about one part in ``parts``, by whole groups (subjects).
 
-    With class ``labels`` each class keeps about its share in both. Raises ``ValueError`` where the column is missing or
-    holds too few groups.
+    With class ``labels`` each class keeps about its share in both. An empty ``group`` takes single clips. Raises
+    ``ValueError`` where the column is missing or holds too few groups.
     """
-    groups = [cell(clip, group) for clip in clips]
+    groups = [cell(clip, group) if group else str(i) for i, clip in enumerate(clips)]
     if not all(groups):
         raise ValueError(
-            f"validation clips are taken by whole {group}s, but not every row has a {group}. Add that column, name "
-            "another with --group, or say with --validation which rows to validate on"
+            f"validation clips are taken by whole {group}s, but not every row has a {group}. Add that column, "
+            "choose another one as group (an empty one takes single clips), name the rows to validate on, or hold out none"
         )
     if len(set(groups)) < parts:
-        raise ValueError(f"{len(set(groups))} different {group}s are too few to take one in {parts} for validation")
+        raise ValueError(
+            f"{len(set(groups))} different {group}s are too few to take one in {parts} for validation: take a "
+            "smaller holdout, name the rows to validate on, or hold out none"
+        )
     rows = np.arange(len(clips))
     if labels is None:
         splitter, targets = GroupKFold(parts, shuffle=True, random_state=seed), rows
@@ -33,23 +36,3 @@ def carve(clips: Sequence[Clip], group: str, labels: Sequence[int] | None, parts
     _, taken = next(iter(splitter.split(rows, targets, groups)))
     chosen = set(taken.tolist())
     return [i in chosen for i in range(len(clips))]
-
-
-def refuse_overlap(one: Sequence[Clip], other: Sequence[Clip], names: tuple[str, str], group: str) -> None:
-    """Clips or groups (subjects) in two parts that must not share any are an error that names some."""
-    paths = {(clip.path, clip.start, clip.end) for clip in one}
-    shared = [clip.path.name for clip in other if (clip.path, clip.start, clip.end) in paths]
-    if shared:
-        raise ValueError(f"{names[0]} and {names[1]} share {len(shared)} clips: {some(shared)}; correct the selections")
-    groups = {cell(clip, group) for clip in one} - {""}
-    both = sorted(groups & {cell(clip, group) for clip in other})
-    if both:
-        raise ValueError(
-            f"{names[0]} and {names[1]} share {len(both)} of the {group}s: {some(both)}. A model then knows the people "
-            f"it is marked on. Split by {group}, or name another column with --group"
-        )
-
-
-def some(names: Sequence[str]) -> str:
-    """The first few names."""
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -1,0 +1,152 @@
+"""Weights chosen while a task trains, and the marks of every choice: last epoch, best on validation, best on test.
+
+RUN/                            the last epoch
+RUN/best-on-validation/         the weights that did best on the validation rows
+RUN/best-on-test/               only with --split.choose_on_test, and marked so wherever they are reported
+RUN/results.json                the marks of each of them
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien import checkpoint
+from mien.analysis.analyzer import Analyzer, load
+from mien.analysis.grouping import mean_by
+from mien.commands import evaluate
+from mien.commands.parts import History, Parts, SplitConfig, remarks
+from mien.distributed import Session, gather
+from mien.interfaces import Clip
+from mien.video.views import ViewConfig
+
+LAST, VALIDATION, TEST = "last epoch", "best on validation", "best on test"
+RESULTS = "results.json"
+
+
+@dataclass(frozen=True)
+class Marking:
+    """How clips are scored for a choice or a mark."""
+
+    split: SplitConfig
+    views: ViewConfig
+    workers: int
+    session: Session
+
+    def answers(self, analyzer: Analyzer, clips: Sequence[Clip]) -> tuple[list[Clip], NDArray, NDArray]:
+        """Clips, predictions and targets on every rank, grouped if asked; each rank reads its share of the clips."""
+        targets = analyzer.config.targets(clips, analyzer.names).numpy()
+        predictions = evaluate.score(analyzer, clips, self.views, self.workers, self.session).mean
+        if self.split.group_by:
+            return mean_by(clips, predictions, targets, self.split.group_by)
+        return list(clips), predictions, targets
+
+    def score(self, analyzer: Analyzer, clips: Sequence[Clip]) -> tuple[str, float]:
+        """The metric that weights are chosen by, and its value."""
+        _, predictions, targets = self.answers(analyzer, clips)
+        return headline(analyzer.task.score(predictions, targets))
+
+
+def headline(scores: dict[str, float]) -> tuple[str, float]:
+    """The number that a choice rests on: UAR for classes, the mean CCC for values."""
+    name = "UAR" if "UAR" in scores else "CCC"
+    return name, scores[name]
+
+
+class Choice:
+    """Scores clips while a task trains and keeps the weights that did best on them in a folder.
+
+    What is best so far is read from the folder, so a run that was killed goes on as if it had not been.
+    """
+
+    def __init__(
+        self, kind: str, clips: Sequence[Clip], analyzer: Analyzer, marking: Marking, folder: Path,
+        description: dict[str, Any], history: History,
+    ) -> None:  # fmt: skip
+        self.kind, self.clips, self.analyzer, self.marking = kind, clips, analyzer, marking
+        self.folder, self.description, self.history = folder, description, history
+
+    @property
+    def best(self) -> float:
+        """The best score so far."""
+        kept = (self.folder / "model.json").is_file()
+        return checkpoint.describe(self.folder)["chosen"]["score"] if kept else -np.inf
+
+    def look(self, step: int) -> dict[str, float]:
+        """Score the weights after ``step`` steps, keep them if none were better; returns the score to log."""
+        self.analyzer.task.eval()
+        metric, score = self.marking.score(self.analyzer, self.clips)
+        self.analyzer.task.train()
+        if self.marking.session.first and score > self.best:
+            self.history.write(self.folder)
+            chosen = {"selection": self.kind, "chosen": {"metric": metric, "score": score, "step": step}}
+            checkpoint.export(self.folder, self.analyzer.task, self.description | chosen)
+        return {f"{self.kind.removeprefix('best on ')}_{metric}": score}
+
+
+def watch(choices: Sequence[Choice], every: int, steps: int) -> Callable[[int], dict[str, float]]:
+    """What the training loop calls after each step: every choice looks every ``every`` steps and at the end."""
+
+    def look(step: int) -> dict[str, float]:
+        if step % every and step != steps:
+            return {}
+        return {name: value for choice in choices for name, value in choice.look(step).items()}
+
+    return look
+
+
+def mark_all(run: Path, parts: Parts, marking: Marking) -> list[dict[str, Any]]:
+    """Mark the last epoch and every choice of a finished run on its test clips; prints and saves the table."""
+    gather([], marking.session)  # until all weights are written
+    rows = [mark(kind, folder, parts, marking) for kind, folder in folders(run).items()]
+    if marking.session.first:
+        checkpoint.write_whole(run / RESULTS, lambda path: path.write_text(json.dumps(rows, indent=2) + "\n"))
+        print(table(rows))
+    return rows
+
+
+def folders(run: Path) -> dict[str, Path]:
+    """Where the weights of each choice lie."""
+    found = {LAST: run, **{kind: run / kind.replace(" ", "-") for kind in (VALIDATION, TEST)}}
+    return {kind: folder for kind, folder in found.items() if (folder / "model.json").is_file()}
+
+
+def mark(kind: str, folder: Path, parts: Parts, marking: Marking) -> dict[str, Any]:
+    """One choice: its step, its score on validation, its marks on test."""
+    analyzer = load(folder, str(marking.session.device))
+    about = checkpoint.describe(folder)
+    row: dict[str, Any] = {"weights": kind, "step": about.get("chosen", about)["step"], **remarks(folder)}
+    if parts["validation"]:
+        metric, score = marking.score(analyzer, parts["validation"])
+        row[f"validation {metric}"] = score
+    if not parts["test"]:
+        return row
+    clips, predictions, targets = marking.answers(analyzer, parts["test"])
+    if not marking.session.first:
+        return row
+    print(f"{kind}, marked on the test clips:")
+    into, said = folder / "evaluation", remarks(folder)
+    marks = evaluate.report(clips, predictions, targets, analyzer.names, into, said=said)
+    return row | {f"test {name}": value for name, value in marks.scores.items()}
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The choices side by side; a mark behind each number that a choice on the test clips or a leak touches."""
+    names = [n for n in dict.fromkeys(k for row in rows for k in row) if n.startswith(("validation ", "test "))]
+    names = [name for name in names if "." not in name]
+    lines = [f"{'weights':<20}{'step':>8}" + "".join(f"{name:>18}" for name in names)]
+    for row in rows:
+        touched = "*" if row.get("leaks") or row.get("selection") == TEST else " "
+        cells = [f"{row[name]:.4f}{touched}" if name in row else "" for name in names]
+        lines.append(f"{row['weights']:<20}{row['step']:>8}" + "".join(f"{cell:>18}" for cell in cells))
+    if any(row.get("selection") == TEST for row in rows):
+        lines.append("* chosen on the test clips: the best of many numbers, not a test")
+    if any(row.get("leaks") for row in rows):
+        lines.append("* training and test share clips or people (--leaks-allowed): not a test")
+    return "\n".join(lines)

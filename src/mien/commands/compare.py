@@ -1,0 +1,93 @@
+"""Set runs beside published results and beside one another.
+
+mien compare runs/finetune/evaluation --corpus crema_d
+
+A run is a folder that mien evaluate wrote, or one with the same files: predictions.csv, metrics.json and, where it is
+recorded, protocol.json. Prints a table with intervals, the published results of the corpus, and a note wherever
+protocols differ; of two or more runs on the same clips also the paired comparison with the first. Writes compare.md,
+compare.html and radar.png (recall per class, or CCC per target).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic.dataclasses import dataclass
+from tyro.conf import Positional
+
+from mien.analysis import comparing, reference
+from mien.analysis.runs import Run, read_runs
+from mien.analysis.sections import Section, markdown, page
+from mien.checkpoint import write_whole
+from mien.config import STRICT
+from mien.statistics import RESAMPLES
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    """Options of ``mien compare``."""
+
+    runs: Positional[tuple[Path, ...]]
+    """Folders of marked runs."""
+    corpus: str = ""
+    """Corpus whose published results stand beside the runs; by default that of the first run's protocol."""
+    labels: str = ""
+    """Task of a corpus that has several: arousal or valence for AVCAffe; by default that of the first run's protocol."""
+    methods: tuple[str, ...] = ()
+    """Published results to show, by name; by default all of the corpus."""
+    output: Path | None = None
+    """Folder for the files; by default the folder comparison inside the first run's."""
+    draws: int = RESAMPLES
+    """Bootstrap draws of subjects."""
+    seed: int = 0
+    """Seed of the draws."""
+
+
+def run(config: Config) -> None:
+    """Compare, print and save."""
+    if not config.runs:
+        raise ValueError("no runs; name the folder of a marked run: mien compare runs/finetune/evaluation")
+    runs = read_runs(config.runs)
+    require_one_task(runs)
+    folder = config.output or runs[0].folder / "comparison"
+    title = "Comparison"
+    parts = sections(config, runs, folder)
+    text = markdown(title, parts)
+    write_whole(folder / "compare.md", lambda path: path.write_text(text, encoding="utf-8"))
+    page(title, parts).save(folder / "compare.html")
+    print(text)
+    print(f"compare.md and compare.html in {folder}")
+
+
+def require_one_task(runs: list[Run]) -> None:
+    """Classes do not compare with values."""
+    kinds = {run.answers.classes for run in runs}
+    if len(kinds) > 1:
+        said = ", ".join(f"{run.name} holds {'classes' if run.answers.classes else 'values'}" for run in runs)
+        raise ValueError(f"one table takes one kind of task: {said}")
+
+
+def sections(config: Config, runs: list[Run], folder: Path) -> list[Section]:
+    """All tables, and the radar plot in ``folder``."""
+    own = runs[0].protocol.corpus if runs[0].protocol else None
+    corpus = config.corpus or (own if own and reference.known(own) else "")
+    lines = comparing.compared(runs, corpus, config.labels, config.methods, config.draws, config.seed)
+    names, classes = runs[0].answers.names, runs[0].answers.classes
+    metric, what = ("recall", "Recall per class") if classes else ("CCC", "CCC per target")
+    place = reference.title(corpus) if corpus else "Runs"
+    picture = comparing.draw(
+        lines, names, metric, f"{place}, {what[0].lower() + what[1:] if classes else what}", folder / "radar.png"
+    )
+    found = [comparing.overall(lines, place), comparing.by_part(lines, names, metric, picture, what)]
+    found += [comparing.pair(runs[0], other, config.draws, config.seed) for other in runs[1:]]
+    return [*found, legend()] if corpus else [*found, Section("Published results", [none_named()])]
+
+
+def legend() -> Section:
+    """What the marks in the column source mean."""
+    return Section("Sources", notes=[f"{mark}: {meaning}" for mark, meaning in reference.sources().items()])
+
+
+def none_named() -> str:
+    """What to do for published results."""
+    return f"None shown: no corpus with published results is recorded. Name one with --corpus: {', '.join(reference.tables()['corpora'])}."

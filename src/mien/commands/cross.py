@@ -1,0 +1,138 @@
+"""Mark a classifier on another corpus, whose classes may not be its own; every handling of the difference is given.
+
+mien cross --model runs/crema_d --data.manifest ravdess.csv --merge calm=neutral
+
+The classes that only one side has are counted as errors, dropped as rows, merged (--merge), or dropped as predictions
+(marked optimistic). The report says what each number left out. --rename gives the corpus's labels the model's names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
+
+from mien import distributed, metrics
+from mien.analysis import plots
+from mien.analysis.analyzer import load
+from mien.analysis.report import Report
+from mien.checkpoint import write_whole
+from mien.commands.fitting import DataConfig, load_clips
+from mien.config import STRICT
+from mien.crossing import Crossed, crossings
+from mien.interfaces import Clip
+from mien.tasks.classification import ClassificationConfig
+from mien.tasks.labels import canonical, cell
+from mien.video.views import ViewConfig
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    """Options of ``mien cross``."""
+
+    model: Path = Path("runs/finetune")
+    """Folder of a fine-tuned or probed model."""
+    output: Path | None = None
+    """Folder for the report; by default the folder cross inside the model's."""
+    data: DataConfig = DataConfig()
+    labels: str = ""
+    """Column of the manifest that holds the class name; empty takes the one that the model was trained on."""
+    rename: tuple[str, ...] = ()
+    """Labels of the corpus in the model's words, as theirs=ours."""
+    merge: tuple[str, ...] = ()
+    """Classes to merge, as from=into, in answers and truth alike: calm=neutral."""
+    views: ViewConfig = ViewConfig()
+    device: str = "auto"
+    """auto, cpu, cuda, ..."""
+    workers: int = 2
+    """Processes that decode."""
+    matmul: distributed.MatmulPrecision = "medium"
+    """Precision of fp32 matrix products."""
+
+
+def run(config: Config) -> list[dict[str, object]]:
+    """Score, mark under every handling, print and save; returns the rows of the table."""
+    with distributed.session(config.device, config.matmul):
+        analyzer = load(config.model, config.device)
+        if not isinstance(analyzer.config, ClassificationConfig):
+            raise ValueError(f"{config.model} gives values, not classes; mien evaluate marks it on any corpus")
+        clips = load_clips(config.data, config.workers)
+        labels = labels_of(clips, config.labels or analyzer.config.labels, pairs(config.rename, "--rename"))
+        probabilities = analyzer.score_clips(clips, config.views, config.workers).mean
+    merge = pairs(config.merge, "--merge")
+    found = crossings(probabilities, analyzer.names, labels, merge)
+    folder = config.output or config.model / "cross"
+    save_answers(clips, labels, probabilities, analyzer.names, folder)
+    return report(found, len(clips), config, folder)
+
+
+def pairs(texts: Sequence[str], option: str) -> dict[str, str]:
+    """``from=into`` texts -> a map between canonical names."""
+    found = {}
+    for text in texts:
+        one, _, other = text.partition("=")
+        if not one or not other:
+            raise ValueError(f"{option} {text!r}: write it as from=into, for example calm=neutral")
+        found[canonical(one)] = canonical(other)
+    return found
+
+
+def labels_of(clips: Sequence[Clip], column: str, rename: dict[str, str]) -> list[str]:
+    """The class of every clip in the model's words; a renaming that meets no clip is a mistake."""
+    labels = [canonical(cell(clip, column)) for clip in clips]
+    absent = sorted(set(rename) - set(labels))
+    if absent:
+        raise ValueError(f"--rename {', '.join(absent)}: column {column!r} has {', '.join(sorted(set(labels)))}")
+    return [rename.get(label, label) for label in labels]
+
+
+def save_answers(
+    clips: Sequence[Clip], labels: Sequence[str], probabilities: NDArray[np.float64], names: Sequence[str], folder: Path
+) -> None:
+    """One row per clip, before any handling."""
+    table = pd.DataFrame(probabilities, columns=list(names))
+    table.insert(0, "path", [str(clip.path) for clip in clips])
+    table.insert(1, "truth", list(labels))
+    table.insert(2, "predicted", [names[i] for i in probabilities.argmax(1)])
+    write_whole(folder / "predictions.csv", lambda path: table.to_csv(path, index=False))
+
+
+def report(found: Sequence[Crossed], clips: int, config: Config, folder: Path) -> list[dict[str, object]]:
+    """Print the table; save it, with confusion matrices, as report.html and cross.json."""
+    rows = [row_of(crossed) for crossed in found]
+    width = max(len(crossed.handling) for crossed in found)
+    print(f"{config.model.name} on {config.data.manifest}, {clips} clips")
+    print(f"{'handling':<{width}}   clips     UAR     WAR")
+    for row in rows:
+        print(f"{row['handling']:<{width}}  {row['clips']:>6}  {row['UAR']:>6.4f}  {row['WAR']:>6.4f}")
+    for row in rows:
+        print(f"  {row['handling']}: {row['note']}")
+    page = Report(f"{config.model.name} on {config.data.manifest}")
+    page.text(
+        "The same answers under every handling of classes that one side lacks. Name the handling with the number."
+    )
+    page.table(rows)
+    for crossed in found:
+        page.heading(crossed.handling)
+        page.text(crossed.note)
+        if len(crossed.kept):
+            counts = metrics.confusion(crossed.predicted, crossed.truth, crossed.names)
+            page.figure(plots.confusion_matrix(counts, crossed.names, "Rows: truth"))
+    page.save(folder / "report.html")
+    saved = json.dumps(rows, indent=2) + "\n"
+    write_whole(folder / "cross.json", lambda path: path.write_text(saved))
+    print(f"report in {folder / 'report.html'}")
+    return rows
+
+
+def row_of(crossed: Crossed) -> dict[str, object]:
+    """One row of the table; without a clip to count there is no number."""
+    row: dict[str, object] = {"handling": crossed.handling, "clips": len(crossed.kept)}
+    nothing = {"UAR": float("nan"), "WAR": float("nan")}
+    score = metrics.classification(crossed.predicted, crossed.truth, crossed.names) if len(crossed.kept) else nothing
+    return row | {name: score[name] for name in nothing} | {"note": crossed.note.strip()}

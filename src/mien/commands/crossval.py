@@ -1,0 +1,254 @@
+"""Train and mark on every fold of a corpus, and pool the predictions of all folds as papers do.
+
+mien crossval finetune recipes/finetune.yaml --data.manifest dfew/manifest.csv --init runs/pretrain --output runs/dfew
+
+mien crossval probe --model runs/vjepa --data.manifest crema_d/manifest.csv --output runs/crema_d
+
+The first word is the command that trains; its options follow. Every clip is tested once, by a model trained on the other
+folds. Prints and saves the pooled metrics with intervals, the folds with their mean and deviation, subgroups and a radar
+plot. Run the same command again after a kill: finished folds are kept, the one that was running goes on from its
+checkpoint (a probe: from its features), and the table is the same. --folds.devices cuda:0 cuda:1 trains a fold on each
+device at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass as plain
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
+
+from mien import distributed
+from mien.analysis import folds as table
+from mien.analysis import marking
+from mien.analysis.protocol import Protocol, write_protocol
+from mien.analysis.sections import markdown
+from mien.answers import classified, valued
+from mien.commands import evaluate, finetune, probe
+from mien.commands.fitting import decisive, identity_of, load_clips
+from mien.config import STRICT, to_yaml
+from mien.interfaces import Clip
+from mien.runlog import open_run
+from mien.statistics import CrossValidation, cross_validation
+from mien.tasks.classification import ClassificationConfig
+from mien.video.folds import Rows, find_folds, refuse_shared
+
+
+@dataclass(frozen=True, config=STRICT)
+class FoldsConfig:
+    """The folds, where they are trained, and what is reported of them."""
+
+    column: str = "fold"
+    """Column of the manifest that names the fold in which a clip is tested."""
+    group: str = "subject"
+    """Column whose values (people) must not be in two folds; rows without a value are not looked at."""
+    devices: tuple[str, ...] = ()
+    """Devices that take the folds in turn, one process each: cuda:0 cuda:1, or cpu cpu; empty trains one after another."""
+    subgroups: tuple[str, ...] = ()
+    """Columns of the manifest whose groups are marked on their own: sex, age (in bands), or age:30,45 (at these)."""
+    corpus: str = ""
+    """Name of the corpus in mien compare; empty takes what mien prepare wrote beside the manifest, if it did."""
+    split: str = ""
+    """Name of the scheme of the folds in mien compare: official folds, actor blocks, ..."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Finetune(finetune.Config):
+    """Options of ``mien crossval finetune``: those of ``mien finetune``, and the folds."""
+
+    output: Path = Path("runs/crossval")
+    """Folder for the folds, the table and the report."""
+    folds: FoldsConfig = FoldsConfig()
+
+
+@dataclass(frozen=True, config=STRICT)
+class Probe(probe.Config):
+    """Options of ``mien crossval probe``: those of ``mien probe``, and the folds."""
+
+    output: Path = Path("runs/crossval")
+    """Folder for the folds, the table and the report."""
+    folds: FoldsConfig = FoldsConfig()
+
+
+CONFIGS = {"finetune": Finetune, "probe": Probe}
+"""What may train, by the first word on the command line."""
+
+Config = Finetune | Probe
+C = TypeVar("C")
+
+
+@plain(frozen=True)
+class Corpus:
+    """All clips and what is asked of them."""
+
+    clips: list[Clip]
+    names: tuple[str, ...]
+    targets: NDArray[Any]
+    folds: dict[str, Rows]
+    """Rows by fold, in natural order."""
+
+
+def run(config: Config) -> CrossValidation | None:
+    """Run what is not done, pool, print and save; None on all ranks but the first."""
+    require_folds_alone(config)
+    where = config.train if isinstance(config, Finetune) else config
+    alone = bool(config.folds.devices)
+    with distributed.session("cpu" if alone else where.device, where.matmul) as session:
+        if alone and session.world > 1:
+            raise ValueError("--folds.devices starts its own processes: leave torchrun out, or the devices")
+        corpus = read_corpus(config, where.workers, session)
+        if session.first:
+            open_run(config.output, to_yaml(config), identity(config, corpus.clips))
+        settled = settle(config, corpus.names)
+        waiting = [fold for fold in corpus.folds if marked(config, fold) is None]
+        if alone:
+            distributed.over_devices(partial(logged_fold, settled), waiting, config.folds.devices)
+        for fold in waiting if not alone else ():
+            session.say(f"\n== fold {fold} of {', '.join(corpus.folds)}")
+            run_fold(settled, fold)
+        return pool(config, corpus) if session.first else None
+
+
+def require_folds_alone(config: Config) -> None:
+    """Nothing but the folds says who trains and who tests, and one encoder is probed."""
+    if isinstance(config, Finetune):
+        if config.split.train or config.split.validation or config.split.test:
+            raise ValueError("the folds say which rows train and test: leave --split.train, .validation and .test out")
+        return
+    if config.train or config.validation or config.test:
+        raise ValueError("the folds say which rows train and test: leave --train, --validation and --test out")
+    if len(config.model) != 1 or config.baselines:
+        raise ValueError("cross-validation takes one --model, and no --baselines")
+
+
+def read_corpus(config: Config, workers: int, session: distributed.Session) -> Corpus:
+    """The clips, their folds, and the classes over all folds, so that every fold has the same outputs."""
+    clips = load_clips(config.data, workers, session.say)
+    names = config.task.names(clips)
+    marking.require(clips, config.folds.subgroups, names)
+    folds = find_folds(clips, config.folds.column)
+    refuse_shared(clips, folds, config.folds.group)
+    return Corpus(clips, tuple(names), config.task.targets(clips, names).numpy(), folds)
+
+
+def identity(config: Config, clips: Sequence[Clip]) -> str:
+    """What decides the predictions of all folds."""
+    tree = decisive(config)
+    return identity_of(tree | {"folds": {name: tree["folds"][name] for name in ("column", "group")}}, clips)
+
+
+def settle(config: Config, names: Sequence[str]) -> Config:
+    """The config with its classes written out: a fold may lack one."""
+    if not isinstance(config.task, ClassificationConfig):
+        return config
+    return replace(config, task=replace(config.task, classes=tuple(names)))
+
+
+def fold_folder(config: Config, fold: str) -> Path:
+    """Where a fold is trained."""
+    return config.output / f"fold-{fold}"
+
+
+def marked(config: Config, fold: str) -> Path | None:
+    """The folder of a fold's evaluation, None while it is not whole; its page is written last."""
+    pattern = "evaluation/report.html" if isinstance(config, Finetune) else "*/evaluation/report.html"
+    return next((page.parent for page in fold_folder(config, fold).glob(pattern)), None)
+
+
+def logged_fold(config: Config, fold: str, device: str) -> None:
+    """A fold in a process of its own: what it says goes into a file."""
+    log = config.output / f"fold-{fold}.log"
+    print(f"fold {fold} on {device}: {log}", flush=True)
+    config = on_device(config, device)
+    with log.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        run_fold(config, fold)
+    print(f"fold {fold} is marked", flush=True)
+
+
+def on_device(config: Config, device: str) -> Config:
+    """The config with another device."""
+    if isinstance(config, Finetune):
+        return replace(config, train=replace(config.train, device=device))
+    return replace(config, device=device)
+
+
+def run_fold(config: Config, fold: str) -> None:
+    """Train on all folds but one and mark that one; goes on where a killed run stopped."""
+    folder, column = fold_folder(config, fold), config.folds.column
+    if isinstance(config, Probe):
+        chosen = {"train": f"{column}!={fold}", "test": f"{column}={fold}"}
+        probe.run(narrowed(probe.Config, config, output=folder, **chosen))
+        return
+    split = replace(config.split, test=f"{column}={fold}", holdout=config.split.holdout or 0, group=config.folds.group)
+    finetune.run(narrowed(finetune.Config, config, output=folder, split=split))
+
+
+def narrowed(schema: type[C], config: Any, **changes: Any) -> C:
+    """A command's own config out of the wider one."""
+    return schema(**{field.name: getattr(config, field.name) for field in fields(schema)} | changes)  # pyright: ignore[reportArgumentType]
+
+
+def pool(config: Config, corpus: Corpus) -> CrossValidation:
+    """All predictions as one evaluation, and the folds beside it."""
+    outputs = np.full((len(corpus.clips), len(corpus.names)), np.nan)
+    for fold, rows in corpus.folds.items():
+        outputs[rows] = read_outputs(config, fold, [corpus.clips[row] for row in rows], corpus.names)
+    folds = np.empty(len(corpus.clips), dtype=object)
+    for fold, rows in corpus.folds.items():
+        folds[rows] = fold
+    answers = (classified if corpus.targets.ndim == 1 else valued)(outputs, corpus.targets, corpus.names)
+    found = cross_validation(answers, folds.tolist())
+    marks = marking.mark(corpus.clips, outputs, corpus.targets, corpus.names, config.folds.subgroups)
+    section = table.section(found, marks, config.output)
+    print("\n" + markdown("Cross-validation", [section]), flush=True)
+    marks.tell_parts()
+    kept = (*config.folds.subgroups, config.folds.column)
+    evaluate.write(marks, corpus.clips, outputs, corpus.targets, corpus.names, config.output, kept, [section])
+    write_protocol(config.output, protocol(config, corpus))
+    return found
+
+
+def read_outputs(config: Config, fold: str, clips: Sequence[Clip], names: Sequence[str]) -> NDArray[np.float64]:
+    """A fold's predictions (clips, names), checked to be of its clips in their order."""
+    folder = marked(config, fold)
+    assert folder is not None, fold
+    saved = pd.read_csv(folder / "predictions.csv", dtype=str, keep_default_na=False)
+    if list(saved["path"]) != [str(clip.path) for clip in clips]:
+        raise ValueError(
+            f"{folder / 'predictions.csv'}: not the {len(clips)} clips of fold {fold}; delete that folder and run again"
+        )
+    return saved[list(names)].to_numpy().astype(float)
+
+
+def protocol(config: Config, corpus: Corpus) -> Protocol:
+    """How the pooled numbers came about."""
+    classes = isinstance(config.task, ClassificationConfig)
+    return Protocol(
+        corpus=config.folds.corpus or recorded_corpus(Path(config.data.manifest)),
+        labels=config.task.labels if isinstance(config.task, ClassificationConfig) else None,
+        modality="video",
+        split=config.folds.split or None,
+        folds=len(corpus.folds),
+        classes=len(corpus.names) if classes else None,
+        clips=len(corpus.clips),
+        selection="last epoch" if isinstance(config, Finetune) else "best on validation",
+        pooling="pooled",
+    )
+
+
+def recorded_corpus(manifest: Path) -> str | None:
+    """The corpus that ``mien prepare`` names beside a manifest of its own."""
+    account = manifest.parent / "report.json"
+    if not account.is_file():
+        return None
+    tree = json.loads(account.read_text(encoding="utf-8"))
+    return tree["corpus"]["name"] if isinstance(tree.get("corpus"), dict) else None

@@ -1,0 +1,117 @@
+"""Write the features of a frozen encoder for other tools: one row per window of video, with its times.
+
+mien features --model runs/vjepa --data.manifest clips.csv --views.sliding 16
+
+Any encoder of mien, pre-trained or fine-tuned, and any manifest, folder or single video. OUTPUT/features.parquet holds
+path, t_start, t_end and one column per channel; --format npy writes OUTPUT/features.npy (rows, channels) and the times
+as OUTPUT/windows.csv. --tokens keeps every token instead of their mean (npy only).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
+from tqdm import tqdm
+
+from mien import distributed
+from mien.analysis.features import FeatureConfig, Features
+from mien.analysis.frozen import load_encoder
+from mien.checkpoint import write_whole
+from mien.commands.fitting import DataConfig, load_clips
+from mien.config import STRICT
+from mien.pixels import Pixels
+from mien.video.manifest import write_manifest
+from mien.video.views import ViewConfig
+
+Row = tuple[dict[str, Any], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    """Options of ``mien features``."""
+
+    model: Path = Path("runs/pretrain")
+    """Folder of a pre-trained, fine-tuned or imported encoder."""
+    output: Path = Path("features")
+    """Folder for the tables."""
+    data: DataConfig = DataConfig()
+    format: Literal["parquet", "npy"] = "parquet"
+    """parquet holds times and features in one table, npy an array beside a CSV of times."""
+    tokens: bool = False
+    """Keep every token (rows, tokens, channels) instead of their mean."""
+    views: ViewConfig = ViewConfig()
+    features: FeatureConfig = FeatureConfig()
+    device: str = "auto"
+    """auto, cpu, cuda, ..."""
+    workers: int = 2
+    """Processes that decode."""
+    matmul: distributed.MatmulPrecision = "medium"
+    """Precision of fp32 matrix products."""
+
+
+def run(config: Config) -> None:
+    """Compute what is not kept yet, and write the tables."""
+    if config.tokens and config.format != "npy":
+        raise ValueError("tokens do not fit a table; add --format npy")
+    if config.features.live:
+        raise ValueError("--features.live keeps nothing, so there is nothing to write; leave it out")
+    with distributed.session(config.device, config.matmul) as session:
+        source = load_encoder(config.model, session.device)
+        clips = load_clips(config.data, config.workers)
+        pixels = Pixels(source.pixels).to(session.device)
+        found = Features(source.encoder, pixels, clips, source.clip, config.views, config.features, session.device)
+        found.prepare(config.workers)
+        rows = rows_of(found, config.tokens)
+        if config.format == "npy":
+            shape = write_npy(rows, config.output, sum(len(found.times(i)) for i in range(len(clips))))
+        else:
+            shape = write_parquet(rows, config.output)
+    print(f"{len(clips)} clips, {shape[0]} windows of {' x '.join(map(str, shape[1:]))} numbers in {config.output}")
+
+
+def rows_of(found: Features, tokens: bool) -> Iterator[Row]:
+    """Every distinct window of every clip: what is known of it, and its features averaged over the crops."""
+    for i, clip in enumerate(tqdm(found.dataset.clips, desc="writing", unit="clip", delay=2)):
+        pairs = zip(found.windows(i), found.times(i).tolist(), strict=True)
+        for number, (window, (start, end)) in enumerate(pairs):
+            features = window.mean(dim=0) if tokens else window.mean(dim=(0, 1))
+            about = {"path": str(clip.path), "window": number, "t_start": start, "t_end": end}
+            yield about | dict(clip.columns), features.numpy()
+
+
+def write_parquet(rows: Iterator[Row], folder: Path) -> tuple[int, ...]:
+    """One table of times and features; returns (rows, channels)."""
+    known, features = zip(*rows, strict=True)
+    values = np.stack(features)
+    channels = pd.DataFrame(values, columns=[f"feature_{i}" for i in range(values.shape[1])])
+    table = pd.concat([pd.DataFrame(known), channels], axis=1)
+    try:
+        write_whole(folder / "features.parquet", lambda path: table.to_parquet(path, index=False))
+    except ImportError as error:
+        raise ValueError("Parquet needs the extra: pip install 'mien[parquet]'; or take --format npy") from error
+    return values.shape
+
+
+def write_npy(rows: Iterator[Row], folder: Path, count: int) -> tuple[int, ...]:
+    """An array of ``count`` rows and a CSV of their times; returns its shape. One row is in memory at a time."""
+    known: list[dict[str, Any]] = []
+    first, values = next(rows)
+    shape = (count, *values.shape)
+
+    def save(path: Path) -> None:
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        for i, (about, row) in enumerate(chain([(first, values)], rows)):
+            known.append(about)
+            array[i] = row
+        array.flush()
+
+    write_whole(folder / "features.npy", save)
+    write_manifest(folder / "windows.csv", known)
+    return shape
