@@ -1,8 +1,8 @@
 """What a person looks like within one video, without a recognition network: to tell people apart and know them again.
 
 Texture of the aligned face (local binary patterns in cells; Ahonen, Hadid and Pietikainen, 2006) and the colours of the
-face and of the hair above it. On the real clips this was measured on, two clips of one person differed by 0.02-0.15 at
-their most similar frames, clips of different people by 0.13 or more (docs/faces.md). Enough to keep people apart who
+face and of the hair above it. On the real clips this was measured on, stretches of one person differed by 0.02-0.15
+at their most similar frames, clips of different people by 0.13 or more (docs/faces.md). Enough to keep people apart who
 cross and to know a face again that returns in the same light; not to recognise a person across videos.
 """
 
