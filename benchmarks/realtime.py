@@ -69,7 +69,9 @@ def main() -> None:
             took, worked = perf_counter() - began, process_time() - busy
             print(f"detection on every {every}. frame, {torch.get_num_threads()} threads:")
             print("\n".join(profile.lines(seconds)))
-            print(f"wall {seconds / took:.2f} times real time; processor time {worked:.1f} s for {seconds:.0f} s of video")
+            print(
+                f"wall {seconds / took:.2f} times real time; processor time {worked:.1f} s for {seconds:.0f} s of video"
+            )
 
 
 if __name__ == "__main__":
