@@ -35,7 +35,7 @@ CHANGING = {
 }
 """Faces there by frame index, seen by eye: the last frame of a face and the first of the cartoon are hard cuts."""
 UNCOUNTED = {"misc/face_recognition__short_hamilton_clip.mp4"}
-"""A stage full of dancers: the manifest's 1-3 are the large faces only. Listed, not counted."""
+"""A stage before an audience in the dark: the manifest's 1-3 are the large faces only. Listed, not counted."""
 
 
 @dataclass

@@ -3,7 +3,7 @@
     mien faces VIDEOS --output faces
     python benchmarks/loader.py faces VIDEOS [--clips 300] [--size 160] [--stride 4]
 
-Each reader draws the same moments of the same videos, one process, one thread, times by the CPU clock, so that other work
+A second table has the codecs a clip may be written in. Each reader draws the same moments of the same videos, one process, one thread, times by the CPU clock, so that other work
 on the machine counts little. From the originals the whole frame is read at the training size: an optimist's baseline, for
 training on faces would also have to find and crop them. ``store`` and ``PyAV`` are what training uses (``ClipDataset``),
 ``PyAV plainly`` is the usual loop (seek, decode to full-size RGB), decord its ``get_batch`` (left out if not installed).
@@ -15,6 +15,7 @@ import argparse
 import importlib.util
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import date
@@ -25,8 +26,10 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from mien.faces.clipfile import ClipFile, ClipFileConfig
 from mien.interfaces import Clip
 from mien.video.clips import ClipConfig, open_clip, read_scaled, square, train_indices
+from mien.video.decode import open_video
 
 Draw = Callable[[Path, Path, float], np.ndarray]
 """(clip in the store, original, place in [0, 1)) -> frames (T, S, S, 3)."""
@@ -86,8 +89,55 @@ def measure(draw: Callable[[Path, float], np.ndarray], jobs: list[tuple[Path, fl
     return time.process_time() - cpu, time.perf_counter() - wall, failed
 
 
+def codecs(videos: list[Path], config: ClipConfig) -> None:
+    """The table of clip codecs: what writing and reading costs, how large and how true they are."""
+    print(
+        "\n| codec, quantiser | write, ms a frame | kB a frame | PSNR, dB | clips/s of CPU time |\n|---|---|---|---|---|"
+    )
+    squares = [whole_square(video) for video in videos]
+    for codec, quality in (("h264", 12), ("h264", 16), ("h264", 20), ("mjpeg", 2), ("mjpeg", 3), ("mjpeg", 5)):
+        file = ClipFileConfig(codec=codec, quality=quality)  # type: ignore[arg-type]
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [Path(folder) / f"{i}{file.suffix}" for i in range(len(squares))]
+            began = time.process_time()
+            for path, pictures in zip(paths, squares, strict=True):
+                encode(path, pictures, file)
+            spent = time.process_time() - began
+            frames, size = sum(map(len, squares)), sum(path.stat().st_size for path in paths)
+            places = np.random.default_rng(0).random(100)
+            jobs = [(paths[i % len(paths)], place) for i, place in enumerate(places)]
+            cpu, _, failed = measure(lambda path, place: from_dataset(path, place, config), jobs)
+            noise = np.mean([fidelity(path, pictures) for path, pictures in zip(paths, squares, strict=True)])
+        assert not failed
+        cells = (f"{codec} {quality}", f"{1000 * spent / frames:.2f}", f"{size / frames / 1000:.1f}", f"{noise:.1f}")
+        print("| " + " | ".join(cells) + f" | {len(jobs) / cpu:.0f} |", flush=True)
+
+
+def whole_square(video: Path) -> np.ndarray:
+    """The middle square of a video at 224 px (T, 224, 224, 3)."""
+    config = ClipConfig(size=224)
+    with open_clip(Clip(video)) as (reader, inside):
+        return square(read_scaled(reader, inside[:200], config), config)
+
+
+def encode(path: Path, pictures: np.ndarray, config: ClipFileConfig) -> None:
+    """Write pictures as a clip at 30 frames per second."""
+    clip = ClipFile(path, 224, config)
+    for i, picture in enumerate(pictures):
+        clip.write(picture, i / 30)
+    clip.close()
+
+
+def fidelity(path: Path, pictures: np.ndarray) -> float:
+    """Mean PSNR in dB over every tenth picture."""
+    with open_video(path) as reader:
+        read = reader.read(range(0, len(pictures), 10))
+    errors = ((read.astype(float) - pictures[::10]) ** 2).mean((1, 2, 3))
+    return float((10 * np.log10(255**2 / errors)).mean())
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", type=Path)
     parser.add_argument("videos", type=Path)
@@ -120,6 +170,9 @@ def main() -> None:
         cpu, wall, failed = measure(draw, jobs)
         first = first or cpu
         print(f"| {name} | {a.clips / cpu:.1f} | {a.clips / wall:.1f} | {failed} | {cpu / first:.1f} |", flush=True)
+    codecs(
+        [a.videos / name for name in sorted(table["input"].unique())[:: max(1, table["input"].nunique() // 6)]], config
+    )
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from mien.analysis.density import Density
 from mien.analysis.pooling import size_of
 from mien.analysis.profiling import Profile
 from mien.analysis.reliability import Limits
+from mien.analysis.streaming import Progress
 from mien.analysis.timeline import Timeline
 from mien.analysis.watching import Whole
 from mien.cli import main
@@ -218,6 +219,25 @@ def test_a_face_that_comes_late_has_rows_before_it_with_reasons(analyzer: Analyz
     assert (absent[absent["face_id"].isna()]["timestamp"] < 3.5).sum() > 60
     assert absent[list(EXPRESSIONS)].isna().all(axis=None)
     assert table[table["success"] == 1]["timestamp"].min() > 2.5
+
+
+@pytest.mark.media
+def test_interrupted_with_found_faces_equals_uninterrupted(analyzer: Analyzer, media: Path, tmp_path: Path) -> None:
+    video = media / "misc/face_recognition__short_hamilton_clip.mp4"
+    options = {"hop": 4, "batch": 5, "detector": {"name": "haar"}}
+    analyzer.predict(video, tmp_path / "calm", **options)
+
+    def stop(event: Progress) -> None:
+        if event.time > 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        analyzer.predict(video, tmp_path / "stopped", listen=stop, **options)
+    assert not (tmp_path / "stopped/frames.csv").exists()
+    resumed = analyzer.predict(video, tmp_path / "stopped", **options)
+    assert resumed.windows["face_id"].nunique() > 1
+    for name in ("frames.csv", "windows.csv"):
+        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "calm" / name).read_bytes()
 
 
 def test_values_have_deviations_and_people_have_means(tmp_path: Path, video: Path) -> None:

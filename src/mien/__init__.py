@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mien.analysis.analyzer import Analyzer, load
+    from mien.analysis.timeline import Timeline
 
-__all__ = ["Analyzer", "__version__", "load"]
+__all__ = ["Analyzer", "Timeline", "__version__", "load"]
 __version__ = "0.1.0"
 
 
@@ -19,4 +20,8 @@ def __getattr__(name: str) -> Any:
         from mien.analysis import analyzer
 
         return getattr(analyzer, name)
+    if name == "Timeline":
+        from mien.analysis.timeline import Timeline
+
+        return Timeline
     raise AttributeError(f"module 'mien' has no attribute {name!r}")

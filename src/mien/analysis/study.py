@@ -103,6 +103,10 @@ def condition_plot(table: pd.DataFrame) -> Figure:
                 mean, lower, upper = row[["mean", "lower", "upper"]].to_numpy(float)[0]
                 axis.plot([place - 0.25, place + 0.25], [mean, mean], color=INK, linewidth=2)
                 axis.plot([place, place], [lower, upper], color=INK, linewidth=1.2)
+        dots = people[people["measure"] == measure]["mean"].to_numpy(float)
+        if len(dots):  # intervals of few people may reach far beyond what a probability can be; the dots set the scale
+            margin = 0.35 * max(float(np.ptp(dots)), 0.02)
+            axis.set_ylim(dots.min() - margin, dots.max() + margin)
         axis.set_xticks(range(len(conditions)), [literal(str(c)) for c in conditions], rotation=20)
         axis.set_xlim(-0.6, max(len(conditions), 1) - 0.4)
         axis.grid(axis="y", alpha=0.2, color=FAINT)

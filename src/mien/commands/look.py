@@ -148,13 +148,16 @@ class Film:
         if self.container is None:
             self.open(pixels, time)
         size = (self.stream.width, self.stream.height)
-        frame = av.VideoFrame.from_ndarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), "rgb24")
+        picture: Any = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        frame = av.VideoFrame.from_ndarray(picture, "rgb24")
         frame.pts, frame.time_base = round((time - self.start) / TICK), TICK
-        self.container.mux(self.stream.encode(frame))
+        container: Any = self.container
+        container.mux(self.stream.encode(frame))
 
     def close(self) -> None:
         """Finish the file and give it its name."""
-        if self.container is not None:
-            self.container.mux(self.stream.encode(None))
-            self.container.close()
+        container: Any = self.container
+        if container is not None:
+            container.mux(self.stream.encode(None))
+            container.close()
             os.replace(self.part, self.path)

@@ -1,8 +1,8 @@
 """What a person looks like within one video, without a recognition network: to tell people apart and know them again.
 
 Texture of the aligned face (local binary patterns in cells; Ahonen, Hadid and Pietikainen, 2006) and the colours of the
-face and of the hair above it. On the real clips this was measured on, two clips of one person differed by 0.02-0.15 at
-their most similar frames, clips of different people by 0.13 or more (docs/faces.md). Enough to keep people apart who
+face and of the hair above it. On the real clips this was measured on, stretches of one person differed by 0.02-0.15
+at their most similar frames, clips of different people by 0.13 or more (docs/faces.md). Enough to keep people apart who
 cross and to know a face again that returns in the same light; not to recognise a person across videos.
 """
 
@@ -93,7 +93,7 @@ def uniform_codes() -> NDArray[np.int64]:
 
 def patterns(gray: NDArray[np.uint8]) -> Histogram:
     """Histograms (cells x cells, 59) of local binary patterns of a square grey picture."""
-    gray = cv2.GaussianBlur(gray, (3, 3), 0)
+    gray = cv2.GaussianBlur(gray, (3, 3), 0).astype(np.uint8, copy=False)
     inner = gray[1:-1, 1:-1]
     code = np.zeros(inner.shape, np.int64)
     for bit, (dy, dx) in enumerate([(0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0)]):

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import asdict, field
 from dataclasses import dataclass as plain
 from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 from pydantic.dataclasses import dataclass
 
@@ -185,9 +184,7 @@ def cut(source: Source, store: Path, config: CutConfig, progress: Callable[[], o
     Never raises for a bad file or a full disk: the record that is left says what happened.
     """
     # Of its own, so that a machine which was given up but still works cannot meet its successor here.
-    folder = store / "partial" / f"{source.key}.{platform.node()}.{os.getpid()}"
-    shutil.rmtree(folder, ignore_errors=True)
-    cutter = None
+    folder = store / "partial" / f"{source.key}.{uuid4().hex[:12]}"
     try:
         cutter = Cutter(source, folder, config)
         problem = feed(cutter, source, config, progress)
@@ -238,7 +235,7 @@ def write_record(store: Path, record: Record) -> None:
     """Write a record, whole or not at all."""
     path = store / "records" / f"{record.key}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(f".{os.getpid()}.{time.monotonic_ns()}")
+    beside = path.with_suffix(f".{uuid4().hex[:12]}")
     beside.write_text(json.dumps(asdict(record), ensure_ascii=False), encoding="utf-8")
     os.replace(beside, path)
 

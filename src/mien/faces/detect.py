@@ -211,7 +211,9 @@ class Haar(Detector):
 
     def search(self, picture: Pixels) -> list[Detection]:
         gray = cv2.equalizeHist(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
-        boxes, counts = self.frontal.detectMultiScale2(gray, 1.15, 2, minSize=(24, 24))
+        windows, _ = self.frontal.detectMultiScale2(gray, 1.15, 0, minSize=(24, 24))
+        # OpenCV's threads find windows in any order, and grouping depends on it: sorted, the same picture gives the same.
+        boxes, counts = cv2.groupRectangles(sorted(np.asarray(windows).tolist()), 2, 0.2)
         return [haar_face(box, int(count)) for box, count in zip(boxes, np.ravel(counts), strict=True)]
 
 

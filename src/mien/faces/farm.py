@@ -7,6 +7,7 @@ Processes are forked from a server that has imported everything, which takes mil
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -54,6 +55,7 @@ def on_this_machine(
 def alone(job: Source, store: Path, config: CutConfig, frames: Any) -> None:
     """What the process of one video does."""
     threading.Thread(target=end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal's processes; the parent decides
     cv2.setNumThreads(1)
 
     def count() -> None:

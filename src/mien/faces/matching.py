@@ -43,8 +43,8 @@ def match(
     cost = distances(tracks, found, time)
     reach = cost < NEVER
     for row, track in enumerate(tracks):
-        columns = np.flatnonzero(reach[row])
-        rivals = len(columns) > 1 or any(reach[:, column].sum() > 1 for column in columns.tolist())
+        columns = np.flatnonzero(reach[row]).tolist()
+        rivals = len(columns) > 1 or any(reach[:, column].sum() > 1 for column in columns)
         if rivals or (track.looks and (sudden or time - track.last.time > 0.15)):
             for column in columns:
                 difference = nearest([look_at(found[column])], track.looks) if track.looks else UNKNOWN

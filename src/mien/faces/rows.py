@@ -16,7 +16,7 @@ from mien.faces.face import Face, Sighting
 if TYPE_CHECKING:
     import pyarrow
 
-GROUP = 4096
+GROUP = 2048
 """Rows held in memory before they are written."""
 
 POINTS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import Any
+from uuid import uuid4
 
 import yaml
 
@@ -76,7 +77,7 @@ def claim(store: Path, config: CutConfig) -> None:
             raise ValueError(
                 f"{store} was begun with other settings; use another --output or the same:\n" + "\n".join(lines)
             )
-    elif store.exists() and any(store.iterdir()):
+    elif store.exists() and any(not p.name.startswith(".") for p in store.iterdir()):
         raise ValueError(f"{store}: the folder holds something else; name a new folder with --output")
     else:
         store.mkdir(parents=True, exist_ok=True)
@@ -123,7 +124,16 @@ def settled(store: Path, one: Source) -> bool:
 
 def index(store: Path) -> list[Record]:
     """Write the tables of what the store holds by now; returns its records by name."""
-    keys = sorted(path.stem for path in (store / "records").glob("*.json"))
+    before: list[Path] = []
+    records: list[Record] = []
+    # A shard that ends at the same time may have written its tables between our reading and our writing.
+    while before != (before := sorted((store / "records").glob("*.json"))):
+        records = write_tables(store, [path.stem for path in before])
+    return records
+
+
+def write_tables(store: Path, keys: Sequence[str]) -> list[Record]:
+    """The tables of the records of these keys."""
     records = sorted((r for r in (read_record(store, key) for key in keys) if r), key=lambda r: r.input)
     tracks = [(record, track) for record in records for track in record.tracks]
     clips = [manifest_row(record, track) for record, track in tracks if track.path]
@@ -163,6 +173,6 @@ def write_tracks(path: Path, tracks: Sequence[tuple[Record, Track]]) -> None:
 
 def write_beside(path: Path, write: Any) -> None:
     """Write a file under another name and rename it; several shards may do so at once."""
-    beside = path.with_name(f".{os.getpid()}-{path.name}")
+    beside = path.with_name(f".{uuid4().hex[:12]}-{path.name}")
     write(beside)
     os.replace(beside, path)

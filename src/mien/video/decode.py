@@ -22,7 +22,7 @@ from PIL import Image, UnidentifiedImageError
 
 from mien.video.table import FOLDER_FPS, FrameTable, VideoError, open_container, reason, scan, video_stream
 
-__all__ = ["IMAGES", "Frames", "Reader", "Size", "VideoError", "natural", "open_video", "scan", "upright"]
+__all__ = ["FOLDER_FPS", "IMAGES", "Frames", "Reader", "Size", "VideoError", "natural", "open_video", "scan", "upright"]
 
 Size = tuple[int, int]
 """Height and width in pixels."""
