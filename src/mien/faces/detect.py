@@ -66,7 +66,9 @@ class Detector(ABC):
     def detect(self, pixels: Pixels, thorough: bool = True) -> list[Detection]:
         """Faces of one RGB picture (H, W, 3), best first, in its pixels."""
         height, width = pixels.shape[:2]
-        scale = min(self.enlarge if thorough else 1.0, (self.search_size if thorough else self.size) / max(height, width))
+        scale = min(
+            self.enlarge if thorough else 1.0, (self.search_size if thorough else self.size) / max(height, width)
+        )
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         picture = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         found = self.search(picture.astype(np.uint8, copy=False))
