@@ -123,18 +123,36 @@ def test_values_are_pooled_too(drawn: Path, tmp_path: Path, capsys) -> None:
     assert (tmp_path / "run" / "radar.png").is_file()
 
 
-def test_probes_are_cross_validated(drawn: Path, tmp_path: Path) -> None:
-    others = synth.Config(tmp_path / "others", clips=7, subjects=1, folds=1, size=32, frames=16, workers=1, seed=1)
-    synth.run(others)  # nobody whom a fold tests
-    flags = [f"--data.manifest={others.output}", f"--output={tmp_path / 'pre'}", "--train.steps=1", "--train.batch=4"]
+def test_weights_chosen_on_validation_have_a_table_of_their_own(drawn: Path, tmp_path: Path, capsys) -> None:
+    flags = ["--train.steps=2", "--split.holdout=2", "--data.select=fold=0,1", "--task.name=regression"]
+    assert cli.main(arguments(drawn, tmp_path / "run", *flags)) == 0
+    out = capsys.readouterr().out
+    assert "## 2 folds, last epoch" in out
+    assert "## 2 folds, best on validation" in out
+    for folder, kind in ((tmp_path / "run", "last epoch"), (tmp_path / "run/best-on-validation", "best on validation")):
+        protocol = read_protocol(folder)
+        assert protocol is not None
+        assert protocol.selection == kind
+        assert (
+            len(pd.read_csv(folder / "predictions.csv")) == json.loads((folder / "metrics.json").read_text())["clips"]
+        )
+
+
+def test_probes_are_cross_validated(drawn: Path, tmp_path: Path, capsys) -> None:
+    flags = [f"--data.manifest={drawn}", f"--output={tmp_path / 'pre'}", "--train.steps=1", "--train.batch=4"]
     assert cli.main(["pretrain", *flags, *TINY_TPSBT, *TINY_DECODER, *ONE_PROCESS]) == 0
     probe = [
-        "crossval", "probe", f"--model={tmp_path / 'pre'}", f"--data.manifest={drawn}", f"--output={tmp_path / 'run'}",
+        "crossval", "probe", f"--model={tmp_path / 'pre'}", f"--data.manifest={drawn}", f"--output={tmp_path / 'no'}",
         f"--features.folder={tmp_path / 'features'}", "--segments=1", "--probe.epochs=1", "--views.crops=1",
         "--probe.lrs", "1e-3", "--workers=0", "--device=cpu",
     ]  # fmt: skip
+    assert cli.main(probe) == 1
+    assert "content of a clip of pretraining" in capsys.readouterr().err
+    probe += ["--leaks-allowed", f"--output={tmp_path / 'run'}"]
     assert cli.main(probe) == 0
-    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["clips"] == 35
+    saved = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert saved["clips"] == 35
+    assert len(saved["leaks"]) == 5
     protocol = read_protocol(tmp_path / "run")
     assert protocol is not None
     assert protocol.selection == "best on validation"

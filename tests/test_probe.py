@@ -24,7 +24,7 @@ from mien.commands import convert, evaluate, probe
 from mien.config import parse
 from mien.heads import AttentiveHeadConfig, MeanHeadConfig
 from mien.pixels import Pixels
-from mien.probing import ProbeConfig, train_probes
+from mien.probing import Best, ProbeConfig, train_probes
 from mien.tasks.regression import RegressionConfig
 from mien.video.manifest import read_manifest
 from mien.video.transforms import AugmentConfig
@@ -161,13 +161,14 @@ def test_augmented_variants_differ_and_come_back(encoder: Path, corpus: Path, tm
 def test_many_probes_at_once_are_each_what_they_are_alone() -> None:
     torch.manual_seed(0)
     x, y = torch.randn(24, 5, 16), torch.arange(24) % 3
-    start = AttentiveHeadConfig(heads=2).build(16, 3).state_dict()
 
-    def trained(lrs: tuple[float, ...]) -> tuple[nn.ModuleList, list[list[float]]]:
-        config = ProbeConfig(lrs=lrs, weight_decays=(0.1,), epochs=2, batch=8)
-        heads = nn.ModuleList(AttentiveHeadConfig(heads=2).build(16, 3) for _ in lrs)
-        for head in heads:
-            head.load_state_dict(start)
+    def first(seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        return AttentiveHeadConfig(heads=2).build(16, 3)
+
+    def trained(lrs: tuple[float, ...], seeds: int = 1) -> tuple[nn.ModuleList, list[Best]]:
+        config = ProbeConfig(lrs=lrs, weight_decays=(0.1,), epochs=2, batch=8, seeds=seeds)
+        heads = config.start(first)
         scores: list[list[float]] = []
 
         def validate(heads: nn.ModuleList) -> list[float]:
@@ -177,14 +178,33 @@ def test_many_probes_at_once_are_each_what_they_are_alone() -> None:
         batches = ([(x[i : i + 8], y[i : i + 8]) for i in (0, 8, 16)] for _ in range(2))
         judge = lambda raw, target: {"loss": F.cross_entropy(raw, target)}  # noqa: E731
         best = train_probes(heads, judge, batches, 6, config, validate)
-        assert best.score == max(max(line) for line in scores)
-        return heads, scores
+        for seed, one in enumerate(best):
+            mine = [line[seed * len(lrs) : (seed + 1) * len(lrs)] for line in scores]
+            assert one.score == max(map(max, mine))
+            assert mine[one.epoch - 1][one.probe] == one.score
+        return heads, best
 
-    together, _ = trained((1e-2, 1e-3))
+    together, best = trained((1e-2, 1e-3), seeds=2)
+    assert len(together) == 4
+    assert len(best) == 2
     for i, lr in enumerate((1e-2, 1e-3)):
         alone, _ = trained((lr,))
         for a, b in zip(together[i].parameters(), alone[0].parameters(), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    assert not torch.equal(together[0].linear.weight, together[2].linear.weight)
+
+
+def test_standardising_makes_small_channels_count_and_travels_with_the_weights() -> None:
+    torch.manual_seed(0)
+    tokens = torch.randn(64, 5, 16) * torch.logspace(-3, 2, 16) + 10
+    head = AttentiveHeadConfig(heads=2, standardise=True).build(16, 3)
+    head.standard.fit(tokens.split(10))
+    seen = head.standard(tokens).flatten(0, 1)
+    torch.testing.assert_close(seen.mean(0), torch.zeros(16), atol=2e-2, rtol=0)  # fp32 tokens around 10
+    torch.testing.assert_close(seen[:, 4:].std(0), torch.ones(12), atol=2e-2, rtol=0)
+    again = AttentiveHeadConfig(heads=2, standardise=True).build(16, 3)
+    again.load_state_dict(head.state_dict())
+    assert torch.equal(again(tokens), head(tokens))
 
 
 @pytest.mark.parametrize("head", ["attentive", "mean"])
@@ -307,7 +327,7 @@ def test_v_jepa_2_folder_converts(tmp_path: Path, capsys) -> None:
 
 def test_a_kind_named_keeps_the_commands_own_defaults() -> None:
     read = lambda *flags: parse(probe.Config, flags, prog="x")  # noqa: E731
-    assert read("--head.name=attentive", "--head.depth=4").head == AttentiveHeadConfig(depth=4)
+    assert read("--head.name=attentive", "--head.depth=4").head == AttentiveHeadConfig(depth=4, standardise=True)
     assert read("--head.name=mean").head == MeanHeadConfig()
     assert read("--task.name=classification").task.smoothing == 0.0  # as without the flag
     assert read("--task.name=regression").task == RegressionConfig()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from mien.datasets.synthetic import (
     EXPRESSIONS,
     MOTION_PAIRS,
     TRAITS,
+    annotate,
     displace,
     draw_clip,
     perform,
@@ -185,7 +187,7 @@ def test_contact_sheet_and_config_are_written(corpus: Path):
     sheet = cv2.imread(str(corpus / "contact_sheet.png"))
     assert sheet is not None
     assert sheet.shape == (7 * 32, 8 * 32, 3)
-    expected = {**TINY, "fps": 25.0, "style": "cartoon", "seed": 0, "placement": 0.0}
+    expected = {**TINY, "fps": 25.0, "style": "cartoon", "seed": 0, "placement": 0.0, "label_noise": 0.0}
     assert json.loads((corpus / "synth.json").read_text()) == expected
 
 
@@ -228,3 +230,14 @@ def test_only_a_drawn_corpus_is_overwritten_and_only_on_request(tmp_path: Path):
     assert len(list(output.rglob("*.mp4"))) == 3
     with pytest.raises(ValueError, match="is a file"):
         run(SynthConfig(tmp_path / "thesis.tex", **few))
+
+
+def test_label_noise_changes_that_share_of_the_written_labels_and_nothing_else(tmp_path: Path):
+    config = SynthConfig(output=tmp_path, clips=2000, subjects=20, label_noise=0.3)
+    wrong = [annotate(config, take) != take.expression for take in plan(config)]
+    assert abs(sum(wrong) / len(wrong) - 0.3) < 0.03
+    assert [take.expression for take in plan(config)] == [
+        take.expression for take in plan(replace(config, label_noise=0.0))
+    ]
+    clean = replace(config, label_noise=0.0)
+    assert all(annotate(clean, take) == take.expression for take in plan(clean))

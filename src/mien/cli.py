@@ -18,11 +18,13 @@ COMMANDS = {
     "pretrain": "learn from unlabelled face video (masked autoencoding, joint embedding)",
     "probe": "read labels off a frozen encoder: attentive or linear probes, and baselines",
     "finetune": "adapt an encoder to labels: expressions, valence and arousal, personality",
+    "calibrate": "make a model's answers mean what they say: probabilities, sets, limits",
     "evaluate": "mark a fine-tuned model on labelled clips",
     "cross": "mark a classifier on another corpus, whose classes may differ",
     "crossval": "train and mark on every fold of a corpus, and pool the predictions",
     "compare": "set marked runs beside published results and one another",
     "predict": "read the scores of one video",
+    "explain": "when and where a model looks: maps over the face, and whether they are true",
     "features": "write a frozen encoder's features for other tools (Parquet, npy)",
     "convert": "import official SVFAP, VideoMAE or V-JEPA weights",
 }

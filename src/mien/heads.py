@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import torch
@@ -20,10 +21,12 @@ class MeanHeadConfig:
     name: Literal["mean"] = "mean"
     scale: float = 0.001
     """Factor on the first weights, so that fine-tuning starts from near-even outputs."""
+    standardise: bool = False
+    """Bring each channel of the tokens to mean 0 and deviation 1 over the training clips first; for frozen encoders."""
 
-    def build(self, dim: int, outputs: int) -> MeanHead:
+    def build(self, dim: int, outputs: int) -> nn.Module:
         """A head for tokens of width ``dim``."""
-        return MeanHead(dim, outputs, self.scale)
+        return standardised(MeanHead(dim, outputs, self.scale), dim, self.standardise)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -32,19 +35,73 @@ class AttentiveHeadConfig:
 
     name: Literal["attentive"] = "attentive"
     heads: int = 0
-    """Attention heads; 0 takes heads of width 64 (of 16 where the width does not divide)."""
+    """Attention heads; 0 takes heads of width 64, but at least 8 (of width 16 where the width does not divide)."""
     depth: int = 1
     """Blocks in all: the cross-attention and, before it, depth - 1 self-attention blocks (V-JEPA 2: 4)."""
     mlp_ratio: float = 4.0
     """Hidden width of the feed-forward layers over the width of a token."""
+    standardise: bool = False
+    """Bring each channel of the tokens to mean 0 and deviation 1 over the training clips first; for frozen encoders."""
 
-    def build(self, dim: int, outputs: int) -> AttentiveHead:
+    def build(self, dim: int, outputs: int) -> nn.Module:
         """A head for tokens of width ``dim``."""
-        heads = self.heads or (dim // 64 if dim % 64 == 0 else dim // 16)
-        return AttentiveHead(dim, outputs, heads, self.depth, self.mlp_ratio)
+        wanted = max(dim // 64, 8)
+        heads = self.heads or (wanted if dim % wanted == 0 else dim // 16)
+        head = AttentiveHead(dim, outputs, heads, self.depth, self.mlp_ratio)
+        return standardised(head, dim, self.standardise)
 
 
 HeadConfig = Annotated[MeanHeadConfig | AttentiveHeadConfig, Field(discriminator="name")]
+
+
+class Standard(nn.Module):
+    """Tokens -> the same with mean 0 and deviation 1 per channel over what ``fit`` saw.
+
+    Features of a frozen encoder differ in scale by orders of magnitude between channels, and what tells expressions
+    apart may be the smallest: without this a probe may stay at chance.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("deviation", torch.ones(dim))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, N, dim), standardised."""
+        return (tokens - self.mean) / self.deviation
+
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        """Take mean and deviation from tokens (..., dim)."""
+        count, total, squares = 0, torch.zeros_like(self.mean.double()), torch.zeros_like(self.mean.double())
+        for tokens in batches:
+            flat = tokens.flatten(0, -2).to(total)
+            count, total, squares = count + len(flat), total + flat.sum(0), squares + flat.square().sum(0)
+        self.mean.copy_(total / count)
+        self.deviation.copy_((squares / count - (total / count).square()).clamp(min=1e-12).sqrt())
+
+
+def standardised(head: nn.Module, dim: int, wanted: bool) -> nn.Module:
+    """The head behind a ``Standard``, where that is wanted."""
+    return Standardised(Standard(dim), head) if wanted else head
+
+
+class Standardised(nn.Module):
+    """A head over standardised tokens."""
+
+    def __init__(self, standard: Standard, head: nn.Module) -> None:
+        super().__init__()
+        self.standard, self.head = standard, head
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, N, dim) -> (B, outputs)."""
+        return self.head(self.standard(tokens))
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, N, dim) -> the clip's feature vector (B, dim)."""
+        return self.head.pool(self.standard(tokens))  # pyright: ignore[reportCallIssue]
 
 
 class MeanHead(nn.Module):

@@ -60,17 +60,20 @@ def unpatchify(patches: Tensor, patch: tuple[int, int, int], grid: tuple[int, in
     return blocks.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(2, 3).flatten(3, 4).flatten(4, 5)
 
 
-SHORT = 256
-"""Keys up to which plain products train faster than the fused kernel on a CPU (benchmarks/attention.py)."""
+SHORT = {True: 256, False: 128}
+"""Keys up to which plain products are faster than the fused kernel on a CPU, with and without a gradient.
+
+With one, the fused backward pass is slow (benchmarks/attention.py); without one, the fused kernel is up to six times
+slower at "medium" precision on CPUs that take bf16 for it.
+"""
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """softmax(q k^T / sqrt(d)) v over (B, heads, N, d).
 
-    The fused kernel is right everywhere, but its backward pass on a CPU is 3-7 times slower than plain products where
-    sequences are short and heads narrow, as in small models.
+    The fused kernel is right everywhere, but not fast everywhere: see ``SHORT``.
     """
-    if q.device.type == "cpu" and k.shape[2] <= SHORT and torch.is_grad_enabled():
+    if q.device.type == "cpu" and k.shape[2] <= SHORT[torch.is_grad_enabled()]:
         return ((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)).softmax(dim=-1).to(v.dtype) @ v
     return F.scaled_dot_product_attention(q, k, v)
 

@@ -14,6 +14,7 @@ from dataclasses import field
 from itertools import product
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -41,18 +42,26 @@ class ProbeConfig:
     """Largest norm of one probe's gradient; 0 leaves it."""
     seed: int = 0
     """Order of the clips and first weights follow from it."""
+    seeds: PositiveInt = 1
+    """First weights to try, from seed on; the table gives mean and deviation over them, for one probe says little."""
 
     def settings(self) -> list[tuple[float, float]]:
         """All pairs of learning rate and weight decay."""
         return list(product(self.lrs, self.weight_decays))
 
+    def start(self, build: Callable[[int], nn.Module]) -> nn.ModuleList:
+        """One head for each seed and setting; those of a seed, which ``build`` is given, start alike."""
+        firsts = [build(seed) for seed in range(self.seed, self.seed + self.seeds)]
+        return nn.ModuleList(deepcopy(first) for first in firsts for _ in self.settings())
+
 
 @plain
 class Best:
-    """The probe that did best on validation, at its best epoch."""
+    """The probe of a seed that did best on validation, at its best epoch."""
 
     score: float = -math.inf
     probe: int = 0
+    """Number of its setting."""
     epoch: int = 0
     state: dict[str, Any] = field(default_factory=dict)
 
@@ -68,13 +77,13 @@ def train_probes(
     config: ProbeConfig,
     validate: Callable[[nn.ModuleList], list[float]],
     record: Callable[[dict[str, Any]], object] = lambda line: None,
-) -> Best:
-    """Train one head per setting on batches of tokens (B, N, dim) and targets; returns the best on validation.
+) -> list[Best]:
+    """Train heads (``config.start``) on batches of tokens (B, N, dim) and targets; returns each seed's best on validation.
 
     ``epochs`` gives the batches of each epoch, ``steps`` is their number in all; ``record`` gets a line per epoch.
     """
     optimizer = adamw(heads, config)
-    best, step = Best(), 0
+    best, step = [Best() for _ in range(config.seeds)], 0
     for epoch, batches in enumerate(tqdm(epochs, total=config.epochs, desc="probes", unit="epoch", delay=2), start=1):
         heads.train()
         total = torch.zeros(len(heads))
@@ -84,10 +93,12 @@ def train_probes(
         heads.eval()
         scores = validate(heads)
         record({"epoch": epoch, "loss": (total * config.epochs / steps).tolist(), "validation": scores})
-        top = max(range(len(scores)), key=lambda i: scores[i])
-        if scores[top] > best.score:
-            best = Best(scores[top], top, epoch, deepcopy(heads[top].state_dict()))
-    if not best.state:
+        for seed, mine in enumerate(np.split(np.array(scores), config.seeds)):
+            top = int(np.nanargmax(mine)) if np.isfinite(mine).any() else 0
+            if mine[top] > best[seed].score:
+                state = deepcopy(heads[seed * len(mine) + top].state_dict())
+                best[seed] = Best(float(mine[top]), top, epoch, state)
+    if not all(one.state for one in best):
         raise ArithmeticError("no probe learnt anything: every validation score is not a number; lower --probe.lrs")
     return best
 
@@ -112,7 +123,7 @@ def fit_step(
 def adamw(heads: nn.ModuleList, config: ProbeConfig) -> torch.optim.AdamW:
     """AdamW with the rates of each head; biases, norms and the query do not decay."""
     groups: list[dict[str, Any]] = []
-    for head, (lr, decay) in zip(heads, config.settings(), strict=True):
+    for head, (lr, decay) in zip(heads, config.settings() * config.seeds, strict=True):
         for decayed in (True, False):
             chosen = [p for name, p in head.named_parameters() if decays(name, p) == decayed]
             groups.append({"params": chosen, "peak": lr, "weight_decay": decay * decayed})

@@ -21,8 +21,11 @@ MOST = 8
 """Folds that a radar plot shows one by one; more would be a tangle."""
 
 
-def section(found: CrossValidation, marks: Marks, folder: Path) -> Section:
-    """The table of all folds and the radar plot; writes folds.csv and radar.png into ``folder``."""
+def section(found: CrossValidation, marks: Marks, folder: Path, weights: str) -> Section:
+    """The table of all folds and the radar plot; writes folds.csv and radar.png into ``folder``.
+
+    ``weights`` says how the weights were chosen.
+    """
     table = rows(found, marks)
     write_whole(folder / "folds.csv", lambda path: pd.DataFrame(numbers(found, marks)).to_csv(path, index=False))
     sentences = [
@@ -33,7 +36,7 @@ def section(found: CrossValidation, marks: Marks, folder: Path) -> Section:
     ]
     picture = draw(found, marks, folder / "radar.png")
     caption = "Pooled and per fold" if len(found.folds) <= MOST else "Pooled"
-    return Section(f"{len(found.folds)} folds", sentences, table, picture, caption)
+    return Section(f"{len(found.folds)} folds, {weights}", sentences, table, picture, caption)
 
 
 def rows(found: CrossValidation, marks: Marks) -> list[dict[str, Any]]:

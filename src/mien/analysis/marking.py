@@ -84,7 +84,9 @@ class Marks:
     def sections(self, folder: Path) -> list[Section]:
         """The page: all metrics, the picture, the subgroups."""
         marks = [{"metric": name, "value": beside(interval)} for name, interval in self.whole.metrics.items()]
-        pictures = [folder / name for name in ("confusion.png", "scatter.png") if (folder / name).is_file()]
+        pictures = [
+            folder / name for name in ("confusion.png", "scatter.png", "reliability.png") if (folder / name).is_file()
+        ]
         return [
             Section(f"{self.whole.clips} clips", [self.basis], marks),
             *(Section(picture.stem.capitalize(), picture=picture) for picture in pictures),

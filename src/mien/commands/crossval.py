@@ -33,7 +33,7 @@ from mien.analysis import marking
 from mien.analysis.protocol import Protocol, write_protocol
 from mien.analysis.sections import markdown
 from mien.answers import classified, valued
-from mien.commands import evaluate, finetune, probe
+from mien.commands import choosing, evaluate, finetune, probe
 from mien.commands.fitting import decisive, identity_of, load_clips
 from mien.config import STRICT, to_yaml
 from mien.interfaces import Clip
@@ -109,7 +109,7 @@ def run(config: Config) -> CrossValidation | None:
         if session.first:
             open_run(config.output, to_yaml(config), identity(config, corpus.clips))
         settled = settle(config, corpus.names)
-        waiting = [fold for fold in corpus.folds if marked(config, fold) is None]
+        waiting = [fold for fold in corpus.folds if not marked(config, fold)]
         if alone:
             distributed.over_devices(partial(logged_fold, settled), waiting, config.folds.devices)
         for fold in waiting if not alone else ():
@@ -123,6 +123,8 @@ def require_folds_alone(config: Config) -> None:
     if isinstance(config, Finetune):
         if config.split.train or config.split.validation or config.split.test:
             raise ValueError("the folds say which rows train and test: leave --split.train, .validation and .test out")
+        if config.split.group_by:
+            raise ValueError("cross-validation marks each clip: leave --split.group_by out")
         return
     if config.train or config.validation or config.test:
         raise ValueError("the folds say which rows train and test: leave --train, --validation and --test out")
@@ -158,10 +160,15 @@ def fold_folder(config: Config, fold: str) -> Path:
     return config.output / f"fold-{fold}"
 
 
-def marked(config: Config, fold: str) -> Path | None:
-    """The folder of a fold's evaluation, None while it is not whole; its page is written last."""
-    pattern = "evaluation/report.html" if isinstance(config, Finetune) else "*/evaluation/report.html"
-    return next((page.parent for page in fold_folder(config, fold).glob(pattern)), None)
+def marked(config: Config, fold: str) -> dict[str, Path]:
+    """The evaluations of a fold by how its weights were chosen; nothing while they are not whole."""
+    folder = fold_folder(config, fold)
+    if isinstance(config, Probe):
+        page = next(folder.glob("*/evaluation/report.html"), None)
+        return {choosing.VALIDATION: page.parent} if page else {}
+    if not (folder / choosing.RESULTS).is_file():
+        return {}
+    return {kind: weights / "evaluation" for kind, weights in choosing.folders(folder).items()}
 
 
 def logged_fold(config: Config, fold: str, device: str) -> None:
@@ -198,33 +205,46 @@ def narrowed(schema: type[C], config: Any, **changes: Any) -> C:
 
 
 def pool(config: Config, corpus: Corpus) -> CrossValidation:
-    """All predictions as one evaluation, and the folds beside it."""
-    outputs = np.full((len(corpus.clips), len(corpus.names)), np.nan)
-    for fold, rows in corpus.folds.items():
-        outputs[rows] = read_outputs(config, fold, [corpus.clips[row] for row in rows], corpus.names)
-    folds = np.empty(len(corpus.clips), dtype=object)
-    for fold, rows in corpus.folds.items():
-        folds[rows] = fold
-    answers = (classified if corpus.targets.ndim == 1 else valued)(outputs, corpus.targets, corpus.names)
-    found = cross_validation(answers, folds.tolist())
-    marks = marking.mark(corpus.clips, outputs, corpus.targets, corpus.names, config.folds.subgroups)
-    section = table.section(found, marks, config.output)
-    print("\n" + markdown("Cross-validation", [section]), flush=True)
-    marks.tell_parts()
-    kept = (*config.folds.subgroups, config.folds.column)
-    evaluate.write(marks, corpus.clips, outputs, corpus.targets, corpus.names, config.output, kept, [section])
-    write_protocol(config.output, protocol(config, corpus))
+    """The table of every choice of weights; that of the first lies in the run's folder and is returned."""
+    first, *others = marked(config, next(iter(corpus.folds)))
+    found = pool_choice(config, corpus, first, config.output)
+    for kind in others:
+        pool_choice(config, corpus, kind, config.output / kind.replace(" ", "-"))
     return found
 
 
-def read_outputs(config: Config, fold: str, clips: Sequence[Clip], names: Sequence[str]) -> NDArray[np.float64]:
+def pool_choice(config: Config, corpus: Corpus, kind: str, folder: Path) -> CrossValidation:
+    """All predictions as one evaluation, and the folds beside it."""
+    outputs = np.full((len(corpus.clips), len(corpus.names)), np.nan)
+    folds = np.empty(len(corpus.clips), dtype=object)
+    for fold, rows in corpus.folds.items():
+        place = marked(config, fold)[kind]
+        outputs[rows], folds[rows] = read_outputs(place, [corpus.clips[row] for row in rows], corpus.names), fold
+    answers = (classified if corpus.targets.ndim == 1 else valued)(outputs, corpus.targets, corpus.names)
+    found = cross_validation(answers, folds.tolist())
+    marks = marking.mark(corpus.clips, outputs, corpus.targets, corpus.names, config.folds.subgroups)
+    section = table.section(found, marks, folder, kind)
+    print("\n" + markdown("Cross-validation", [section]), flush=True)
+    marks.tell_parts()
+    kept = (*config.folds.subgroups, config.folds.column)
+    leaks = [leak for fold in corpus.folds for leak in leaks_of(marked(config, fold)[kind])]
+    said = {"selection": kind} | ({"leaks": list(dict.fromkeys(leaks))} if leaks else {})
+    evaluate.write(marks, corpus.clips, outputs, corpus.targets, corpus.names, folder, kept, [section], said)
+    write_protocol(folder, replace(protocol(config, corpus), selection=kind))
+    return found
+
+
+def leaks_of(folder: Path) -> list[str]:
+    """The leaks that were allowed in a fold."""
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8")).get("leaks", [])
+
+
+def read_outputs(folder: Path, clips: Sequence[Clip], names: Sequence[str]) -> NDArray[np.float64]:
     """A fold's predictions (clips, names), checked to be of its clips in their order."""
-    folder = marked(config, fold)
-    assert folder is not None, fold
     saved = pd.read_csv(folder / "predictions.csv", dtype=str, keep_default_na=False)
     if list(saved["path"]) != [str(clip.path) for clip in clips]:
         raise ValueError(
-            f"{folder / 'predictions.csv'}: not the {len(clips)} clips of fold {fold}; delete that folder and run again"
+            f"{folder / 'predictions.csv'}: not the {len(clips)} clips of the fold; delete it and run again"
         )
     return saved[list(names)].to_numpy().astype(float)
 
@@ -240,7 +260,6 @@ def protocol(config: Config, corpus: Corpus) -> Protocol:
         folds=len(corpus.folds),
         classes=len(corpus.names) if classes else None,
         clips=len(corpus.clips),
-        selection="last epoch" if isinstance(config, Finetune) else "best on validation",
         pooling="pooled",
     )
 

@@ -5,7 +5,8 @@ mien evaluate --model runs/finetune --data.manifest clips.csv --data.select 'spl
 Prints and saves WAR (accuracy), UAR (mean class recall), F1, recall per class and the confusion matrix; for regression
 PCC, CCC, RMSE and 1-MAE; each with a 95 % interval over the people of the column subject. Each clip counts once, also
 over several processes (torchrun). What the model has learnt from, leaks that were allowed and a choice on test clips
-stand with the numbers.
+stand with the numbers. Beside them stand the calibration error and, of a model that `mien calibrate` has calibrated, how
+often prediction sets or intervals hold the truth, also by subgroup.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from mien import distributed, metrics
-from mien.analysis import marking, plots
+from mien.analysis import marking, plots, trust
 from mien.analysis.analyzer import Analyzer, Scores, load
+from mien.analysis.calibration import Calibration
+from mien.analysis.features import digest
 from mien.analysis.grouping import mean_by
 from mien.analysis.marking import Marks
+from mien.analysis.pooling import Pooled, pool_clips
 from mien.analysis.sections import Section
 from mien.checkpoint import write_whole
 from mien.commands.fitting import DataConfig, load_clips
@@ -53,6 +57,8 @@ class Config:
     """Columns of the manifest whose groups are marked on their own: sex, age (in bands), or age:30,45 (at these)."""
     group_by: str = ""
     """Column whose clips are marked together by their mean answer, such as video for AVCAffe; empty marks each clip."""
+    coverage: float | None = None
+    """Share of the truth that sets and intervals shall hold, in (0, 1); by default what the model was calibrated for."""
     views: ViewConfig = ViewConfig()
     device: str = "auto"
     """auto, cpu, cuda, ..."""
@@ -66,12 +72,16 @@ def run(config: Config) -> dict[str, float]:
     """Evaluate, print and save; returns the metrics."""
     folder = config.output or config.model / "evaluation"
     with distributed.session(config.device, config.matmul) as session:
-        analyzer = load(config.model, config.device)
+        analyzer, calibration = load(config.model, config.device), Calibration.load(config.model)
         clips = load_clips(config.data, config.workers, session.say)
         marking.require(clips, config.subgroups, analyzer.names)
         targets = analyzer.config.targets(clips, analyzer.names).numpy()
-        scores = score(analyzer, clips, config.views, config.workers, session)
+        read = pool(analyzer, clips, config.views, config.workers, session, calibration)
+        scores = Scores(read.outputs, read.votes)
         said = remarks(config.model, clips, config.workers) if session.first else {}
+        judged = trust.judge(calibration, read, targets, analyzer.names, config.coverage)
+        lines = trust.write(judged, clips, config.subgroups, folder) if session.first else []
+        cautions = caution(calibration, config.data, analyzer.suited(config.views))
         predictions = scores.mean
         if config.group_by:
             clips, predictions, targets = mean_by(clips, predictions, targets, config.group_by)
@@ -79,6 +89,7 @@ def run(config: Config) -> dict[str, float]:
             report(clips, predictions, targets, analyzer.names, folder, config.subgroups, said)
             if not config.group_by:
                 tell_majority(scores, targets, analyzer, folder)
+            print("\n".join([*lines, *cautions]), flush=True)
     return analyzer.task.score(predictions, targets)
 
 
@@ -86,6 +97,29 @@ def score(analyzer: Analyzer, clips: Sequence[Clip], views: ViewConfig, workers:
     """What a model says of clips, on every rank; each clip is read by one of them."""
     found = analyzer.score_clips(session.share(clips), views, workers, progress=session.first)
     return Scores(session.gather(found.mean, len(clips)), session.gather(found.votes, len(clips)))
+
+
+def pool(
+    analyzer: Analyzer, clips: Sequence[Clip], views: ViewConfig, workers: int, session: Session,
+    calibration: Calibration | None,
+) -> Pooled:  # fmt: skip
+    """What a model makes of clips, on every rank; features and sharpness only where a calibration asks for them."""
+    if calibration is None:
+        scores = score(analyzer, clips, views, workers, session)
+        return Pooled(scores.mean, scores.votes, np.empty((len(clips), 0)), np.empty(len(clips)))
+    read = pool_clips(analyzer, session.share(clips), views, workers)
+    parts = (read.outputs, read.votes, read.features, read.sharpness)
+    return Pooled(*(session.gather(part, len(clips)) for part in parts))
+
+
+def caution(calibration: Calibration | None, data: DataConfig, views: ViewConfig) -> list[str]:
+    """What a reader of the calibration's marks must know."""
+    if calibration is None:
+        return ["not calibrated: mien calibrate gives probabilities that mean what they say, and prediction sets"]
+    facts, found = calibration.facts, trust.other_views(calibration, views)
+    if (facts.manifest_sha256, facts.select) == (digest(Path(data.manifest)), data.select):
+        found.append("warning: the model was calibrated on these very clips; error and coverage on them are flattered")
+    return found
 
 
 def tell_majority(scores: Scores, targets: Targets, analyzer: Analyzer, folder: Path) -> None:

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
@@ -32,7 +34,7 @@ from mien.commands.choosing import VALIDATION, headline
 from mien.commands.fitting import DataConfig, load_clips
 from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, remarks, warnings
 from mien.config import STRICT, to_tree, to_yaml
-from mien.heads import AttentiveHeadConfig, HeadConfig, MeanHeadConfig
+from mien.heads import AttentiveHeadConfig, HeadConfig, MeanHeadConfig, Standardised
 from mien.interfaces import Clip, Task
 from mien.probing import Best, ProbeConfig, train_probes
 from mien.tasks import TaskConfig
@@ -41,6 +43,9 @@ from mien.video.clips import order
 from mien.video.leaks import hash_clips
 from mien.video.transforms import AugmentConfig
 from mien.video.views import ViewConfig
+
+SHOWN = ("UAR", "UAR mean", "UAR deviation", "WAR", "CCC", "CCC mean", "CCC deviation", "PCC")
+"""Test columns of the printed table, as far as there are any; mean and deviation are over --probe.seeds."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -63,7 +68,7 @@ class Config:
     leaks_allowed: bool = False
     """Probe although training, validation, test or pre-training share clips, contents or people; every report says so."""
     task: TaskConfig = ClassificationConfig(smoothing=0.0, mixup=0.0, cutmix=0.0)
-    head: HeadConfig = AttentiveHeadConfig()
+    head: HeadConfig = AttentiveHeadConfig(standardise=True)
     """The probe: attentive, or mean, which is linear; it takes the place of the task's head."""
     segments: PositiveInt = 8
     """Segments of a video that the probe attends to at once; with 1 the answers for single segments are averaged."""
@@ -137,7 +142,9 @@ def probe(
     features = {part: features_of(part, source, task, clips, config, device) for part, clips in parts.items() if clips}
     folder = config.output / source.name.replace(", ", "-").replace(" ", "-")
     learnt = config.task.training_targets(parts["train"], names)
-    best = fit(task, features, targets | {"train": learnt}, config, device, folder)
+    found = fit(task, features, targets | {"train": learnt}, config, device, folder)
+    best = max(found, key=lambda one: one.score)
+    heads = [with_weights(task.head, one) for one in found]
     task.head.load_state_dict(best.state)
     lr, decay = config.probe.settings()[best.probe]
     about = {
@@ -151,10 +158,26 @@ def probe(
     if "test" not in features:
         return row
     print(f"{source.name}, marked on the test clips:")
-    predictions = answers(task, [task.head], features["test"], device)[0]
+    each = answers(task, heads, features["test"], device)
     truth, said = targets["test"].numpy(), remarks(folder)
-    marks = evaluate.report(parts["test"], predictions, truth, names, folder / "evaluation", said=said)
-    return row | marks.scores | history.about()
+    marks = evaluate.report(parts["test"], each[found.index(best)], truth, names, folder / "evaluation", said=said)
+    return row | marks.scores | over_seeds(task, each, truth) | history.about()
+
+
+def with_weights(head: nn.Module, best: Best) -> nn.Module:
+    """A copy of a head with the weights that were kept."""
+    head = deepcopy(head).eval()
+    head.load_state_dict(best.state)
+    return head
+
+
+def over_seeds(task: Task, each: NDArray[np.float64], truth: NDArray) -> dict[str, float]:
+    """Mean and deviation of the headline metric over the probes of all seeds (seeds, clips, names)."""
+    if len(each) == 1:
+        return {}
+    name = headline(task.score(each[0], truth))[0]
+    values = [task.score(one, truth)[name] for one in each]
+    return {f"{name} mean": float(np.mean(values)), f"{name} deviation": float(np.std(values, ddof=1))}
 
 
 def features_of(
@@ -175,13 +198,9 @@ def features_of(
 def fit(
     task: Task, features: dict[str, Features], targets: dict[str, Tensor], config: Config, device: torch.device,
     folder: Path,
-) -> Best:  # fmt: skip
-    """Train one head per setting over the features; a line per epoch goes to ``epochs.jsonl``."""
-    settings = config.probe.settings()
-    distributed.seed_step(config.probe.seed)  # here, so that reading features cannot shift the first weights
-    heads = nn.ModuleList(config.task.head.build(task.encoder.dim, len(task.names)) for _ in settings).to(device)
-    for head in heads[1:]:
-        head.load_state_dict(heads[0].state_dict())
+) -> list[Best]:  # fmt: skip
+    """Train one head per seed and setting over the features; a line per epoch goes to ``epochs.jsonl``."""
+    heads = config.probe.start(lambda seed: first_head(seed, task, features["train"], config.task.head)).to(device)
     task.train()
     task.encoder.eval()
     steps_per_epoch = -(-len(features["train"]) // config.probe.batch)
@@ -198,6 +217,16 @@ def fit(
     checkpoint.write_whole(folder / "epochs.jsonl", lambda path: path.write_text("\n".join(lines) + "\n"))
     task.eval()
     return best
+
+
+def first_head(seed: int, task: Task, features: Features, config: HeadConfig, clips: int = 500) -> nn.Module:
+    """A head with the first weights of a seed; a ``Standard`` is fitted to training clips spread over all."""
+    distributed.seed_step(seed)  # here, so that reading features cannot shift the first weights
+    head = config.build(task.encoder.dim, len(task.names))
+    if isinstance(head, Standardised):
+        places = np.unique(np.linspace(0, len(features) - 1, clips).astype(int))
+        head.standard.fit(features[int(i), 0] for i in places)
+    return head
 
 
 def epochs(
@@ -235,11 +264,11 @@ def pixels(
 def write_table(rows: list[dict[str, Any]], config: Config) -> None:
     """Print the table; save it with a picture as report.html."""
     metric = "UAR" if isinstance(config.task, ClassificationConfig) else "CCC"
-    shown = [m for m in ("UAR", "WAR", "CCC", "PCC") if any(m in row for row in rows)]
+    shown = [m for m in SHOWN if any(m in row for row in rows)]
     width = max(len(row["features"]) for row in rows)
-    print(f"\n{'features':<{width}}  validation {metric}" + "".join(f"  {'test ' + m:>9}" for m in shown))
+    print(f"\n{'features':<{width}}  validation {metric}" + "".join(f"  {'test ' + m:>{len(m) + 5}}" for m in shown))
     for row in rows:
-        cells = "".join(f"  {row[m]:>9.4f}" if m in row else " " * 11 for m in shown)
+        cells = "".join(f"  {row[m]:>{len(m) + 5}.4f}" if m in row else " " * (len(m) + 7) for m in shown)
         print(f"{row['features']:<{width}}  {row['validation']:>{11 + len(metric)}.4f}{cells}")
     report = Report("Probes over frozen features")
     report.text(

@@ -38,7 +38,7 @@ from mien.datasets.drawn.looks import STYLES, looks
 from mien.datasets.drawn.painting import paint
 
 __all__ = [
-    "COLUMNS", "EXPRESSIONS", "MOTION_PAIRS", "STYLES", "TRAITS", "Drawn", "SynthConfig", "Take", "claim",
+    "COLUMNS", "EXPRESSIONS", "MOTION_PAIRS", "STYLES", "TRAITS", "Drawn", "SynthConfig", "Take", "annotate", "claim",
     "contact_sheet", "draw_clip", "film", "perform", "plan", "write_tables",
 ]  # fmt: skip
 
@@ -69,6 +69,9 @@ class SynthConfig:
     placement: float = 0.0
     """How badly faces are cropped: each clip is shifted by up to this share of the side, made up to this share larger or
     smaller, and turned by up to 90 degrees times it. At 0 all faces stand alike, which makes raw pixels comparable."""
+    label_noise: float = 0.0
+    """Share of the clips whose written expression is another one, drawn by chance, as of an annotator who errs; the
+    file's name keeps what was drawn."""
     folds: int = 5
     """Number of folds; a person is in one fold only."""
     seed: int = 0
@@ -89,6 +92,8 @@ class SynthConfig:
             raise ValueError(f"clips is {self.clips}: fewer than subjects ({self.subjects})")
         if not 0 <= self.placement <= 0.5:
             raise ValueError(f"placement is {self.placement}: it must be between 0 and 0.5")
+        if not 0 <= self.label_noise <= 1:
+            raise ValueError(f"label_noise is {self.label_noise}: a share is between 0 and 1")
         if self.fps <= 0 or self.workers < 0 or self.seed < 0:
             raise ValueError("fps must be above 0, workers and seed at least 0")
 
@@ -262,8 +267,17 @@ def _row(config: SynthConfig, clip: Drawn) -> tuple[object, ...]:
     """One row of the manifest; the clip's valence and arousal are the means over its frames."""
     take = clip.take
     numbers = (clip.valence.mean(), clip.arousal.mean(), *(clip.traits[name] for name in TRAITS))
-    known = (take.path.as_posix(), take.person, take.subject % config.folds, config.style, take.expression)
+    label = annotate(config, take)
+    known = (take.path.as_posix(), take.person, take.subject % config.folds, config.style, label)
     return (*known, *(f"{number:.4f}" for number in numbers))
+
+
+def annotate(config: SynthConfig, take: Take) -> str:
+    """The expression that is written down: what was drawn, or by ``config.label_noise`` one of the others."""
+    rng = np.random.default_rng((config.seed, STYLES.index(config.style), take.index, 5))
+    if rng.random() >= config.label_noise:
+        return take.expression
+    return str(rng.choice([name for name in EXPRESSIONS if name != take.expression]))
 
 
 def contact_sheet(config: SynthConfig, columns: int = 8) -> NDArray[np.uint8]:

@@ -1,0 +1,149 @@
+"""All maps of one video: what is hidden, looked at or badly guessed, window by window; and whether they hold.
+
+An ``Explanation`` is a list of ``Window`` per method. Signed maps speak for or against an answer, others are amounts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import PositiveInt
+from pydantic.dataclasses import dataclass as settings
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from mien.analysis.explaining import occlusion
+from mien.analysis.explaining.attention import attention_map
+from mien.analysis.explaining.checks import Curves, curves, randomised, similarity
+from mien.analysis.explaining.occlusion import Fill
+from mien.analysis.explaining.overlay import Window
+from mien.analysis.explaining.question import Question
+from mien.analysis.explaining.reconstruction import error_map
+from mien.config import STRICT
+from mien.encoders.tpsbt import TPSBT
+from mien.interfaces import Clip
+from mien.objectives.masked_autoencoding import MaskedAutoencoding
+from mien.video.clips import ClipConfig, Indices, open_clip, read_scaled, square, to_tensor
+from mien.video.views import ViewConfig
+
+Array = NDArray[Any]
+M = TypeVar("M", bound=nn.Module)
+Maps = list[Array]
+"""A map (time, rows, columns) per window."""
+
+
+@settings(frozen=True, config=STRICT)
+class MapConfig:
+    """How maps are made."""
+
+    sites: PositiveInt = 2
+    """Side of the squares that are hidden, in patches of the encoder."""
+    slots: PositiveInt = 1
+    """Length of the stretches of time that are hidden, in time slots of the encoder."""
+    fill: Literal["blur", "mean"] = "blur"
+    """What stands in hidden squares: blur, or mean, the clip's mean colour."""
+    pause: Fill = "hold"
+    """What stands in hidden stretches of time: hold, the last frame before, or blur, or mean."""
+    masks: PositiveInt = 64
+    """Masks over which a masked autoencoder's error is averaged."""
+    batch: PositiveInt = 32
+    """Clips that the encoder sees at a time; it does not change the maps."""
+    draws: PositiveInt = 3
+    """Randomised models that --check compares with."""
+    orders: PositiveInt = 20
+    """Random orders that --check compares deletion and insertion with."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of a video that a model reads."""
+
+    clips: Tensor
+    """uint8 (S, 3, T, size, size)."""
+    frames: Indices
+    """Numbers of their frames in the video (S, T)."""
+    times: Array
+    """Times of their frames in seconds since the clip's start (S, T)."""
+
+    def maps(self, values: Sequence[Array]) -> list[Window]:
+        """A map per window as something to show."""
+        return [Window(frames, one) for frames, one in zip(self.frames, values, strict=True)]
+
+
+def read_windows(clip: Clip, config: ClipConfig, views: ViewConfig) -> Windows:
+    """The distinct windows of a clip, centre crop."""
+    with open_clip(clip) as (reader, inside):
+        frames = np.unique(inside[views.windows(len(inside), config)], axis=0)
+        clips = [to_tensor(square(read_scaled(reader, numbers, config), config)) for numbers in frames]
+        times = reader.timestamps[frames] - reader.timestamps[inside[0]]
+    return Windows(torch.stack(clips), frames, times)
+
+
+def occlusion_maps(question: Question, config: MapConfig) -> Maps:
+    """What each window's evidence loses by hiding patches in space and time."""
+    encoder, size = question.task.encoder, (config.slots, config.sites, config.sites)
+    return [
+        occlusion.occlusion_map(
+            question.score(i, "evidence"), window, encoder.grid, encoder.patch, size, config.fill, config.batch
+        )
+        for i, window in enumerate(question.windows)
+    ]
+
+
+def moments(question: Question, config: MapConfig) -> Maps:
+    """What each window's evidence loses by hiding stretches of time (time,)."""
+    grid, patch = question.task.encoder.grid, question.task.encoder.patch
+    return [
+        occlusion.temporal(question.score(i, "evidence"), w, grid, patch, config.slots, config.pause, config.batch)
+        for i, w in enumerate(question.windows)
+    ]
+
+
+def regions(question: Question, config: MapConfig) -> Maps:
+    """What each window's evidence loses by hiding squares at all times (rows, columns)."""
+    grid, patch = question.task.encoder.grid, question.task.encoder.patch
+    return [
+        occlusion.spatial(question.score(i, "evidence"), w, grid, patch, config.sites, config.fill, config.batch)
+        for i, w in enumerate(question.windows)
+    ]
+
+
+def attention_maps(encoder: TPSBT, pixels: nn.Module, clips: Tensor, config: MapConfig) -> Maps:
+    """Which sites feed the bottleneck tokens in each window."""
+    device = next(encoder.parameters()).device
+    parts = [attention_map(encoder, pixels(part.to(device))) for part in clips.split(config.batch)]
+    return list(np.concatenate(parts))
+
+
+def error_maps(objective: MaskedAutoencoding, clips: Tensor, config: MapConfig) -> Maps:
+    """Where each window is badly guessed from the rest of it."""
+    device = next(objective.parameters()).device
+    bar = tqdm(clips, "masking", unit="window", delay=2, leave=False)
+    return [error_map(objective, window.to(device), config.masks, batch=config.batch) for window in bar]
+
+
+def surviving(model: M, make: Callable[[M], Maps], maps: Maps, draws: int) -> list[float]:
+    """Rank correlation of the maps with those of randomised copies of the model, each the mean over the windows."""
+    found = []
+    for seed in tqdm(range(draws), "randomising", delay=2, leave=False):
+        others = make(randomised(model, seed))
+        found.append(float(np.mean([similarity(one, other) for one, other in zip(maps, others, strict=True)])))
+    return found
+
+
+def removal(question: Question, maps: Maps, config: MapConfig) -> list[Curves]:
+    """Deletion and insertion curves of the answer in each window."""
+    encoder = question.task.encoder
+    found = occlusion.boxes(encoder.grid, (config.slots, config.sites, config.sites))
+    return [
+        curves(
+            question.score(i, "answer"), question.windows[i], values, found, encoder.patch, config.fill,
+            draws=config.orders, batch=config.batch,
+        )
+        for i, values in enumerate(maps)
+    ]  # fmt: skip

@@ -1,0 +1,59 @@
+"""Where a masked autoencoder is surprised: the error with which it guesses each patch from others, over many masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mien import checkpoint
+from mien.config import build
+from mien.encoders import EncoderConfig
+from mien.objectives.masked_autoencoding import MaskedAutoencoding, MaskedAutoencodingConfig
+from mien.pixels import PixelsConfig
+from mien.video.clips import ClipConfig
+
+Array = NDArray[Any]
+
+
+def load_autoencoder(folder: Path, device: torch.device) -> tuple[MaskedAutoencoding, ClipConfig]:
+    """The objective of a pre-training run with its decoder; ``ValueError`` for any other model."""
+    about = checkpoint.describe(folder)
+    name = about.get("objective", {}).get("name")
+    if name != "masked_autoencoding":
+        what = f"was pre-trained by {name}" if name else "holds no objective"
+        raise ValueError(f"{folder} {what}; error maps need a run of mien pretrain with masked_autoencoding")
+    clip = build(ClipConfig, about["clip"])
+    encoder = build(EncoderConfig, about["encoder"]).build(clip.frames, clip.size)  # pyright: ignore[reportArgumentType]
+    config = build(MaskedAutoencodingConfig, about["objective"])
+    objective = config.build(encoder, build(PixelsConfig, about["pixels"]))
+    checkpoint.load_strictly(objective, checkpoint.read_weights(folder), folder)
+    return objective.to(device).eval(), clip
+
+
+@torch.inference_mode()
+def error_map(objective: MaskedAutoencoding, video: Tensor, masks: int = 32, seed: int = 0, batch: int = 32) -> Array:
+    """A uint8 clip (3, T, H, W) -> mean squared error per patch (time, rows, columns) over the masks that hid it.
+
+    In the units of the loss: where targets are normalised, 1 is what guessing the patch's mean would give. Raises
+    ``ValueError`` where a patch was never hidden.
+    """
+    encoder = objective.encoder
+    total, count = np.zeros(encoder.grid).ravel(), np.zeros(encoder.grid).ravel()
+    clip = objective.pixels(video[None])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        drawn = objective.mask(clip.expand(masks, *clip.shape[1:]))
+    for visible, hidden in zip(*(part.split(batch) for part in drawn), strict=True):
+        clips = clip.expand(len(hidden), *clip.shape[1:])
+        guess = objective.reconstruct(clips, visible, hidden).float()
+        error = (guess - objective.target(clips, hidden)).square().mean(dim=2)  # masks M
+        np.add.at(total, hidden.cpu().numpy().ravel(), error.cpu().double().numpy().ravel())
+        np.add.at(count, hidden.cpu().numpy().ravel(), 1)
+    if not count.all():
+        raise ValueError(f"{int((count == 0).sum())} patches were never hidden; take more than {masks} --masks")
+    return (total / count).reshape(encoder.grid)

@@ -1,0 +1,69 @@
+"""When not to believe an answer: blur, a small face, a turned head, a clip unlike those the model was validated on.
+
+Each measure is compared with a limit that `mien calibrate` stored; a measure that is not known (None) is not judged.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
+
+from mien.config import STRICT
+
+SIDE = 96
+"""Side in pixels at which sharpness is measured, so that it does not depend on how large a face was stored."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Limits:
+    """Beyond which an answer counts as unreliable."""
+
+    sharpness: float = 0.0
+    """Least sharpness of the clip that the model sees, as ``sharpness`` measures it."""
+    width: float = 0.0
+    """Least width of the face in the video, in pixels."""
+    pose: float = 45.0
+    """Largest yaw or pitch of the head to either side, in degrees."""
+    distance: float = float("inf")
+    """Largest distance to the validation clips' features, as ``Density.distance`` measures it."""
+
+
+def reasons(
+    sharpness: float | None,
+    width: float | None,
+    pose: tuple[float, ...] | float | None,
+    distance: float | None,
+    limits: Limits,
+) -> list[str]:
+    """Why an answer is not reliable, in words that stay the same: blur, small, pose, unfamiliar; empty if it is.
+
+    ``width`` in pixels, ``pose`` in degrees: the largest angle, or (yaw, pitch, ...), of which roll is not judged since
+    crops are turned upright. NaN counts as not known.
+    """
+    angles = (pose,) if isinstance(pose, int | float) else (pose or ())[:2]
+    judged = {
+        "blur": known(sharpness) and float(sharpness or 0) < limits.sharpness,
+        "small": known(width) and float(width or 0) < limits.width,
+        "pose": any(known(angle) and abs(angle) > limits.pose for angle in angles),
+        "unfamiliar": known(distance) and float(distance or 0) > limits.distance,
+    }
+    return [name for name, wrong in judged.items() if wrong]
+
+
+def known(value: float | None) -> bool:
+    """Whether there is a measure at all."""
+    return value is not None and not np.isnan(value)
+
+
+def sharpness(frames: NDArray[Any]) -> float:
+    """uint8 frames (T, H, W, 3) -> variance of the Laplacian of their grey levels at 96 x 96, median over time."""
+    found = []
+    for frame in frames:
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        how = cv2.INTER_AREA if min(grey.shape) > SIDE else cv2.INTER_LINEAR
+        found.append(cv2.Laplacian(cv2.resize(grey, (SIDE, SIDE), interpolation=how), cv2.CV_64F).var())
+    return float(np.median(found))

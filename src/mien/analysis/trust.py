@@ -1,0 +1,141 @@
+"""How far a model's answers on labelled clips can be trusted: calibration error, coverage, what is unreliable; by group.
+
+trust = judge(calibration, read, targets, names)   # calibration may be None: then only the error of the raw outputs
+trust.by({"all": rows, ...})                       # a line per group of clips
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mien.analysis import diagrams, marking, plots
+from mien.analysis.calibration import Calibrated, Calibration, calibration_error
+from mien.analysis.pooling import Pooled
+from mien.analysis.reliability import reasons
+from mien.checkpoint import write_whole
+from mien.interfaces import Clip
+from mien.subgroups import grouped
+from mien.video.views import ViewConfig
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Outputs of N labelled clips and what the calibration makes of them."""
+
+    outputs: Array
+    """Raw outputs (N, names)."""
+    targets: Array
+    """Class indices (N,) or values (N, names)."""
+    names: tuple[str, ...]
+    calibrated: Calibrated | None
+    """None where the model was not calibrated."""
+    reasons: list[list[str]]
+    """Per clip, why its answer is not reliable."""
+
+    def by(self, groups: Mapping[str, Array]) -> list[dict[str, object]]:
+        """Row numbers by group name -> a line per group, in the given order; empty groups are left out."""
+        return [self.line(name, rows) for name, rows in groups.items() if len(rows)]
+
+    def line(self, name: str, rows: Array) -> dict[str, object]:
+        """The marks of some clips: errors in [0, 1], coverage as a share, mean size of the sets or intervals."""
+        found: dict[str, object] = {"group": name, "clips": len(rows)}
+        classes, c = self.targets.ndim == 1, self.calibrated
+        if classes:
+            found["ECE_raw"] = calibration_error(self.outputs[rows], self.targets[rows])
+        if c is None:
+            return found
+        if classes:
+            found["ECE"] = calibration_error(c.values[rows], self.targets[rows])
+        covered, size = c.covers(self.targets)[rows], c.size()[rows]
+        if classes:
+            found |= {"coverage": covered.mean(), "set_size": size.mean(), "empty_sets": (size == 0).mean()}
+        else:
+            found |= {f"coverage.{n}": float(v) for n, v in zip(self.names, covered.mean(axis=0), strict=True)}
+            found |= {f"width.{n}": float(v) for n, v in zip(self.names, size.mean(axis=0), strict=True)}
+        return found | {"unreliable": np.mean([bool(self.reasons[i]) for i in rows])}
+
+    def table(self, clips: Sequence[Clip]) -> pd.DataFrame:
+        """A row per clip: calibrated outputs, prediction set or interval, whether it holds the truth, reliable, reasons."""
+        c = self.calibrated
+        if c is None:
+            raise ValueError("the model is not calibrated; run mien calibrate")
+        covered = c.covers(self.targets)
+        columns: dict[str, object] = {"path": [str(clip.path) for clip in clips]}
+        for i, name in enumerate(self.names):
+            columns[name] = c.values[:, i]
+            if c.lower is not None and c.upper is not None:
+                columns |= {f"{name}_lower": c.lower[:, i], f"{name}_upper": c.upper[:, i]}
+                columns[f"{name}_covered"] = covered[:, i]
+        if c.sets is not None:
+            columns |= {"set": [named(row, self.names) for row in c.sets], "covered": covered}
+        columns["reliable"] = [not found for found in self.reasons]
+        columns["reasons"] = [" ".join(found) for found in self.reasons]
+        return pd.DataFrame(columns)
+
+
+def judge(
+    calibration: Calibration | None,
+    read: Pooled,
+    targets: Array,
+    names: Sequence[str],
+    coverage: float | None = None,
+) -> Trust:
+    """What a model made of clips (``pool_clips``) and their truth -> what can be said of it."""
+    if calibration is None:
+        return Trust(read.outputs, targets, tuple(names), None, [[] for _ in targets])
+    calibrated = calibration.apply(read.outputs, coverage)
+    return Trust(read.outputs, targets, tuple(names), calibrated, doubts(calibration, read))
+
+
+def doubts(calibration: Calibration, read: Pooled) -> list[list[str]]:
+    """Why each clip's answer is not reliable, by what the clip itself tells: sharpness and distance."""
+    distances, limits = calibration.density.distance(read.features), calibration.facts.limits
+    return [reasons(s, None, None, d, limits) for s, d in zip(read.sharpness, distances, strict=True)]
+
+
+def other_views(calibration: Calibration, views: ViewConfig) -> list[str]:
+    """A warning where outputs are means over other views than those that were calibrated."""
+    fitted, now = calibration.facts.views, {name: getattr(views, name) for name in calibration.facts.views}
+    if fitted == now:
+        return []
+    return [f"warning: calibrated for the views {fitted}, read with {now}; calibrate again with these --views"]
+
+
+def named(chosen: Array, names: Sequence[str]) -> str:
+    """The classes of a set (names,), bool, separated by bars."""
+    return "|".join(name for name, inside in zip(names, chosen, strict=True) if inside)
+
+
+def rows_by(clips: Sequence[Clip], given: str) -> dict[str, Array]:
+    """A column, or a column with edges as ``--subgroups`` takes them -> row numbers by group name."""
+    column, edges = marking.banded(given)
+    cells = [clip.columns.get(column) for clip in clips]
+    return grouped(cells, edges, math.inf if marking.identifier(column) else 8)
+
+
+def write(trust: Trust, clips: Sequence[Clip], subgroups: Sequence[str], folder: Path) -> list[str]:
+    """Write trust.csv (a line per group), calibrated.csv (per clip) and the reliability diagram; lines to print."""
+    lines = [{"column": "", **line} for line in trust.by({"all": np.arange(len(clips))})]
+    groups = {marking.banded(given)[0]: rows_by(clips, given) for given in subgroups}
+    lines += [{"column": column, **line} for column, found in groups.items() for line in trust.by(found)]
+    frame = pd.DataFrame(lines)
+    write_whole(folder / "trust.csv", lambda path: frame.to_csv(path, index=False))
+    if trust.calibrated is not None:
+        table = trust.table(clips)
+        write_whole(folder / "calibrated.csv", lambda path: table.to_csv(path, index=False))
+    if trust.targets.ndim == 1:
+        rows = {"raw": trust.outputs} | ({} if trust.calibrated is None else {"calibrated": trust.calibrated.values})
+        plots.save(diagrams.reliability(rows, trust.targets), folder / "reliability.png")
+    if len(frame.columns) == 3:
+        return []
+    return frame.rename(columns={"column": ""}).to_string(index=False, float_format="{:.3f}".format).splitlines()

@@ -1,0 +1,136 @@
+"""Make a fine-tuned model's answers mean what they say: fit temperature, prediction sets and limits on validation clips.
+
+mien calibrate --model runs/finetune --data.manifest clips.csv --data.select 'split=val'
+
+The clips must be of people that were neither trained on nor will be tested. Writes calibration.yaml,
+calibration.safetensors and pictures beside the weights, which are not touched; `mien evaluate` and `mien predict` use
+them from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from mien import distributed
+from mien.analysis import calibration, density, diagrams, plots
+from mien.analysis.analyzer import Analyzer, load
+from mien.analysis.features import digest
+from mien.analysis.pooling import Pooled, pool_clips
+from mien.analysis.reliability import Limits
+from mien.commands.fitting import DataConfig, load_clips
+from mien.commands.parts import seen_by
+from mien.config import STRICT
+from mien.interfaces import Clip
+from mien.video.leaks import find_seen, hash_clips
+from mien.video.views import ViewConfig
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    """Options of ``mien calibrate``."""
+
+    model: Path = Path("runs/finetune")
+    """Folder of a fine-tuned run."""
+    data: DataConfig = DataConfig()
+    coverage: Share = 0.9
+    """Share of the truth that prediction sets and intervals shall hold; others can be asked for later."""
+    density: Share = 0.95
+    """Quantile of the distances among validation clips beyond which a clip is out of the range of training."""
+    blur: Share = 0.01
+    """Quantile of the validation clips' sharpness below which a clip is blurred."""
+    width: float = 0.0
+    """Least width of a face in the video, in pixels; 0 takes half of what the model sees."""
+    pose: float = 45.0
+    """Largest yaw or pitch of the head, in degrees."""
+    views: ViewConfig = ViewConfig()
+    device: str = "auto"
+    """auto, cpu, cuda, ..."""
+    workers: int = 2
+    """Processes that decode."""
+    matmul: distributed.MatmulPrecision = "medium"
+    """Precision of fp32 matrix products."""
+
+
+def run(config: Config) -> None:
+    """Calibrate, store and print."""
+    with distributed.session(config.device, config.matmul):
+        analyzer = load(config.model, config.device)
+        clips = load_clips(config.data, config.workers)
+        refuse_trained(config.model, clips, config.workers)
+        targets = analyzer.config.targets(clips, analyzer.names).numpy()
+        read = pool_clips(analyzer, clips, config.views, config.workers)
+    subjects = [clip.columns.get("subject") for clip in clips]
+    known, distance = density.fit(read.features, whom(subjects), config.density)
+    limits = Limits(
+        sharpness=float(np.quantile(read.sharpness, config.blur)),
+        width=config.width or analyzer.clip.size / 2,
+        pose=config.pose,
+        distance=distance,
+    )
+    origin = origin_of(config, analyzer, clips)
+    found = calibration.fit(read.outputs, targets, analyzer.names, known, limits, config.coverage, origin)
+    found.save(config.model)
+    draw(found, read, targets, config.model)
+    tell(found, config.model)
+
+
+def refuse_trained(model: Path, clips: Sequence[Clip], workers: int) -> None:
+    """Clips that the model was trained on would promise too much: they are an error that names some."""
+    taught = [stretch for stretch in seen_by(model) or [] if stretch.part == "training"]
+    known = find_seen(taught, hash_clips(clips, workers), "calibration", clips) if taught else []
+    if known:
+        raise ValueError(f"{model} was trained on these clips: {known[0]}. Calibrate on people it has not learnt from")
+
+
+def whom(subjects: Sequence[object]) -> list[object]:
+    """Whom each clip shows; without the column subject every clip stands for itself."""
+    return [f"clip {i}" if subject in (None, "") else subject for i, subject in enumerate(subjects)]
+
+
+def origin_of(config: Config, analyzer: Analyzer, clips: list[Clip]) -> dict[str, object]:
+    """Which weights, clips and views a calibration rests on."""
+    manifest, views = Path(config.data.manifest), analyzer.suited(config.views)
+    return {
+        "weights": digest(config.model / "weights.safetensors"),
+        "manifest": manifest.name,
+        "manifest_sha256": digest(manifest),
+        "select": config.data.select,
+        "clips": len(clips),
+        "subjects": len({clip.columns.get("subject") for clip in clips} - {None}),
+        "views": {"segments": views.segments, "crops": views.crops, "sliding": views.sliding},
+    }
+
+
+def draw(found: calibration.Calibration, read: Pooled, targets: np.ndarray, folder: Path) -> None:
+    """Reliability diagram of the validation clips, for classes."""
+    if found.facts.task == "classification":
+        before, after = read.outputs, found.apply(read.outputs).values
+        figure = diagrams.reliability({"before": before, "after": after}, targets, "Validation clips")
+        plots.save(figure, folder / "calibration.png")
+
+
+def tell(found: calibration.Calibration, folder: Path) -> None:
+    """One line for the model, one for its limits."""
+    facts = found.facts
+    if facts.task == "classification":
+        before, after = facts.fitted_on["ECE_before"], facts.fitted_on["ECE_after"]
+        said = f"temperature {facts.temperature:.3f}, even chances mixed in {facts.uniform:.1%}, "
+        said += f"calibration error {before:.3f} -> {after:.3f} on these clips"
+    else:
+        pairs = zip(facts.names, facts.thresholds, strict=True)
+        said = "intervals of " + ", ".join(f"{name} ± {width:.3g}" for name, width in pairs)
+    print(f"{facts.clips} clips of {facts.subjects} subjects: {said}; {facts.coverage:.0%} coverage")
+    limits = facts.limits
+    print(
+        f"unreliable: sharpness below {limits.sharpness:.3g}, face narrower than {limits.width:g} px, head turned over "
+        f"{limits.pose:g} degrees, feature distance over {limits.distance:.3g}"
+    )
+    print(f"stored in {folder / 'calibration.yaml'}")

@@ -1,0 +1,194 @@
+"""When and where a model looks in a video: maps over the face, and whether they are true.
+
+mien explain VIDEO --model runs/finetune --output explanation --check
+
+Of a fine-tuned model: what its answer loses when moments or squares of the face are hidden, and, of a TPSBT, which sites
+feed its bottleneck tokens. Of a pre-training run of masked autoencoding: where the face is badly guessed from the rest.
+Writes videos and pictures with the maps laid over the face, maps.npz with the numbers, and explanation.json. --check
+adds two tests that a map must pass: randomised weights destroy it, and deleting the patches that it names hurts the
+answer sooner than deleting random ones.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass as plain
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
+
+from mien import checkpoint, distributed
+from mien.analysis import plots
+from mien.analysis.analyzer import load
+from mien.analysis.explaining import drawing, explanation, overlay
+from mien.analysis.explaining.checks import Curves
+from mien.analysis.explaining.explanation import MapConfig, Maps, Windows, read_windows
+from mien.analysis.explaining.question import answers, ask
+from mien.analysis.explaining.reconstruction import load_autoencoder
+from mien.checkpoint import write_whole
+from mien.config import STRICT
+from mien.distributed import choose_device
+from mien.encoders.tpsbt import TPSBT
+from mien.interfaces import Clip, Task
+from mien.video.clips import ClipConfig
+from mien.video.views import ViewConfig
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    """Options of ``mien explain``."""
+
+    video: tyro.conf.Positional[Path]
+    """Video file or folder of frames, cropped to one face as the training clips were."""
+    model: Path = Path("runs/finetune")
+    """Folder of a fine-tuned run, or of a pre-training run of masked autoencoding."""
+    output: Path = Path("explanation")
+    """Folder for everything."""
+    target: str = ""
+    """Output to explain, by name; empty takes the model's own answer (of values the first)."""
+    check: bool = False
+    """Test the maps: randomised weights, deletion and insertion."""
+    maps: MapConfig = MapConfig()
+    views: ViewConfig = ViewConfig(segments=1)
+    """Windows of the video; each is explained on its own."""
+    device: str = "auto"
+    """auto, cpu, cuda, ..."""
+    matmul: distributed.MatmulPrecision = "highest"
+    """Precision of fp32 matrix products; maps are small differences of answers, so it is the full one here."""
+
+
+@plain
+class Found:
+    """What is written in the end."""
+
+    clip: Clip
+    config: ClipConfig
+    windows: Windows
+    about: dict[str, Any]
+    maps: dict[str, Maps] = field(default_factory=dict)
+    """Maps by method."""
+    moments: Maps = field(default_factory=list)
+    """Loss per time slot of each window."""
+    regions: Maps = field(default_factory=list)
+    """Loss per site of each window."""
+    survival: dict[str, list[float]] = field(default_factory=dict)
+    """Rank correlation with the maps of each randomised model, by method."""
+    curves: dict[str, list[Curves]] = field(default_factory=dict)
+    """Deletion and insertion of each window, by method."""
+
+
+def run(config: Config) -> None:
+    """Explain, write and print."""
+    with distributed.session(config.device, config.matmul):
+        fine_tuned = "task" in checkpoint.describe(config.model)
+        found = explain_answer(config) if fine_tuned else explain_guesses(config)
+    write(found, config.output)
+    for line in told(found):
+        print(line)
+    print(f"maps in {config.output}")
+
+
+def explain_answer(config: Config) -> Found:
+    """Maps of a fine-tuned model."""
+    analyzer, clip = load(config.model, config.device), Clip(config.video)
+    windows = read_windows(clip, analyzer.clip, analyzer.suited(config.views))
+    question = ask(analyzer, windows.clips, config.target)
+    values, name = answers(question)[:, question.output], analyzer.names[question.output]
+    about = {"target": name, "answer": float(values.mean()), "unit": "log-odds" if question.classes else name}
+    found = Found(clip, analyzer.clip, windows, about)
+    makers = {"occlusion": lambda task: explanation.occlusion_maps(question.of(task), config.maps)}
+    if isinstance(analyzer.task.encoder, TPSBT):
+        makers["attention"] = lambda task: look(task, windows, config.maps)
+    for method, make in makers.items():
+        found.maps[method] = make(analyzer.task)
+        if config.check:
+            found.survival[method] = explanation.surviving(analyzer.task, make, found.maps[method], config.maps.draws)
+            found.curves[method] = explanation.removal(question, found.maps[method], config.maps)
+    found.moments = explanation.moments(question, config.maps)
+    found.regions = explanation.regions(question, config.maps)
+    return found
+
+
+def look(task: Task, windows: Windows, config: MapConfig) -> Maps:
+    """Attention maps of a task around a TPSBT."""
+    assert isinstance(task.encoder, TPSBT)
+    return explanation.attention_maps(task.encoder, task.pixels, windows.clips, config)
+
+
+def explain_guesses(config: Config) -> Found:
+    """Error maps of a masked autoencoder."""
+    if config.target:
+        raise ValueError(f"--target {config.target}: {config.model} is a pre-trained encoder and has no outputs")
+    objective, rule = load_autoencoder(config.model, choose_device(config.device))
+    clip = Clip(config.video)
+    windows = read_windows(clip, rule, config.views)
+    found = Found(clip, rule, windows, {"target": "reconstruction", "unit": "squared error"})
+
+    def make(model: Any) -> Maps:
+        return explanation.error_maps(model, windows.clips, config.maps)
+
+    found.maps["reconstruction"] = make(objective)
+    if config.check:
+        survival = explanation.surviving(objective, make, found.maps["reconstruction"], config.maps.draws)
+        found.survival["reconstruction"] = survival
+    return found
+
+
+def write(found: Found, folder: Path) -> None:
+    """Videos, pictures, maps.npz and, last, explanation.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows: dict[str, NDArray[Any]] = {}
+    for method, maps in found.maps.items():
+        shown, signed = found.windows.maps(maps), method == "occlusion"
+        title = f"{method}: {found.about['target']}"
+        overlay.write_video(found.clip, found.config, shown, folder / f"{method}.mp4", title, signed)
+        rows["video"], rows[method] = overlay.rows_of(found.clip, found.config, shown, signed)
+    plots.save_png(plots.mosaic([(name, frames / 255) for name, frames in rows.items()]), folder / "maps.png")
+    if found.moments:
+        plots.save(drawing.when(found.windows.times, found.moments, found.about), folder / "when.png")
+        plots.save(drawing.where(found.windows.clips, found.regions, found.about), folder / "where.png")
+    if found.curves:
+        plots.save(drawing.removal(found.curves, found.about["target"]), folder / "check.png")
+    arrays = {name: np.stack(maps) for name, maps in found.maps.items()}
+    arrays |= {"times": found.windows.times, "frames": found.windows.frames}
+    arrays |= {"when": np.stack(found.moments), "where": np.stack(found.regions)} if found.moments else {}
+    write_whole(folder / "maps.npz", lambda path: save_arrays(path, arrays))
+    saved = {"video": str(found.clip.path), **found.about, "checks": checks(found)}
+    write_whole(folder / "explanation.json", lambda path: path.write_text(json.dumps(saved, indent=2) + "\n"))
+
+
+def save_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Arrays by name as .npz, under exactly this path."""
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
+
+
+def checks(found: Found) -> dict[str, dict[str, Any]]:
+    """What each method's maps did in the checks, means over the windows."""
+    result: dict[str, dict[str, Any]] = {}
+    for method, survival in found.survival.items():
+        areas = [one.areas() for one in found.curves.get(method, [])]
+        means = {name: float(np.mean([area[name] for area in areas])) for name in (areas[0] if areas else {})}
+        result[method] = {"randomised_rank_correlation": survival, **means}
+    return result
+
+
+def told(found: Found) -> list[str]:
+    """What a person is told: the answer, and what the checks say of each method."""
+    answer = f" {found.about['answer']:.3f}" if "answer" in found.about else ""
+    lines = [f"{found.clip.path}: {found.about['target']}{answer}, {len(found.windows.clips)} windows"]
+    for method, check in checks(found).items():
+        left = float(np.mean(check["randomised_rank_correlation"]))
+        lines.append(f"  {method}: randomised weights leave a rank correlation of {left:+.2f} (0: nothing)")
+        for what in ("deletion", "insertion"):
+            if f"{what}_AUC" in check:
+                area, chance, beaten = (check[f"{what}_{end}"] for end in ("AUC", "AUC_random", "beats_random"))
+                lines.append(
+                    f"    {what} AUC {area:.3f}, random regions {chance:.3f}; better than {beaten:.0%} of them"
+                )
+    return lines

@@ -1,0 +1,287 @@
+"""Explanations: a model that looks at a known place is caught at it, and what a map must survive is measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from conftest import ONE_PROCESS, TINY_DECODER, TINY_TPSBT
+from mien.analysis.analyzer import load
+from mien.analysis.explaining.attention import attention_map, bottleneck_attention
+from mien.analysis.explaining.checks import curves, randomised, similarity
+from mien.analysis.explaining.explanation import MapConfig, occlusion_maps, read_windows, surviving
+from mien.analysis.explaining.occlusion import boxes, hide, losses, occlusion_map, spatial, spread, temporal
+from mien.analysis.explaining.overlay import Window, paint
+from mien.analysis.explaining.question import answers, ask
+from mien.analysis.explaining.reconstruction import error_map, load_autoencoder
+from mien.cli import main
+from mien.encoders.tpsbt import TPSBTConfig
+from mien.interfaces import Clip
+from mien.layers import patchify
+from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
+from mien.pixels import PixelsConfig
+from mien.video.decode import open_video
+from mien.video.manifest import read_manifest
+from mien.video.views import ViewConfig
+
+GRID, PATCH = (4, 4, 4), (2, 8, 8)
+PLACE = (2, 1, 2)
+
+
+class Looker(nn.Module):
+    """Answers by the contrast of the patches of a clip, above all of those around ``PLACE``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        distance = np.linalg.norm(np.indices(GRID).transpose(1, 2, 3, 0) - PLACE, axis=-1)
+        self.weight = nn.Parameter(torch.from_numpy(np.exp(-distance).ravel()).float())
+
+    def forward(self, clips: Tensor) -> Tensor:
+        contrast = patchify(clips.float() / 255, PATCH, channels_first=True).std(dim=2)  # V patches
+        return contrast @ self.weight.detach()
+
+
+@pytest.fixture(scope="module")
+def noise() -> Tensor:
+    """A clip in which every patch has contrast."""
+    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 8, 32, 32), dtype=np.uint8))
+
+
+def test_boxes_cover_every_patch_equally_often() -> None:
+    found = boxes((3, 5, 4), (2, 3, 9))
+    count = np.zeros((3, 5, 4))
+    for box in found:
+        count[box] += 1
+    assert (count == 6).all()
+    assert (spread(np.ones(len(found)), found, (3, 5, 4)) == 1).all()
+
+
+@pytest.mark.parametrize("fill", ["blur", "mean"])
+@pytest.mark.parametrize("size", [(1, 1, 1), (1, 2, 2)])
+def test_occlusion_finds_the_patch_that_is_looked_at(noise: Tensor, fill, size) -> None:
+    found = occlusion_map(Looker(), noise, GRID, PATCH, size, fill)
+    assert np.unravel_index(found.argmax(), GRID) == PLACE
+    assert similarity(found, Looker().weight.detach().numpy().reshape(GRID)) > 0.85
+
+
+def test_occlusion_finds_the_moment_and_the_site(noise: Tensor) -> None:
+    def motion(clips: Tensor) -> Tensor:
+        change = clips.float().diff(dim=2).abs()
+        return change[:, :, 4, 8:16, 16:24].mean(dim=(1, 2, 3))  # from frame 4 to 5, in site (1, 2)
+
+    assert temporal(motion, noise, GRID, PATCH, 1, "hold", 32).round(3).tolist() == [0, 0, pytest.approx(85, abs=8), 0]
+    where = spatial(motion, noise, GRID, PATCH, 1, "mean", 32)
+    assert np.unravel_index(where.argmax(), where.shape) == (1, 2)
+    assert np.count_nonzero(where) == 1
+
+
+def test_what_is_hidden_is_gone_and_the_rest_stays(noise: Tensor) -> None:
+    box = (slice(1, 2), slice(0, 1), slice(3, 4))
+    for fill in ("blur", "mean", "hold"):
+        changed = hide(noise, box, PATCH, fill)  # pyright: ignore[reportArgumentType]
+        differs = (changed != noise).any(dim=0)
+        assert differs[2:4, :8, 24:].float().mean() > 0.9
+        differs[2:4, :8, 24:] = False
+        assert not differs.any()
+    first = hide(noise, (slice(0, 1), slice(0, 4), slice(0, 4)), PATCH, "hold")
+    assert torch.equal(first[:, 0], noise[:, 2])
+
+
+def test_randomised_weights_destroy_the_map(noise: Tensor) -> None:
+    model = Looker()
+
+    def make(copy: Looker) -> list[np.ndarray]:
+        return [occlusion_map(copy, noise, GRID, PATCH, (1, 1, 1))]
+
+    maps = make(model)
+    before = model.weight.clone()
+    left = surviving(model, make, maps, draws=5)
+    assert torch.equal(model.weight, before)
+    assert abs(np.mean(left)) < 0.2
+    assert similarity(maps[0], maps[0]) == pytest.approx(1)
+    shuffled = randomised(model, 0).weight
+    assert torch.equal(shuffled.sort().values, before.sort().values)
+    assert not torch.equal(shuffled, before)
+    assert similarity(maps[0], np.ones(GRID)) == 0
+
+
+def test_deletion_and_insertion_tell_the_map_from_random_regions(noise: Tensor) -> None:
+    model, found = Looker(), boxes(GRID, (1, 2, 2))
+    values = spread(losses(model, noise, found, PATCH, "blur", 32), found, GRID)
+    good = curves(model, noise, values, found, PATCH)
+    areas = good.areas()
+    assert areas["deletion_AUC"] < areas["deletion_AUC_random"]
+    assert areas["insertion_AUC"] > areas["insertion_AUC_random"]
+    assert areas["deletion_beats_random"] == areas["insertion_beats_random"] == 1
+    assert good.deletion[0] == pytest.approx(good.insertion[-1]) == pytest.approx(float(model(noise[None])[0]))
+    wrong = curves(model, noise, -values, found, PATCH).areas()
+    assert wrong["deletion_beats_random"] == wrong["insertion_beats_random"] == 0
+
+
+def test_a_window_gives_its_map_between_its_frames_and_no_further() -> None:
+    values = np.arange(4.0)[:, None, None] * np.ones((1, 2, 2))
+    window = Window(np.array([10, 12, 14, 16, 18, 20, 22, 24]), values)
+    assert window.at(9) is None
+    assert window.at(25) is None
+    middle = [window.at(n) for n in (10, 11, 13, 24)]
+    assert [float(m[0, 0]) for m in middle if m is not None] == [0, 0, 0.5, 3]
+    short = Window(np.array([0, 1, 2, 2, 2, 2, 2, 2]), values)
+    assert short.at(2) is not None
+
+
+def test_paint_leaves_grey_what_says_nothing_and_colours_the_rest() -> None:
+    frame = np.full((32, 32, 3), 128, np.uint8)
+    values = np.zeros((4, 4))
+    values[0, 0], values[3, 3] = 1, -1
+    painted = paint(frame, values, (-1, 1), signed=True).astype(int)
+    assert abs(painted[16, 16] - 128).max() < 8
+    assert painted[2, 2, 0] > painted[2, 2, 2] + 40
+    assert painted[-2, -2, 2] > painted[-2, -2, 0] + 40
+
+
+@pytest.fixture(scope="module")
+def runs(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pre-trained run, a classifier, a regression, and a classifier that reads two segments at once."""
+    folder = tmp_path_factory.mktemp("explain")
+    common = [f"--data.manifest={corpus}", "--train.steps=2", "--train.batch=4", *TINY_TPSBT, *ONE_PROCESS]
+    more = {
+        "pretrain": TINY_DECODER, "classes": [], "values": ["--task.name=regression"], "joint": ["--task.segments=2"],
+    }  # fmt: skip
+    for name, flags in more.items():
+        command = "pretrain" if name == "pretrain" else "finetune"
+        scale = ["--task.head.scale=1"] if command == "finetune" else []
+        assert main([command, f"--output={folder / name}", *common, *flags, *scale]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def video(corpus: Path) -> Path:
+    return read_manifest(corpus)[0].path
+
+
+def explain(*arguments: object) -> int:
+    return main(["explain", *map(str, arguments), "--device=cpu", "--maps.draws=2", "--maps.orders=3"])
+
+
+def test_batch_size_does_not_change_the_maps(runs: Path, video: Path) -> None:
+    analyzer = load(runs / "classes", "cpu")
+    windows = read_windows(Clip(video), analyzer.clip, ViewConfig(segments=2))
+    question = ask(analyzer, windows.clips)
+    maps = [np.stack(occlusion_maps(question, MapConfig(batch=batch))) for batch in (1, 7, 64)]
+    assert np.ptp(maps[0]) > 1e-3
+    np.testing.assert_allclose(maps[1], maps[0], atol=1e-5)
+    np.testing.assert_allclose(maps[2], maps[0], atol=1e-5)
+    autoencoder, _ = load_autoencoder(runs / "pretrain", torch.device("cpu"))
+    errors = [error_map(autoencoder, windows.clips[0], batch=batch) for batch in (1, 32)]
+    np.testing.assert_allclose(errors[0], errors[1], atol=1e-5)
+
+
+def test_attention_is_the_models_own_and_leaves_its_numbers_alone() -> None:
+    torch.manual_seed(0)
+    encoder = TPSBTConfig(dim=32, heads=2, depths=(1, 2, 2), bottleneck=3, patch=8).build(8, 32).eval()
+    video = torch.randn(2, 3, 8, 32, 32)
+    with torch.inference_mode():
+        before = encoder.features(video)
+        stages = bottleneck_attention(encoder, video)
+        assert torch.equal(encoder.features(video), before)
+        first = encoder.spatial_downsamples[0]
+        kept: list[tuple[Tensor, Tensor]] = []
+        hook = first.register_forward_hook(lambda _, given, out: kept.append((given[0], out)))
+        encoder.features(video)
+        hook.remove()
+    tokens, bottleneck = kept[0]
+    assert [stage.shape for stage in stages] == [(2, 2, 3, 4, 4), (2, 1, 3, 4, 4)]
+    torch.testing.assert_close(torch.from_numpy(stages[0]).flatten(3) @ tokens, bottleneck)
+    for stage in stages:
+        np.testing.assert_allclose(stage.sum(axis=(3, 4)), 1, atol=1e-5)
+    found = attention_map(encoder, video)
+    assert found.shape == (2, 4, 4, 4)
+    np.testing.assert_allclose(found.mean(axis=(2, 3)), 1, atol=1e-5)
+
+
+def test_error_is_larger_where_nothing_can_be_guessed() -> None:
+    torch.manual_seed(0)
+    encoder = TPSBTConfig(dim=32, heads=2, depths=(1, 2), bottleneck=2, patch=8).build(8, 32)
+    config = MaskedAutoencodingConfig(
+        decoder_dim=32, decoder_heads=2, decoder_depth=1, mask_ratio=0.5, normalize_target=False
+    )
+    objective = config.build(encoder, PixelsConfig()).eval()
+    video = torch.full((3, 8, 32, 32), 128, dtype=torch.uint8)
+    video[:, 4:, :16] = torch.randint(0, 256, (3, 4, 16, 32), dtype=torch.uint8)
+    found = error_map(objective, video)
+    assert found.shape == (4, 4, 4)
+    assert found[2:, :2].min() > found[2:, 2:].max()
+    assert found[:2].max() < found[2:, :2].min()
+    with pytest.raises(ValueError, match="never hidden"):
+        error_map(objective, video, masks=1)
+
+
+def test_joined_windows_are_asked_as_the_model_reads_them(runs: Path, video: Path) -> None:
+    analyzer = load(runs / "joint", "cpu")
+    windows = read_windows(Clip(video), analyzer.clip, analyzer.suited(ViewConfig()))
+    question = ask(analyzer, windows.clips, "fear")
+    assert len(windows.clips) == 2
+    whole = analyzer.scores(video)["fear"]
+    assert float(answers(question)[0, question.output]) == pytest.approx(whole, abs=1e-6)
+    for i, window in enumerate(windows.clips):
+        probability = float(question.score(i, "answer")(window[None])[0])
+        assert probability == pytest.approx(whole, abs=1e-6)
+        evidence = float(question.score(i, "evidence")(window[None])[0])
+        assert evidence == pytest.approx(np.log(whole / (1 - whole)), abs=1e-4)
+
+
+def test_explain_a_classifier_with_checks(runs: Path, video: Path, tmp_path: Path, capsys) -> None:
+    assert explain(video, "--model", runs / "classes", "--output", tmp_path, "--target=fear", "--check") == 0
+    said = capsys.readouterr().out
+    assert "fear" in said
+    assert "random regions" in said
+    names = {
+        "occlusion.mp4",
+        "attention.mp4",
+        "maps.png",
+        "when.png",
+        "where.png",
+        "check.png",
+        "maps.npz",
+        "explanation.json",
+    }
+    assert {file.name for file in tmp_path.iterdir()} == names
+    saved = json.loads((tmp_path / "explanation.json").read_text())
+    assert saved["answer"] == pytest.approx(
+        load(runs / "classes", "cpu").scores(video, ViewConfig(segments=1))["fear"], abs=1e-6
+    )
+    assert set(saved["checks"]) == {"occlusion", "attention"}
+    assert len(saved["checks"]["occlusion"]["randomised_rank_correlation"]) == 2
+    with np.load(tmp_path / "maps.npz") as maps:
+        assert maps["occlusion"].shape == maps["attention"].shape == (1, 4, 4, 4)
+        assert maps["when"].shape == (1, 4)
+        assert maps["where"].shape == (1, 4, 4)
+    with open_video(video) as source, av.open(str(tmp_path / "occlusion.mp4")) as overlay:
+        times = [frame.time for frame in overlay.decode(video=0)]
+        np.testing.assert_allclose(times, source.timestamps - source.timestamps[0], atol=1e-3)
+
+
+def test_explain_values_and_a_pre_training_run(runs: Path, video: Path, tmp_path: Path) -> None:
+    assert explain(video, "--model", runs / "values", "--output", tmp_path / "v", "--target=arousal", "--check") == 0
+    assert json.loads((tmp_path / "v" / "explanation.json").read_text())["unit"] == "arousal"
+    assert explain(video, "--model", runs / "pretrain", "--output", tmp_path / "p", "--check") == 0
+    assert {file.name for file in (tmp_path / "p").iterdir()} == {
+        "reconstruction.mp4", "maps.png", "maps.npz", "explanation.json",
+    }  # fmt: skip
+
+
+def test_impossible_questions_name_the_way_out(runs: Path, video: Path, tmp_path: Path, capsys) -> None:
+    for arguments, says in (
+        (["--model", runs / "classes", "--target=joy"], "outputs are anger, disgust"),
+        (["--model", runs / "pretrain", "--target=fear"], "has no outputs"),
+        (["--model", tmp_path], "no model here"),
+    ):
+        assert explain(video, *arguments, "--output", tmp_path / "x") != 0
+        assert says in capsys.readouterr().err
+        assert not (tmp_path / "x").exists()
