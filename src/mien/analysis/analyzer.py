@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -80,8 +81,7 @@ def load(path: str | Path, device: str = "auto") -> Analyzer:
     task = config.build(encoder, build(PixelsConfig, about["pixels"]), about["names"])
     checkpoint.load_strictly(task, checkpoint.read_weights(folder), folder)
     face_crop = build(CropConfig, about["face_crop"]) if about.get("face_crop") else None
-    calibration = Calibration.load(folder)
-    return Analyzer(task, clip, tuple(about["names"]), config, choose_device(device), folder, face_crop, calibration)
+    return Analyzer(task, clip, tuple(about["names"]), config, choose_device(device), folder, face_crop)
 
 
 class Analyzer:
@@ -96,10 +96,14 @@ class Analyzer:
         device: torch.device,
         folder: Path | None = None,
         face_crop: CropConfig | None = None,
-        calibration: Calibration | None = None,
     ) -> None:
         self.task, self.clip, self.names, self.config, self.device = task.to(device).eval(), clip, names, config, device
-        self.folder, self.face_crop, self.calibration = folder, face_crop, calibration
+        self.folder, self.face_crop = folder, face_crop
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """What `mien calibrate` left beside the weights; ``ValueError`` if it was made for other weights."""
+        return Calibration.load(self.folder) if self.folder else None
 
     def predict(
         self,
