@@ -19,7 +19,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from mien import distributed
-from mien.analysis.analyzer import load
+from mien.analysis.analyzer import Analyzer, load
 from mien.analysis.predicting import ReadConfig
 from mien.config import STRICT
 
@@ -73,15 +73,22 @@ def run(config: Config) -> None:
         listening(config.host, config.port) as door,
         temporary_folder() as root,
     ):
-        names = short_names(config.model)
-        analyzers = {name: load(model, config.device) for name, model in zip(names, config.model, strict=True)}
-        for analyzer in analyzers.values():
-            reading.watcher(analyzer)  # a crop that does not suit a model is refused now, not at the first video
+        analyzers = load_all(config, reading)
         local = is_local(config.host)
         app = application(Queue(analyzers, reading, limits, root), local)
         print(welcome(door, local, config), flush=True)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
         server.run(sockets=[door])
+
+
+def load_all(config: Config, reading: ReadConfig) -> dict[str, Analyzer]:
+    """The models by name. Crops that do not suit one and calibrations of other weights are refused now, not at a video."""
+    analyzers = {}
+    for name, model in zip(short_names(config.model), config.model, strict=True):
+        analyzers[name] = analyzer = load(model, config.device)
+        reading.watcher(analyzer)
+        _ = analyzer.calibration
+    return analyzers
 
 
 def short_names(models: Sequence[str]) -> list[str]:
