@@ -350,8 +350,10 @@ def test_a_missing_extra_and_a_bad_model_are_named(monkeypatch: pytest.MonkeyPat
     assert "no model here" in capsys.readouterr().err
     stale = write_model(tmp_path / "stale")
     (stale / "calibration.yaml").write_text("weights: another\n")
-    assert main(["serve", "--model", str(stale), "--port=0"]) == 1
-    assert "run mien calibrate again" in capsys.readouterr().err
+    assert main(["serve", "--model", str(stale), "--port=0"]) == 1, (
+        "a broken calibration is refused now, not at a video"
+    )
+    assert "fitted_on: Field required" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "fastapi", None)
     assert main(["serve", "--model", str(tmp_path)]) == 1
     assert "mien[serve]" in capsys.readouterr().err
