@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
@@ -71,7 +72,7 @@ class Standard(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, N, dim), standardised."""
-        return (tokens - self.mean) / self.deviation
+        return torch.addcmul(-self.mean / self.deviation, tokens, 1.0 / self.deviation)  # one pass over the tokens
 
     def fit(self, batches: Iterable[Tensor]) -> None:
         """Take mean and deviation from tokens (..., dim)."""
@@ -155,16 +156,20 @@ class AttentiveHead(nn.Module):
         """Tokens (B, N, dim) -> the clip's feature vector (B, dim)."""
         for block in self.blocks:
             tokens = block(tokens)
-        x = self.query_token + self.attend(self.norm1(tokens))  # B C
+        x = self.query_token + self.attend(tokens)  # B C
         return x + self.mlp(self.norm2(x))
 
     def attend(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, N, C) -> what the query takes from them (B, C)."""
-        width = tokens.shape[-1] // self.heads
+        """Tokens (B, N, C) -> what the query takes from them after ``norm1`` (B, C).
+
+        The scale of the norm goes into the query too, and its shift, alike for all tokens, is added to their mean.
+        """
+        width, norm = tokens.shape[-1] // self.heads, self.norm1
+        normed = F.layer_norm(tokens, tokens.shape[-1:], eps=norm.eps)
         query = self.query(self.query_token).view(self.heads, 1, width)
-        asked = (query @ self.key.weight.view(self.heads, width, -1)).squeeze(1)  # heads C
-        shares = (tokens @ asked.T * width**-0.5).softmax(dim=1)  # B N heads
-        taken = shares.transpose(1, 2) @ tokens  # B heads C
+        asked = (query @ self.key.weight.view(self.heads, width, -1)).squeeze(1) * norm.weight  # heads C
+        shares = (normed @ asked.T * width**-0.5).softmax(dim=1)  # B N heads
+        taken = shares.transpose(1, 2) @ normed * norm.weight + norm.bias  # B heads C
         values = self.value.weight.view(self.heads, width, -1)
         return torch.einsum("bhc,hdc->bhd", taken, values).flatten(1) + self.value.bias
 
