@@ -261,6 +261,13 @@ def test_baselines_stand_in_one_table_and_the_probe_serves_as_model(encoder, cor
     assert marked["UAR"] == pytest.approx(rows[0]["UAR"])
 
 
+def test_options_that_would_be_lost_are_refused(encoder: Path, corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="same name"):
+        probe.run(probe.Config(model=(encoder, tmp_path / encoder.name)))
+    with pytest.raises(ValueError, match="--segments"):
+        probed(encoder, corpus, tmp_path, "--task.segments=2")
+
+
 def test_regression_probes(encoder: Path, corpus: Path, tmp_path: Path) -> None:
     row = probed(encoder, corpus, tmp_path, "--task.name=regression")[0]
     assert {"CCC", "PCC"} <= row.keys()

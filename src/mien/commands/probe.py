@@ -91,6 +91,8 @@ def run(config: Config) -> list[dict[str, Any]]:
     """Probe every encoder, print and save the table; returns its rows."""
     if config.task != replace(config.task, head=MeanHeadConfig(), segments=1):
         raise ValueError("a probe's head and segments are --head and --segments, not --task.head and --task.segments")
+    if len({folder.name for folder in config.model}) < len(config.model):
+        raise ValueError("two --model folders have the same name, and so would their probes; rename one")
     config = replace(config, task=replace(config.task, head=config.head, segments=config.segments))
     with distributed.session(config.device, config.matmul) as session:
         parts, histories = split(config)
