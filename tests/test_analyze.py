@@ -284,7 +284,7 @@ def test_calibrated_answers_have_sets_and_reasons(tmp_path: Path, video: Path) -
 
 
 def checkpoint_digest(folder: Path) -> str:
-    from mien.analysis.features import digest
+    from mien.video.inspection import digest
 
     return digest(folder / "weights.safetensors")
 

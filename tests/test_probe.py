@@ -266,6 +266,8 @@ def test_options_that_would_be_lost_are_refused(encoder: Path, corpus: Path, tmp
         probe.run(probe.Config(model=(encoder, tmp_path / encoder.name)))
     with pytest.raises(ValueError, match="--segments"):
         probed(encoder, corpus, tmp_path, "--task.segments=2")
+    with pytest.raises(ValueError, match="at once"):
+        probed(encoder, corpus, tmp_path, "--views.segments=4")
 
 
 def test_regression_probes(encoder: Path, corpus: Path, tmp_path: Path) -> None:

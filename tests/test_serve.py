@@ -30,7 +30,6 @@ from mien.analysis import reliability
 from mien.analysis.analyzer import Analyzer
 from mien.analysis.calibration import fit as calibrate
 from mien.analysis.density import Density
-from mien.analysis.features import digest
 from mien.analysis.pooling import size_of
 from mien.analysis.predicting import ReadConfig
 from mien.analysis.web.app import application
@@ -39,6 +38,7 @@ from mien.analysis.web.uploads import clean
 from mien.cli import main
 from mien.commands.serve import short_names
 from mien.faces.detect import DetectConfig
+from mien.video.inspection import digest
 from models import EXPRESSIONS, pictures, write_model, write_video
 
 HERE = "http://127.0.0.1:8000"

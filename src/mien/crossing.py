@@ -38,11 +38,6 @@ class Crossed:
     kept: Indices
     """Which of the clips are counted (N,)."""
 
-    @property
-    def optimistic(self) -> bool:
-        """Whether clips were left out because of what the model answered: such a number flatters."""
-        return self.handling == PREDICTIONS
-
 
 def crossings(
     probabilities: Shares, known: Sequence[str], labels: Sequence[str], merge: Mapping[str, str]

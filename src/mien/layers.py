@@ -63,8 +63,8 @@ def unpatchify(patches: Tensor, patch: tuple[int, int, int], grid: tuple[int, in
 SHORT = {True: 256, False: 128}
 """Keys up to which plain products are faster than the fused kernel on a CPU, with and without a gradient.
 
-With one, the fused backward pass is slow (benchmarks/attention.py); without one, the fused kernel is up to six times
-slower at "medium" precision on CPUs that take bf16 for it.
+With one, the fused backward pass is slow (benchmarks/attention.py); without one, the fused kernel is five to
+eight times slower at "medium" precision on CPUs that take bf16 for it.
 """
 
 

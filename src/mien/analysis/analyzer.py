@@ -20,7 +20,6 @@ from tqdm import tqdm
 from mien import __version__, checkpoint
 from mien.analysis.answers import Answer, trusted
 from mien.analysis.calibration import Calibration
-from mien.analysis.features import digest
 from mien.analysis.pooling import encode
 from mien.analysis.predicting import Listener, ReadConfig, predict_into, stream
 from mien.analysis.profiling import Profile
@@ -38,6 +37,7 @@ from mien.pixels import PixelsConfig
 from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.video.clips import ClipConfig
+from mien.video.inspection import digest
 from mien.video.views import ViewConfig, ViewDataset, load_views
 
 

@@ -26,10 +26,10 @@ from scipy.optimize import minimize, minimize_scalar
 
 from mien import __version__
 from mien.analysis.density import Density
-from mien.analysis.features import digest
 from mien.analysis.reliability import Limits
 from mien.checkpoint import write_whole
 from mien.config import STRICT, build, to_yaml
+from mien.video.inspection import digest
 
 Array = NDArray[Any]
 

@@ -10,7 +10,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +28,7 @@ from mien.checkpoint import write_whole
 from mien.config import STRICT, to_tree
 from mien.interfaces import Clip, Encoder
 from mien.video.clips import ClipConfig
+from mien.video.leaks import hash_files
 from mien.video.transforms import AugmentConfig
 from mien.video.views import View, ViewConfig, ViewDataset, label, load_views
 
@@ -90,8 +90,9 @@ class Features:
         """Compute what is not on disk yet."""
         if self.config.live:
             return
-        digests = digest_all(self.dataset.clips)
-        self.files = [self.file(digest, v, i) for i, digest in enumerate(digests) for v in range(self.variants)]
+        clips = self.dataset.clips
+        hashes = hash_files(list(dict.fromkeys(clip.path for clip in clips)))  # the bytes, whatever a manifest says
+        self.files = [self.file(hashes[c.path], v, i) for i, c in enumerate(clips) for v in range(self.variants)]
         missing = [n for n, file in enumerate(self.files) if not file.is_file()]
         items = load_views(Subset(self.dataset, missing), workers)
         done = tqdm(self.read(items), total=len(missing), desc=what, unit="clip", delay=2)
@@ -196,21 +197,3 @@ def fingerprint(module: nn.Module) -> str:
 def buffers(module: nn.Module) -> dict[str, list[float]]:
     """The constants of a module by name."""
     return {name: value.flatten().tolist() for name, value in module.named_buffers()}
-
-
-def digest_all(clips: Sequence[Clip]) -> list[str]:
-    """SHA-256 of every clip's video; files that several clips share are read once."""
-    paths = list(dict.fromkeys(clip.path for clip in clips))
-    with ThreadPoolExecutor(4) as pool:
-        found = list(tqdm(pool.map(digest, paths), total=len(paths), desc="hashing", unit="file", delay=2, leave=False))
-    by_path = dict(zip(paths, found, strict=True))
-    return [by_path[clip.path] for clip in clips]
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a video's bytes; of a folder of frames, of all its files' names and bytes."""
-    if path.is_dir():
-        parts = [f"{file.name} {digest(file)}" for file in sorted(path.iterdir()) if file.is_file()]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -20,13 +20,13 @@ from pydantic.dataclasses import dataclass
 from mien import distributed
 from mien.analysis import calibration, density, diagrams, plots
 from mien.analysis.analyzer import Analyzer, load
-from mien.analysis.features import digest
 from mien.analysis.pooling import Pooled, pool_clips
 from mien.analysis.reliability import Limits
 from mien.commands.fitting import DataConfig, load_clips
 from mien.commands.parts import seen_by
 from mien.config import STRICT
 from mien.interfaces import Clip
+from mien.video.inspection import digest
 from mien.video.leaks import find_seen, hash_clips
 from mien.video.views import ViewConfig
 

@@ -23,6 +23,7 @@ from mien.analysis.analyzer import load
 from mien.analysis.report import Report
 from mien.checkpoint import write_whole
 from mien.commands.fitting import DataConfig, load_clips
+from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
 from mien.crossing import Crossed, crossings
 from mien.interfaces import Clip
@@ -63,12 +64,13 @@ def run(config: Config) -> list[dict[str, object]]:
             raise ValueError(f"{config.model} gives values, not classes; mien evaluate marks it on any corpus")
         clips = load_clips(config.data, config.workers)
         labels = labels_of(clips, config.labels or analyzer.config.labels, pairs(config.rename, "--rename"))
+        touched = warnings(remarks(config.model, clips, config.workers))
         probabilities = analyzer.score_clips(clips, config.views, config.workers).mean
     merge = pairs(config.merge, "--merge")
     found = crossings(probabilities, analyzer.names, labels, merge)
     folder = config.output or config.model / "cross"
     save_answers(clips, labels, probabilities, analyzer.names, folder)
-    return report(found, len(clips), config, folder)
+    return report(found, len(clips), config, folder, touched)
 
 
 def pairs(texts: Sequence[str], option: str) -> dict[str, str]:
@@ -102,8 +104,10 @@ def save_answers(
     write_whole(folder / "predictions.csv", lambda path: table.to_csv(path, index=False))
 
 
-def report(found: Sequence[Crossed], clips: int, config: Config, folder: Path) -> list[dict[str, object]]:
-    """Print the table; save it, with confusion matrices, as report.html and cross.json."""
+def report(
+    found: Sequence[Crossed], clips: int, config: Config, folder: Path, touched: Sequence[str]
+) -> list[dict[str, object]]:
+    """Print the table; save it, with confusion matrices and what touches the numbers, as report.html and cross.json."""
     rows = [row_of(crossed) for crossed in found]
     width = max(len(crossed.handling) for crossed in found)
     print(f"{config.model.name} on {config.data.manifest}, {clips} clips")
@@ -112,11 +116,15 @@ def report(found: Sequence[Crossed], clips: int, config: Config, folder: Path) -
         print(f"{row['handling']:<{width}}  {row['clips']:>6}  {row['UAR']:>6.4f}  {row['WAR']:>6.4f}")
     for row in rows:
         print(f"  {row['handling']}: {row['note']}")
+    for line in touched:
+        print(f"  ! {line}")
     page = Report(f"{config.model.name} on {config.data.manifest}")
     page.text(
         "The same answers under every handling of classes that one side lacks. Name the handling with the number."
     )
     page.table(rows)
+    for line in touched:
+        page.text(f"! {line}")
     for crossed in found:
         page.heading(crossed.handling)
         page.text(crossed.note)

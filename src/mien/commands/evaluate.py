@@ -25,7 +25,6 @@ from mien import distributed, metrics
 from mien.analysis import marking, plots, trust
 from mien.analysis.analyzer import Analyzer, Scores, load
 from mien.analysis.calibration import Calibration
-from mien.analysis.features import digest
 from mien.analysis.grouping import mean_by
 from mien.analysis.marking import Marks
 from mien.analysis.pooling import Pooled, pool_clips
@@ -36,6 +35,7 @@ from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
 from mien.distributed import Session
 from mien.interfaces import Clip
+from mien.video.inspection import digest
 from mien.video.views import ViewConfig
 
 Outputs = NDArray[np.float64]

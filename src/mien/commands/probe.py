@@ -91,6 +91,10 @@ def run(config: Config) -> list[dict[str, Any]]:
     """Probe every encoder, print and save the table; returns its rows."""
     if config.task != replace(config.task, head=MeanHeadConfig(), segments=1):
         raise ValueError("a probe's head and segments are --head and --segments, not --task.head and --task.segments")
+    if config.segments > 1 and (config.views.sliding or config.views.segments not in (0, config.segments)):
+        raise ValueError(
+            "the probe attends to --segments at once; with --segments 1, --views.segments and .sliding count"
+        )
     if len({folder.name for folder in config.model}) < len(config.model):
         raise ValueError("two --model folders have the same name, and so would their probes; rename one")
     config = replace(config, task=replace(config.task, head=config.head, segments=config.segments))

@@ -6,6 +6,7 @@ file that you have: ``--detector-model scrfd_2.5g_bnkps.onnx``. Each family is r
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,13 +67,13 @@ class Onnx(Detector):
             anchor = likely[row]
             yield float(scores[anchor]), boxes[anchor], points[anchor]
 
+    @abstractmethod
     def normal(self, canvas: Pixels) -> Floats:
         """Pixels (H, W, 3) as the network was trained on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(self, outputs: list[Floats], size: tuple[int, int]) -> tuple[Floats, Floats, Floats]:
         """Network outputs -> scores (N,), corners x0 y0 x1 y1 (N, 4), landmarks (N, 5, 2) in pixels."""
-        raise NotImplementedError
 
 
 def found(score: float, box: Floats, points: Floats) -> Detection:

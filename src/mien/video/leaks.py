@@ -66,10 +66,15 @@ def hash_clips(clips: Iterable[Clip], workers: int = 4) -> dict[Path, str]:
     """The content of each clip's file: the manifest's column sha256 (``mien prepare`` writes it), or the file itself."""
     known = {clip.path: cell(clip, "sha256").lower() for clip in clips}
     unread = [path for path, value in known.items() if not SHA256.fullmatch(value)]
+    return known | hash_files(unread, workers)
+
+
+def hash_files(paths: Sequence[Path], workers: int = 4) -> dict[Path, str]:
+    """The content of each file or folder of frames."""
     with ThreadPoolExecutor(max(workers, 1)) as pool:
-        read = pool.map(digest, unread)
-        bar = tqdm(read, total=len(unread), desc="hashing clips", unit="clip", delay=2, leave=False)
-        return known | dict(zip(unread, bar, strict=True))
+        read = pool.map(digest, paths)
+        bar = tqdm(read, total=len(paths), desc="hashing clips", unit="clip", delay=2, leave=False)
+        return dict(zip(paths, bar, strict=True))
 
 
 def find_leaks(parts: Mapping[str, Sequence[Clip]], hashes: Hashes, group: str) -> list[Leak]:

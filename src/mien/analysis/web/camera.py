@@ -56,6 +56,15 @@ async def watch(socket: WebSocket, model: str | None = None) -> None:
         socket.app.state.live = None
 
 
+async def heard(socket: WebSocket, what: dict[str, Any]) -> bool:
+    """Send to the page; false where it is gone, which starlette says by either error."""
+    try:
+        await socket.send_json(what)
+    except (WebSocketDisconnect, RuntimeError):
+        return False
+    return True
+
+
 async def converse(socket: WebSocket, queue: Queue, analyzer: Analyzer, inbox: Inbox) -> None:
     """Answers as they are known, while a task beside fills the inbox."""
     tally = Tally()
@@ -63,9 +72,8 @@ async def converse(socket: WebSocket, queue: Queue, analyzer: Analyzer, inbox: I
     listening = asyncio.create_task(listen(socket, inbox))
     try:
         while (moment := await run_in_threadpool(next, moments, None)) is not None:
-            await socket.send_json(said(moment, tally))
-    except (WebSocketDisconnect, RuntimeError):  # the page is gone: starlette raises either
-        pass
+            if not await heard(socket, said(moment, tally)):
+                break
     except ValueError as error:
         await socket.send_json({"error": str(error)})
         await socket.close(1003)
