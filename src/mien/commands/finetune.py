@@ -27,9 +27,10 @@ from mien.commands.fitting import (
     load_clips,
     open_folder,
     start_encoder,
+    warn,
 )
 from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, hash_shared
-from mien.config import STRICT, to_yaml
+from mien.config import STRICT, to_tree, to_yaml
 from mien.distributed import Session
 from mien.encoders import EncoderConfig
 from mien.encoders.tpsbt import TPSBTConfig
@@ -88,6 +89,7 @@ def run(config: Config) -> None:
 def look(config: Config, session: Session) -> tuple[Parts, Hashes, History]:
     """The clips of each part, their contents, and what the model will have learnt from; leaks are refused here."""
     clips = load_clips(config.data, config.train.workers, session.say)
+    warn(config.data, clips, to_tree(config), session.say)
     parts = divide(clips, config.split, config.task, config.train.seed)
     if parts["validation"] or parts["test"]:
         session.say(", ".join(f"{len(part)} {name} clips" for name, part in parts.items()))
@@ -125,7 +127,9 @@ def learn(
 
     def choice(kind: str, part: str, history: History) -> Choice:
         folder = config.output / kind.replace(" ", "-")
-        return Choice(kind, parts[part], analyzer, marking, folder, description(config) | about, history)
+        return Choice(
+            kind, parts[part], analyzer, marking, folder, description(config, parts["train"]) | about, history
+        )
 
     choices = [choice(VALIDATION, "validation", history)] if parts["validation"] else []
     if config.split.choose_on_test:

@@ -18,9 +18,9 @@ from torch.utils.data import default_collate
 
 from mien import distributed
 from mien.analysis.plots import reconstruction_grid, save_png
-from mien.commands.fitting import ClipConfig, DataConfig, fit, load_clips, open_folder, start_encoder
+from mien.commands.fitting import ClipConfig, DataConfig, fit, load_clips, open_folder, start_encoder, warn
 from mien.commands.parts import remember
-from mien.config import STRICT, to_yaml
+from mien.config import STRICT, to_tree, to_yaml
 from mien.distributed import Session
 from mien.encoders import EncoderConfig
 from mien.encoders.tpsbt import TPSBTConfig
@@ -56,6 +56,7 @@ def run(config: Config) -> None:
     """Pre-train and export."""
     with distributed.session(config.train.device, config.train.matmul) as session:
         clips = load_clips(config.data, config.train.workers, session.say)
+        warn(config.data, clips, to_tree(config), session.say)
         if not open_folder(config, to_yaml(config), clips, session):
             return
         remember(config.output, clips, config.init, config.train.workers, session)

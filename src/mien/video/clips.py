@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -20,6 +20,7 @@ from mien.config import STRICT
 from mien.interfaces import Clip
 from mien.video.decode import Frames, Reader, VideoError, open_video
 from mien.video.manifest import clip_frames
+from mien.video.rates import paced
 from mien.video.transforms import AugmentConfig, augment
 
 Indices = NDArray[np.int64]
@@ -33,6 +34,9 @@ class ClipConfig:
     """Frames of a clip."""
     stride: PositiveInt = 4
     """Every stride-th frame of the video is taken."""
+    fps: NonNegativeFloat = 0.0
+    """0 counts the video's own frames, as published. Above 0, sample by time: every video is read as if it had so many
+    frames per second, by its true times, so that stride and hops count steps of 1 / fps seconds."""
     size: PositiveInt = 160
     """Side of the square that the encoder sees, in pixels."""
     crop: Literal["square", "squash", "voxceleb2"] = "square"
@@ -112,21 +116,25 @@ class ClipDataset(Dataset):
         if self.cached is not None:
             video = self.cached[index]
             return video[train_indices(len(video), c.frames, c.stride, rng)]
-        with open_clip(self.clips[index]) as (reader, inside):
+        with open_clip(self.clips[index], c.fps) as (reader, inside):
             chosen = inside[train_indices(len(inside), c.frames, c.stride, rng)]
             return square(read_scaled(reader, chosen, c), c)
 
 
 class open_clip:
-    """Open a clip's video: gives the reader and the indices of the clip's frames; errors name the manifest's line."""
+    """Open a clip's video: gives the reader and the indices of the clip's frames; errors name the manifest's line.
 
-    def __init__(self, clip: Clip) -> None:
-        self.clip = clip
+    With ``fps`` these are the frames that a video of so many frames per second would show (``mien.video.rates.paced``).
+    """
+
+    def __init__(self, clip: Clip, fps: float = 0.0) -> None:
+        self.clip, self.fps = clip, fps
 
     def __enter__(self) -> tuple[Reader, Indices]:
         try:
             self.reader = open_video(self.clip.path)
-            return self.reader, clip_frames(self.clip, self.reader.timestamps)
+            inside = clip_frames(self.clip, self.reader.timestamps)
+            return self.reader, inside[steps(self.clip, self.reader.timestamps[inside], self.fps)]
         except VideoError as error:
             raise self.located(error) from error
 
@@ -140,11 +148,19 @@ class open_clip:
         return VideoError(f"line {self.clip.row}: {error}") if self.clip.row else error
 
 
+def steps(clip: Clip, times: NDArray[np.float64], fps: float) -> Indices:
+    """Which of a clip's frames are taken at ``fps`` steps a second."""
+    try:
+        return paced(times, fps)
+    except ValueError as error:
+        raise VideoError(f"{clip.path}: {error}") from error
+
+
 def decode_all(clips: Sequence[Clip], config: ClipConfig) -> list[Frames]:
-    """All frames of all clips at the training size."""
+    """All frames of all clips at the training size; at ``config.fps`` those that are sampled."""
 
     def one(clip: Clip) -> Frames:
-        with open_clip(clip) as (reader, inside):
+        with open_clip(clip, config.fps) as (reader, inside):
             return square(read_scaled(reader, inside, config), config)
 
     with ThreadPoolExecutor() as pool:
