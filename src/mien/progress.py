@@ -24,8 +24,8 @@ SILENCE = 600.0
 QUIET = 2.0
 """Seconds before a bar appears: what is quick needs none."""
 
-LINE = "{desc}{n_fmt}/{total_fmt} {unit} ({percentage:.0f} %), {rate_fmt}, {remaining} left{postfix}"
-ENDLESS = "{desc}{n_fmt} {unit}, {rate_fmt}{postfix}"
+LINE = "{desc}{n_fmt}/{total_fmt}{unit} ({percentage:.0f} %), {rate_fmt}, {remaining} left{postfix}"
+ENDLESS = "{desc}{n_fmt}{unit}, {rate_fmt}{postfix}"
 """A line of a log, with and without a known end."""
 
 T = TypeVar("T")
@@ -60,7 +60,9 @@ class ProgressBar(tqdm):
         layout = state["bar_format"] or (LINE if self.total else ENDLESS)
         desc = f"{self.desc}: " if self.desc and not state["bar_format"] else self.desc
         layout = layout.replace("|{bar}| ", "")
-        return self.format_meter(**state | {"bar_format": layout, "prefix": desc, "ncols": None}).strip()
+        return self.format_meter(
+            **state | {"bar_format": layout, "prefix": desc, "unit": f" {self.unit}", "ncols": None}
+        ).strip()
 
     def clear(self, nolock: bool = False) -> None:
         """Take the bar away for a moment; a line of a log stays."""
