@@ -22,8 +22,10 @@ DETECTOR = "--detector.name=haar"
 def face(media: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A second of one real face in a frame that is much larger than it."""
     with open_video(next(media.rglob("*1001_DFA_ANG*.flv"))) as video:
-        frames = video.read(range(0, 25))
-    return write_video(tmp_path_factory.mktemp("face") / "face.mp4", np.pad(frames, ((0, 0), (40, 40), (80, 0), (0, 0))))
+        frames = video.read(range(25))
+    return write_video(
+        tmp_path_factory.mktemp("face") / "face.mp4", np.pad(frames, ((0, 0), (40, 40), (80, 0), (0, 0)))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,10 @@ def test_without_a_face_the_way_out_is_named(model: Path, tmp_path: Path, capsys
     grey = write_video(tmp_path / "grey.mp4", np.full((6, 64, 64, 3), 127, np.uint8))
     for command in (["predict"], ["explain", f"--output={tmp_path / 'e'}"]):
         assert main([*command, str(grey), "--model", str(model), "--device=cpu", DETECTOR]) == 1
-        assert "grey.mp4: no face is seen; for a clip that is cropped to one face: --faces whole" in capsys.readouterr().err
+        assert (
+            "grey.mp4: no face is seen; for a clip that is cropped to one face: --faces whole"
+            in capsys.readouterr().err
+        )
 
 
 def test_manifests_are_read_as_they_are_and_it_is_said(corpus: Path, model: Path, tmp_path: Path, capsys) -> None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
-from tqdm import tqdm
 
 from mien.analysis.dense import Averager
 from mien.analysis.job import Job
@@ -29,6 +28,7 @@ from mien.config import STRICT, to_tree
 from mien.faces.crop import CropConfig
 from mien.faces.detect import DetectConfig
 from mien.faces.follow import FollowConfig
+from mien.progress import progress_bar
 from mien.video.clips import ClipConfig
 from mien.video.decode import VideoError
 from mien.video.rates import rate_warnings
@@ -143,16 +143,9 @@ def predict_into(
     if job.open(overwrite):
         return Timeline.load(folder)
     profile = profile or Profile()
-    bar = tqdm(
-        total=source.duration,
-        desc=source.name,
-        bar_format=BAR,
-        disable=None if progress else True,
-        delay=2,
-        leave=False,
-    )
     for line in cautions(analyzer, source, config) if progress else ():
-        tqdm.write(f"warning: {source.name}: {line}", file=sys.stderr)
+        print(f"warning: {source.name}: {line}", file=sys.stderr)
+    bar = progress_bar(total=source.duration, what=source.name, unit="s", bar_format=BAR, disable=not progress)
     stopped = None
     with job, bar, closing(stream(analyzer, source, config, job.known(config.batch), profile)) as events:
         try:

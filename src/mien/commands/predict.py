@@ -59,7 +59,7 @@ def run(config: Config) -> None:
     else:
         print(config.video)
         for face in faces:
-            print("\n".join(lines(face, len(faces) > 1)))
+            print("\n".join(lines(face, timeline.layout.kind == "classification", len(faces) > 1)))
     for line in promises(analyzer, faces[0]["windows"]):
         print(line, file=sys.stderr)
     if timeline.about["stopped"]:
@@ -90,10 +90,9 @@ def describe(analyzer: Analyzer, timeline: Timeline, number: int, coverage: floa
     return found | {"reliable": not doubts, "reasons": doubts, "unreliable": share}
 
 
-def lines(face: dict[str, Any], several: bool) -> list[str]:
-    """A face for a person."""
+def lines(face: dict[str, Any], ranked: bool, several: bool) -> list[str]:
+    """A face for a person: classes by rank, values in their order."""
     scores, between = face["scores"], face.get("intervals", {})
-    ranked = next((name for name, value in face.items() if value in scores and isinstance(value, str)), "")
     shown = [f"  face {face['face_id']}, {face['frames']} frames"] if several else []
     for name, value in sorted(scores.items(), key=lambda item: -item[1]) if ranked else scores.items():
         bar = "#" * round(30 * value) if ranked else ""

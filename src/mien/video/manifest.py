@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from mien.interfaces import Clip
+from mien.progress import progress_bar
 from mien.video.decode import IMAGES, VideoError, natural, open_video
 from mien.video.rates import rate_of
 
@@ -54,8 +54,6 @@ def read_table(path: Path) -> pd.DataFrame:
         if path.suffix.lower() in (".parquet", ".pq"):
             return pd.read_parquet(path)
         return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except ImportError as error:
-        raise ValueError(f"{path}: Parquet needs the extra: pip install 'mien[parquet]'") from error
     except pd.errors.EmptyDataError as error:
         raise ValueError(f"{path}: the manifest is empty; it needs a header with a column 'path'") from error
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
@@ -166,7 +164,7 @@ def checked(clips: Sequence[Clip], workers: int = 4, decode: bool = False) -> li
     """Each clip with its frame rate, or what is wrong with it."""
     with ThreadPoolExecutor(max(workers, 1)) as pool:
         results = pool.map(lambda clip: check_one(clip, decode), clips)
-        return list(tqdm(results, total=len(clips), desc="checking clips", unit="clip", delay=2, leave=False))
+        return list(progress_bar(results, "checking clips", total=len(clips)))
 
 
 def check_one(clip: Clip, decode: bool) -> Clip | Problem:
