@@ -63,7 +63,7 @@ class Config:
 
 def run(config: Config) -> None:
     """Pre-train and export."""
-    with distributed.session(config.train.device, config.train.matmul) as session:
+    with distributed.session(config.train.device, config.train.matmul, config.train.parallel) as session:
         clips = load_training_clips(config, session)
         if not open_folder(config, clips, session):
             return

@@ -17,7 +17,6 @@ from pathlib import Path
 import pandas as pd
 import tyro
 from pydantic.dataclasses import dataclass
-from tqdm import tqdm
 
 from mien import distributed
 from mien.analysis import plots
@@ -32,6 +31,7 @@ from mien.checkpoint import write_whole
 from mien.commands.analyze import Shared
 from mien.config import STRICT
 from mien.interfaces import Clip
+from mien.progress import progress_bar
 from mien.video.manifest import read_manifest, select
 
 
@@ -59,7 +59,7 @@ def run(config: Config) -> None:
     failures: list[dict[str, str]] = []
     with distributed.session(config.device, config.matmul):
         analyzer = load(config.model, config.device)
-        for clip, name in zip(tqdm(clips, unit="video", disable=None), names, strict=True):
+        for clip, name in zip(progress_bar(clips, "videos", total=len(clips), unit="video"), names, strict=True):
             try:
                 done[name] = analyze_clip(analyzer, clip, config.output / name, config)
             except ValueError as error:
