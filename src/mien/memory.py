@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -56,6 +58,27 @@ def ran_out(error: BaseException) -> bool:
     text = str(error)
     killed = WORKER in text and ("signal" in text or "exited unexpectedly" in text)
     return killed or any(words in text for words in SHORTAGES)
+
+
+LOWER = {
+    "optim": "--train.batch (or raise --train.accumulate, which gives the same gradient), --train.workers",
+    "probe": "--probe.batch, --features.memory",
+    "views": "--views.batch",
+    "read": "--read.batch",
+    "clip": "--clip.size",
+    "encoder": "the sizes of the encoder",
+    "batch": "--batch",
+    "workers": "--workers",
+}
+"""What to lower in a command that has such a section or option."""
+
+
+def advice(schema: Any, error: BaseException) -> str:
+    """What to lower after memory ran out, of the options of a command with the config ``schema``."""
+    names = {field.name for field in fields(schema)} if schema else set()
+    ways = [way for name, way in LOWER.items() if name in names] or ["what else runs on this machine"]
+    reason = str(error).strip().split("\n")[0] or "no memory left"
+    return f"memory ran out ({reason[:150]}). Lower {', '.join(ways)}; mien cost says what training needs"
 
 
 def gigabytes(count: float) -> str:

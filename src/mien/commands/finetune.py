@@ -30,6 +30,7 @@ from mien.commands.fitting import (
     start_encoder,
 )
 from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, hash_shared
+from mien.commands.preflight import preflight
 from mien.commands.skips import unread_paths
 from mien.config import STRICT
 from mien.distributed import Session
@@ -44,6 +45,9 @@ from mien.training import TrainConfig
 from mien.video.leaks import Hashes
 from mien.video.transforms import AugmentConfig
 from mien.video.views import ViewConfig
+
+FITS = "recipes/finetune.yaml with recipes/tiny.yaml behind it"
+"""What trains on a small machine."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -121,6 +125,8 @@ def learn(
 ) -> None:
     """Train on the training clips, keeping the weights that do best, and export the last ones."""
     session: Session = marking.session
+    learnt = config.task.training_targets(parts["train"], names)
+    preflight(task, config, len(parts["train"]), session, FITS, learnt[0])
     claim_folder(task, config, parts["train"], session, [*parts["validation"], *parts["test"]])
     about: dict[str, Any] = {"names": list(names), **history.about()}
     history = history.as_begun(config.output)
@@ -139,7 +145,7 @@ def learn(
     steps = config.train.total(len(parts["train"]))
     fit(
         task, parts["train"], config, session,
-        targets=config.task.training_targets(parts["train"], names),
+        targets=learnt,
         describe=about | {"selection": LAST, "step": steps},
         watch=watch(choices, every, steps) if choices else None,
     )  # fmt: skip

@@ -27,6 +27,7 @@ from mien.commands.fitting import (
     start_encoder,
 )
 from mien.commands.parts import remember
+from mien.commands.preflight import preflight
 from mien.commands.skips import read_skips, unread_paths
 from mien.config import STRICT
 from mien.distributed import Session
@@ -41,6 +42,9 @@ from mien.training import TrainConfig
 from mien.video.clips import ClipDataset
 from mien.video.decode import VideoError
 from mien.video.transforms import AugmentConfig
+
+FITS = "recipes/svfap_tiny.yaml or recipes/vjepa_tiny.yaml"
+"""What trains on a small machine."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -71,6 +75,7 @@ def run(config: Config) -> None:
         encoder = config.encoder.build(config.clip.frames, config.clip.size)
         start_encoder(encoder, config.init)
         objective = config.objective.build(encoder, config.pixels)
+        preflight(objective, config, len(clips), session, fits=FITS)
         claim_folder(objective, config, clips, session)
         unread = unread_paths(config.output, clips, config.train.skip)
         remember(config.output, clips, config.init, config.train.workers, session, unread)
