@@ -19,7 +19,6 @@ from pathlib import Path
 import pandas as pd
 import tyro
 from pydantic.dataclasses import dataclass
-from tqdm import tqdm
 
 from mien import distributed
 from mien.analysis import plots
@@ -35,6 +34,7 @@ from mien.checkpoint import write_whole
 from mien.commands.analyze import Shared
 from mien.config import STRICT
 from mien.interfaces import Clip
+from mien.progress import progress_bar
 from mien.video.manifest import read_manifest, select
 
 
@@ -72,7 +72,7 @@ def run(config: Config) -> None:
             raise ValueError(
                 f"--reliable-only: {config.model} is not calibrated, so that nobody can tell; mien calibrate first"
             )
-        for clip, name in zip(tqdm(clips, unit="video", disable=None), names, strict=True):
+        for clip, name in zip(progress_bar(clips, "videos", total=len(clips), unit="video"), names, strict=True):
             try:
                 done[name] = analyze_clip(analyzer, clip, config.output / name, config)
             except ValueError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from time import monotonic
 from typing import Any, Literal, get_args
 
@@ -120,7 +119,6 @@ def result(job: WebJob, timeline: Timeline) -> Result:
     frames, stopped = timeline.frames, timeline.about["stopped"]
     seen = frames[frames["success"] == 1]
     judged = timeline.reliability()
-    files = [name for name in get_args(FileName) if not name.endswith(".parquet") or find_spec("pyarrow")]
     faces = timeline.summary().astype(object)
     return Result(
         reliability=judged.sentence(),
@@ -134,5 +132,5 @@ def result(job: WebJob, timeline: Timeline) -> Result:
         unreliable=judged.share,
         reasons={name: round(count / max(judged.rows, 1), 4) for name, count in judged.reasons.items()},
         faces=faces.where(faces.notna(), None).to_dict("records"),  # pyright: ignore[reportArgumentType]
-        files=files,
+        files=list(get_args(FileName)),
     )
