@@ -3,7 +3,7 @@
 config.yaml     the resolved config; resuming with another one is refused
 metrics.jsonl   one line per logged step, always; cut back to the checkpoint on resume, so no step stands twice
 pictures/       reconstructions and plots
-tensorboard/    with the extra ``mien[track]`` and --train.tensorboard
+tensorboard/    with the extra ``track`` and --train.tensorboard
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from mien.checkpoint import checkpoints, write_whole
+from mien.extras import install
+from mien.progress import progress_bar
 
 
 def open_run(folder: Path, config: str, started_with: str) -> None:
@@ -52,7 +52,7 @@ class RunLog:
     def __init__(self, folder: Path, start: int, steps: int, active: bool, tensorboard: bool = False) -> None:
         self.active, self.file, self.board = active, None, None
         self.warned: set[str] = set()
-        self.bar = tqdm(total=steps, initial=start, unit="step", disable=not active, dynamic_ncols=True)
+        self.bar = progress_bar(total=steps, initial=start, unit="step", disable=not active, delay=0, leave=True)
         if not active:
             return
         path = folder / "metrics.jsonl"
@@ -100,9 +100,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def summary_writer(folder: Path) -> Any:
-    """TensorBoard's writer, from the extra ``mien[track]``."""
+    """TensorBoard's writer, from the extra ``track``."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise ValueError("--train.tensorboard needs the extra: pip install 'mien[track]'") from error
+        raise ValueError(f"--train.tensorboard needs the extra track: {install('track')}") from error
     return SummaryWriter(folder)

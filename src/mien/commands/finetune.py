@@ -69,7 +69,7 @@ class Config:
 
 def run(config: Config) -> None:
     """Fine-tune, export, and mark what was chosen."""
-    with distributed.session(config.train.device, config.train.matmul) as session:
+    with distributed.session(config.train.device, config.train.matmul, config.train.parallel) as session:
         parts, hashes, history = look(config, session)
         names = config.task.names(parts["train"])
         targets = {part: config.task.targets(clips, names) for part, clips in parts.items()}

@@ -15,10 +15,10 @@ from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from mien.config import STRICT
 from mien.interfaces import Clip
+from mien.progress import progress_bar
 from mien.video.decode import Frames, Held, Reader, VideoError, open_video
 from mien.video.manifest import clip_frames
 from mien.video.transforms import AugmentConfig, Canvas, read_augmented
@@ -169,8 +169,7 @@ def decode_all(clips: Sequence[Clip]) -> list[Held]:
             return Held(reader, inside)
 
     with ThreadPoolExecutor() as pool:
-        bar = tqdm(pool.map(one, clips), total=len(clips), desc="decoding", unit="clip", delay=2, leave=False)
-        return list(bar)
+        return list(progress_bar(pool.map(one, clips), "decoding", total=len(clips)))
 
 
 def read_scaled(reader: Reader, indices: Indices, config: ClipConfig) -> Frames:

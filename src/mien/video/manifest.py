@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from mien.interfaces import Clip
+from mien.progress import progress_bar
 from mien.video.decode import IMAGES, VideoError, natural, open_video
 
 VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".flv", ".mpg", ".mpeg", ".m4v", ".wmv", ".gif")
@@ -53,8 +53,6 @@ def read_table(path: Path) -> pd.DataFrame:
         if path.suffix.lower() in (".parquet", ".pq"):
             return pd.read_parquet(path)
         return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except ImportError as error:
-        raise ValueError(f"{path}: Parquet needs the extra: pip install 'mien[parquet]'") from error
     except pd.errors.EmptyDataError as error:
         raise ValueError(f"{path}: the manifest is empty; it needs a header with a column 'path'") from error
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
@@ -160,7 +158,7 @@ def check(clips: Sequence[Clip], workers: int = 4, decode: bool = False) -> list
     """Find the clips that cannot be read: packets of every file, or all its frames with ``decode``."""
     with ThreadPoolExecutor(max(workers, 1)) as pool:
         results = pool.map(lambda clip: problem_of(clip, decode), clips)
-        bar = tqdm(results, total=len(clips), desc="checking clips", unit="clip", delay=2, leave=False)
+        bar = progress_bar(results, "checking clips", total=len(clips))
         return [problem for problem in bar if problem]
 
 
