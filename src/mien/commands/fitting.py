@@ -34,7 +34,7 @@ class DataConfig:
     select: str = ""
     """Rows to use, as conditions on columns: 'fold!=4', 'split=train', 'subject=s1,s2; expression!='."""
     cache: bool = False
-    """Keep all decoded frames in memory at the training size; for small corpora."""
+    """Keep all decoded frames in memory, at their own size (about 1.5 bytes a pixel); for small corpora."""
     skip_bad: bool = False
     """Leave out videos that cannot be read (they are listed); otherwise they stop the run."""
     decode_all: bool = False
