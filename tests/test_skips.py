@@ -28,7 +28,7 @@ def small(corpus: Path, folder: Path, clips: int = 8) -> Path:
 
 
 def video(manifest: Path, line: int) -> Path:
-    return manifest.parent / pd.read_csv(manifest)["path"][line - 2]
+    return manifest.parent / str(pd.read_csv(manifest)["path"][line - 2])
 
 
 def pretrain(manifest: Path, output: Path, *more: str) -> int:
