@@ -158,7 +158,7 @@ def predict_into(
         except VideoError as error:
             if not job.decoded:
                 raise
-            stopped = str(error)
+            stopped = str(error) if source.path is None else str(error).replace(str(source.path), source.name)
         job.finish(stopped)
     return Timeline.load(folder)
 

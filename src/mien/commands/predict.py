@@ -23,8 +23,8 @@ from pydantic.dataclasses import dataclass
 from mien import distributed
 from mien.analysis.analyzer import Analyzer, load
 from mien.analysis.predicting import ReadConfig, predict_into
+from mien.analysis.reliability_share import share_of
 from mien.analysis.sources import open_source
-from mien.analysis.tables import SEPARATOR
 from mien.analysis.timeline import Timeline
 from mien.config import STRICT
 
@@ -76,6 +76,9 @@ def describe(analyzer: Analyzer, timeline: Timeline, number: int, coverage: floa
     found["scores"] = {name: float(row[name]) for name in names}
     if timeline.layout.kind == "classification":
         found[timeline.layout.label] = row[timeline.layout.label]
+    share = share_of(frames)
+    found |= {"reliable": not share.unreliable if share.judged else None, "reasons": list(share.reasons)}
+    found |= {"unreliable": share.share, "reliability": share.sentence()}
     if analyzer.calibration is None:
         return found
     around = analyzer.calibration.around([[row[name] for name in names]], coverage)
@@ -85,15 +88,14 @@ def describe(analyzer: Analyzer, timeline: Timeline, number: int, coverage: floa
     if around.lower is not None and around.upper is not None:
         ends = zip(around.lower[0].tolist(), around.upper[0].tolist(), strict=True)
         found["intervals"] = dict(zip(names, ends, strict=True))
-    doubts = sorted({doubt for cell in frames["reasons"].dropna() for doubt in cell.split(SEPARATOR)} - {""})
-    share = float((~frames["reliable"].astype(bool)).mean())
-    return found | {"reliable": not doubts, "reasons": doubts, "unreliable": share}
+    return found
 
 
 def lines(face: dict[str, Any], ranked: bool, several: bool) -> list[str]:
-    """A face for a person: classes by rank, values in their order."""
+    """A face for a person: whether to rely on it, then classes by rank, or values in their order."""
     scores, between = face["scores"], face.get("intervals", {})
     shown = [f"  face {face['face_id']}, {face['frames']} frames"] if several else []
+    shown.append(f"  {face['reliability']}")
     for name, value in sorted(scores.items(), key=lambda item: -item[1]) if ranked else scores.items():
         bar = "#" * round(30 * value) if ranked else ""
         beside = f"{between[name][0]:.4f} to {between[name][1]:.4f}" if between else bar
@@ -102,8 +104,6 @@ def lines(face: dict[str, Any], ranked: bool, several: bool) -> list[str]:
         shown.append(f"  intervals hold the truth of {face['coverage']:.0%} of such clips")
     if "set" in face:
         shown.append(f"  {face['coverage']:.0%} set: {', '.join(face['set']) or 'empty, no label is plausible'}")
-    if face.get("reasons"):
-        shown.append(f"  not reliable on {face['unreliable']:.0%} of the frames: {', '.join(face['reasons'])}")
     return shown
 
 
