@@ -26,9 +26,9 @@ from mien.commands.fitting import (
     fit,
     load_clips,
     open_folder,
-    start_encoder,
 )
 from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, hash_shared
+from mien.commands.starting import start_encoder
 from mien.config import STRICT, to_yaml
 from mien.distributed import Session
 from mien.encoders import EncoderConfig
@@ -78,7 +78,7 @@ def run(config: Config) -> None:
         if open_folder(config, to_yaml(config), parts["train"], session, others):
             distributed.seed_step(config.train.seed)
             encoder = config.encoder.build(config.clip.frames, config.clip.size)
-            start_encoder(encoder, config.init)
+            start_encoder(encoder, config.init, config)
             task = config.task.build(encoder, config.pixels, names, targets["train"])
             learn(task, parts, names, history, hashes, config, marking)
         if others and not (config.output / RESULTS).is_file():

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from mien import __version__, checkpoint
 from mien.config import STRICT, to_tree
 from mien.distributed import Session
-from mien.interfaces import Batch, Clip, Encoder, Objective
+from mien.interfaces import Batch, Clip, Objective
 from mien.optim import OptimConfig
 from mien.runlog import finished, open_run
 from mien.training import EXECUTION, TrainConfig, train
@@ -178,11 +178,4 @@ def face_crop(manifest: Path) -> dict[str, Any]:
     return {"face_crop": yaml.safe_load(store.read_text(encoding="utf-8"))["crop"]} if store.is_file() else {}
 
 
-def start_encoder(encoder: Encoder, init: str) -> None:
-    """Fill an encoder from an exported run or import, strictly; of a joint embedding the teacher is taken."""
-    if init:
-        weights = checkpoint.read_weights(Path(init))
-        checkpoint.load_strictly(encoder, checkpoint.encoder_weights(weights), init)
-
-
-__all__ = ["AugmentConfig", "ClipConfig", "DataConfig", "fit", "load_clips", "open_folder", "start_encoder"]
+__all__ = ["AugmentConfig", "ClipConfig", "DataConfig", "fit", "load_clips", "open_folder"]

@@ -18,8 +18,10 @@ from torch.utils.data import default_collate
 
 from mien import distributed
 from mien.analysis.plots import reconstruction_grid, save_png
-from mien.commands.fitting import ClipConfig, DataConfig, fit, load_clips, open_folder, start_encoder
+from mien.checkpoint import checkpoints
+from mien.commands.fitting import ClipConfig, DataConfig, fit, load_clips, open_folder
 from mien.commands.parts import remember
+from mien.commands.starting import start_objective
 from mien.config import STRICT, to_yaml
 from mien.distributed import Session
 from mien.encoders import EncoderConfig
@@ -41,7 +43,7 @@ class Config:
     output: Path = Path("runs/pretrain")
     """Folder of the run."""
     init: str = ""
-    """Start the encoder from these weights: a run's folder or an import."""
+    """Go on from these weights, a run's folder or an import: all parts that fit the objective are taken."""
     data: DataConfig = DataConfig()
     clip: ClipConfig = ClipConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -61,8 +63,9 @@ def run(config: Config) -> None:
         remember(config.output, clips, config.init, config.train.workers, session)
         distributed.seed_step(config.train.seed)
         encoder = config.encoder.build(config.clip.frames, config.clip.size)
-        start_encoder(encoder, config.init)
         objective = config.objective.build(encoder, config.pixels)
+        if not checkpoints(config.output):
+            start_objective(objective, config.init, config, session.say)
         fit(objective, clips, config, session, draw=lambda step: draw(objective, clips, config, session, step))
 
 
