@@ -428,7 +428,7 @@ def test_mistakes_are_one_line(
     for flags, words in [
         ([str(video), "--model", str(tmp_path / "nowhere"), *WHOLE], "no model here"),
         ([str(video), "--model", str(encoder), *WHOLE], "without a task"),
-        ([str(video), "--model", "hf://somebody/model", *WHOLE], "mien[hub]"),
+        ([str(video), "--model", "hf://somebody/model", *WHOLE], "pip install -c constraints.txt '.[hub]'"),
         ([str(video), *ok, "--output", str(tmp_path / "file" / "out")], "cannot be written"),
         ([str(tmp_path / "none.mp4"), *ok], "no such file"),
         ([str(tmp_path / "videos"), *ok], "mien study"),

@@ -19,7 +19,7 @@ LAYERS = {
     "data": ("video", "datasets", "faces", "models"),
     "engine": ("training", "optim", "distributed", "checkpoint", "runlog", "probing"),
 }  # fmt: skip
-NOUNS = {"interfaces", "config"}
+NOUNS = {"interfaces", "config", "extras"}
 MAY_USE = {
     "model": NOUNS | set(LAYERS["model"]),
     "data": NOUNS | set(LAYERS["data"]),

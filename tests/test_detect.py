@@ -261,5 +261,5 @@ def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "mediapipe", None)
     for file, extra in [("scrfd.onnx", "onnx"), ("blaze_face_short_range.tflite", "mediapipe")]:
         (tmp_path / file).write_bytes(b"")
-        with pytest.raises(ValueError, match=rf"pip install 'mien\[{extra}\]'"):
+        with pytest.raises(ValueError, match=rf"pip install -c constraints.txt '\.\[{extra}\]'"):
             DetectConfig(model=tmp_path / file).build()

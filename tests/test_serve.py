@@ -356,7 +356,7 @@ def test_a_missing_extra_and_a_bad_model_are_named(monkeypatch: pytest.MonkeyPat
     assert "fitted_on: Field required" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "fastapi", None)
     assert main(["serve", "--model", str(tmp_path)]) == 1
-    assert "mien[serve]" in capsys.readouterr().err
+    assert "pip install -c constraints.txt '.[serve]'" in capsys.readouterr().err
 
 
 def test_every_model_says_what_it_reads(idle: TestClient, analyzer: Analyzer) -> None:

@@ -24,6 +24,8 @@ from torch.distributed.checkpoint.state_dict import (
     set_state_dict,
 )
 
+from mien.extras import install
+
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 KEEP = 2
 """Checkpoints kept: the newest, and the one before it."""
@@ -104,7 +106,7 @@ def locate(name: str | Path) -> Path:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
     except ImportError as error:
-        raise ValueError(f"{name} needs the extra: pip install 'mien[hub]'; or name a folder") from error
+        raise ValueError(f"{name} needs the extra hub: {install('hub')}; or name a folder") from error
     wanted = ["*.json", "*.yaml", "*.safetensors"]
     try:
         return Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted))

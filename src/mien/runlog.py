@@ -3,7 +3,7 @@
 config.yaml     the resolved config; resuming with another one is refused
 metrics.jsonl   one line per logged step, always; cut back to the checkpoint on resume, so no step stands twice
 pictures/       reconstructions and plots
-tensorboard/    with the extra ``mien[track]`` and --train.tensorboard
+tensorboard/    with the extra ``track`` and --train.tensorboard
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from tqdm import tqdm
 
 from mien.checkpoint import checkpoints, write_whole
+from mien.extras import install
 
 
 def open_run(folder: Path, config: str, started_with: str) -> None:
@@ -100,9 +101,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def summary_writer(folder: Path) -> Any:
-    """TensorBoard's writer, from the extra ``mien[track]``."""
+    """TensorBoard's writer, from the extra ``track``."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise ValueError("--train.tensorboard needs the extra: pip install 'mien[track]'") from error
+        raise ValueError(f"--train.tensorboard needs the extra track: {install('track')}") from error
     return SummaryWriter(folder)

@@ -62,7 +62,7 @@ class TrainConfig:
     picture_every: PositiveInt = 500
     """Steps between pictures, where the objective draws any."""
     tensorboard: bool = False
-    """Also write TensorBoard files (needs mien[track])."""
+    """Also write TensorBoard files (needs the extra track)."""
 
     def total(self, clips: int) -> int:
         """Optimizer steps for a training set of ``clips`` clips."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from mien.analysis.journal import Journal, arrow, writing
+from mien.analysis.journal import Journal, writing
 from mien.analysis.streaming import Answer, Progress
 from mien.analysis.tables import Layout
 from mien.analysis.timeline import ABOUT, write_about
@@ -23,8 +23,6 @@ class Job:
     def __init__(self, folder: Path, layout: Layout, identity: Mapping[str, Any], format: Literal["csv", "parquet"]):
         self.folder, self.layout, self.identity, self.format = folder, layout, dict(identity), format
         self.decoded = self.read = 0
-        if format == "parquet":
-            arrow()
 
     def open(self, overwrite: bool) -> bool:
         """Start, or go on with the same job; True if it is finished. Another job there is an error that says the difference."""

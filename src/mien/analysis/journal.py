@@ -124,19 +124,11 @@ def read_groups(path: Path, layout: Layout, rows: int | None) -> Iterator[pd.Dat
 
 def to_parquet(source: Path, target: Path, columns: Sequence[str], layout: Layout) -> None:
     """A CSV table as Parquet, a group of rows at a time."""
-    pa, parquet = arrow()
+    import pyarrow as pa
+    from pyarrow import parquet
+
     kinds = {"boolean": pa.bool_(), "Int64": pa.int64(), "string": pa.string(), "float64": pa.float64()}
     schema = pa.schema([(column, kinds[layout.type_of(column)]) for column in columns])
     with parquet.ParquetWriter(target, schema, compression="zstd") as writer:
         for group in read_groups(source, layout, GROUP):
             writer.write_table(pa.Table.from_pandas(group, schema, preserve_index=False))
-
-
-def arrow() -> tuple[Any, Any]:
-    """pyarrow, or an error that names the extra."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ValueError("Parquet tables need the extra: pip install 'mien[parquet]'; or --format csv") from error
-    return pyarrow, pyarrow.parquet

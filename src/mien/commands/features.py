@@ -92,10 +92,7 @@ def write_parquet(rows: Iterator[Row], folder: Path) -> tuple[int, ...]:
     values = np.stack(features)
     channels = pd.DataFrame(values, columns=[f"feature_{i}" for i in range(values.shape[1])])
     table = pd.concat([pd.DataFrame(known), channels], axis=1)
-    try:
-        write_whole(folder / "features.parquet", lambda path: table.to_parquet(path, index=False))
-    except ImportError as error:
-        raise ValueError("Parquet needs the extra: pip install 'mien[parquet]'; or take --format npy") from error
+    write_whole(folder / "features.parquet", lambda path: table.to_parquet(path, index=False))
     return values.shape
 
 

@@ -22,6 +22,7 @@ from mien import distributed
 from mien.analysis.analyzer import Analyzer, load
 from mien.analysis.predicting import ReadConfig
 from mien.config import STRICT
+from mien.extras import install
 
 NEEDS = ("fastapi", "uvicorn", "websockets")
 
@@ -57,7 +58,7 @@ class Config(ReadConfig):
 def run(config: Config) -> None:
     """Serve until Ctrl-C. Raises ``ValueError`` for a missing extra, a model that does not load, a port that is taken."""
     if missing := [name for name in NEEDS if find_spec(name) is None]:
-        raise ValueError(f"the page needs {', '.join(missing)}, of the extra: pip install 'mien[serve]'")
+        raise ValueError(f"the page needs {', '.join(missing)}, of the extra serve: {install('serve')}")
     import uvicorn
 
     from mien.analysis.web.app import application

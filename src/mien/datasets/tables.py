@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
+from mien.extras import install
+
 
 @dataclass(frozen=True)
 class Row:
@@ -79,7 +81,7 @@ def read_xlsx(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         table = pd.read_excel(path, dtype=str, keep_default_na=False, engine="openpyxl")
     except ImportError as error:
         raise ValueError(
-            f"{path}: reading Excel files needs openpyxl: pip install 'mien[xlsx]', or save the sheet as CSV"
+            f"{path}: reading Excel files needs openpyxl: {install('xlsx')}; or save the sheet as CSV"
         ) from error
     except (ValueError, KeyError, BadZipFile) as error:
         raise ValueError(f"{path}: not a readable Excel file ({error}); save the sheet as CSV") from error

@@ -17,6 +17,7 @@ from typing import Any
 
 import cv2
 
+from mien.extras import install
 from mien.faces.cut import CutConfig, Record, Source, cut, write_record
 
 PATIENCE = 1.0
@@ -93,7 +94,7 @@ def on_ray(jobs: Sequence[Source], store: Path, config: CutConfig, address: str)
         import ray
         from ray.exceptions import RayError
     except ImportError as error:
-        raise ValueError("--engine ray needs the extra: pip install 'mien[ray]'") from error
+        raise ValueError(f"--engine ray needs the extra ray: {install('ray')}") from error
     if not ray.is_initialized():
         ray.init(address=address or None, log_to_driver=False, configure_logging=False)
     task = ray.remote(num_cpus=1, max_retries=5)(distant)

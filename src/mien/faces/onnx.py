@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.extras import install
 from mien.faces.detect import Detection, Detector
 from mien.faces.face import Pixels
 
@@ -88,7 +89,7 @@ def session(model: Path) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ValueError("detectors from ONNX files need onnxruntime: pip install 'mien[onnx]'") from error
+        raise ValueError(f"detectors from ONNX files need onnxruntime: {install('onnx')}") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3

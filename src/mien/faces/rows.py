@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import parquet
 
 from mien.faces.face import Face, Sighting
-
-if TYPE_CHECKING:
-    import pyarrow
 
 GROUP = 2048
 """Rows held in memory before they are written."""
@@ -32,19 +32,8 @@ TYPES = (
 """Column -> Arrow type."""
 
 
-def arrow() -> Any:
-    """pyarrow, or an error that names the extra."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ValueError("the tables of faces are Parquet files: pip install 'mien[parquet]'") from error
-    return pyarrow
-
-
-def schema() -> pyarrow.Schema:
+def schema() -> pa.Schema:
     """Of the table of frames."""
-    pa = arrow()
     return pa.schema([(name, getattr(pa, kind)()) for name, kind in TYPES.items()])
 
 
@@ -52,8 +41,8 @@ class RowWriter:
     """Writes the table of frames of one video. ``close`` finishes the file; without it there is no readable file."""
 
     def __init__(self, path: Path) -> None:
-        self.pa, self.schema = arrow(), schema()
-        self.file = self.pa.parquet.ParquetWriter(path, self.schema, compression="zstd")
+        self.schema = schema()
+        self.file = parquet.ParquetWriter(path, self.schema, compression="zstd")
         self.rows: list[Mapping[str, Any]] = []
 
     def write(self, row: Mapping[str, Any]) -> None:
@@ -65,7 +54,7 @@ class RowWriter:
     def flush(self) -> None:
         """Hand the held rows to the file."""
         if self.rows:
-            self.file.write_table(self.pa.Table.from_pylist(self.rows, schema=self.schema))
+            self.file.write_table(pa.Table.from_pylist(self.rows, schema=self.schema))
             self.rows = []
 
     def close(self) -> None:

@@ -22,11 +22,12 @@ from pathlib import Path, PurePath
 from typing import Any
 from uuid import uuid4
 
+import pyarrow as pa
 import yaml
+from pyarrow import parquet
 
 from mien.config import to_tree
 from mien.faces.cut import CutConfig, Record, Source, Track, place, read_record
-from mien.faces.rows import arrow
 from mien.interfaces import Clip
 from mien.video.manifest import read_manifest, write_manifest
 
@@ -67,7 +68,6 @@ def shard(chosen: Sequence[Source], part: str) -> list[Source]:
 
 def claim(store: Path, config: CutConfig) -> None:
     """Make the store, or check that it was begun with the same settings. Raises ``ValueError`` with the difference."""
-    arrow()
     tree = identity(config)
     path = store / "store.yaml"
     if path.is_file():
@@ -163,12 +163,11 @@ def file_row(record: Record) -> dict[str, Any]:
 
 def write_tracks(path: Path, tracks: Sequence[tuple[Record, Track]]) -> None:
     """The index of all runs."""
-    pa = arrow()
     kinds = {"int": pa.int32(), "float": pa.float64()}
     fields = [(name, kinds.get(str(kind), pa.string())) for name, kind in Track.__annotations__.items()]
     rows = [{"input": record.input} | asdict(track) for record, track in tracks]
     table = pa.Table.from_pylist(rows, schema=pa.schema([("input", pa.string()), *fields]))
-    pa.parquet.write_table(table, path, compression="zstd")
+    parquet.write_table(table, path, compression="zstd")
 
 
 def write_beside(path: Path, write: Any) -> None:

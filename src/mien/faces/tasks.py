@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mien.extras import install
 from mien.faces.detect import Detection, Detector
 from mien.faces.face import Pixels
 
@@ -31,7 +32,7 @@ class MediaPipe(Detector):
             from mediapipe.tasks.python import BaseOptions, vision  # type: ignore[import-not-found]
         except (ImportError, OSError) as error:
             raise ValueError(
-                f"the MediaPipe detector needs the extra: pip install 'mien[mediapipe]' ({error})"
+                f"the MediaPipe detector needs the extra mediapipe ({error}): {install('mediapipe')}"
             ) from error
         self.image = lambda data: mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=data)
         base = BaseOptions(model_asset_path=str(config.model))

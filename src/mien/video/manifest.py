@@ -53,8 +53,6 @@ def read_table(path: Path) -> pd.DataFrame:
         if path.suffix.lower() in (".parquet", ".pq"):
             return pd.read_parquet(path)
         return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except ImportError as error:
-        raise ValueError(f"{path}: Parquet needs the extra: pip install 'mien[parquet]'") from error
     except pd.errors.EmptyDataError as error:
         raise ValueError(f"{path}: the manifest is empty; it needs a header with a column 'path'") from error
     except (pd.errors.ParserError, UnicodeDecodeError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from time import monotonic
 from typing import Any, Literal, get_args
 
@@ -117,7 +116,6 @@ def result(job: WebJob, timeline: Timeline) -> Result:
     frames, stopped = timeline.frames, timeline.about["stopped"]
     seen = frames[frames["success"] == 1]
     reliable = seen["reliable"].dropna()
-    files = [name for name in get_args(FileName) if not name.endswith(".parquet") or find_spec("pyarrow")]
     faces = timeline.summary().astype(object)
     return Result(
         sentence=timeline.sentence(),
@@ -128,7 +126,7 @@ def result(job: WebJob, timeline: Timeline) -> Result:
         unreliable=float(1 - reliable.mean()) if len(reliable) else None,
         reasons=shares(seen["reasons"]),
         faces=faces.where(faces.notna(), None).to_dict("records"),  # pyright: ignore[reportArgumentType]
-        files=files,
+        files=list(get_args(FileName)),
     )
 
 

@@ -140,10 +140,7 @@ def files(job: Done, file: FileName) -> FileResponse:
 def make_parquet(folder: Path, path: Path) -> None:
     """The same table as the CSV."""
     source, layout = path.with_suffix(".csv"), Timeline.load(folder).layout
-    try:
-        write_whole(path, lambda beside: to_parquet(source, beside, getattr(layout, path.stem), layout))
-    except ValueError as error:
-        raise HTTPException(404, str(error)) from error
+    write_whole(path, lambda beside: to_parquet(source, beside, getattr(layout, path.stem), layout))
 
 
 def application(queue: Queue, local: bool = True) -> FastAPI:
