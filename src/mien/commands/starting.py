@@ -33,6 +33,8 @@ UNSEEN = {
 }
 """Settings that decide what a part computes and that no shape tells."""
 
+COPY = "teacher (a copy of the encoder)"
+
 Say = Callable[[str], object]
 
 
@@ -56,7 +58,7 @@ def start_objective(objective: Objective, init: str, config: Any, say: Say) -> N
     require_same(before, now, init)
     weights = checkpoint.read_weights(folder)
     own = parts_of(objective.state_dict())
-    theirs = sources(parts_of(weights), "teacher" in own)
+    theirs, copied = sources(parts_of(weights), "teacher" in own), not any(n.startswith("teacher.") for n in weights)
     checkpoint.load_strictly(objective.encoder, theirs.get("encoder", {}), init)
     loaded, afresh, values = ["encoder"], [], objective.state_dict()
     for part in own.keys() - {"encoder"}:
@@ -68,7 +70,8 @@ def start_objective(objective: Objective, init: str, config: Any, say: Say) -> N
             values |= {f"{part}.{name}".rstrip("."): value for name, value in theirs[part].items()}
     objective.load_state_dict(values)
     rest = "".join(f", {one}" for one in sorted(afresh))
-    say(f"{init}: loaded {', '.join(p for p in PARTS if p in loaded)}; afresh: optimizer, schedules{rest}")
+    names = [COPY if p == "teacher" and copied else p for p in PARTS if p in loaded]
+    say(f"{init}: loaded {', '.join(names)}; afresh: optimizer, schedules{rest}")
 
 
 def parts_of(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
