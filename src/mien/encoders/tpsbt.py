@@ -26,6 +26,7 @@ from mien.layers import (
     MLP,
     Block,
     CrossAttention,
+    DropPath,
     LayerNorm,
     PatchEmbed,
     divide,
@@ -124,9 +125,10 @@ class BottleneckBlock(Block):
         self.cross_norm1 = LayerNorm(dim)
         self.cross_norm2 = LayerNorm(dim)
         self.cross_attn = CrossAttention(dim, heads)
+        self.cross_drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        x = x + self.drop_path(self.cross_attn(self.cross_norm1(x), self.cross_norm2(context)))
+        x = x + self.cross_drop_path(self.cross_attn(self.cross_norm1(x), self.cross_norm2(context)))
         return super().forward(x)
 
 

@@ -92,15 +92,20 @@ class JointEmbedding(Objective):
         self.teacher = copy.deepcopy(encoder).requires_grad_(False).eval()
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
+        batch = batch if "masks" in batch else self.draw(batch)
         video = self.pixels(batch["video"])
         targets = self.targets(video)  # B P C
         losses = []
-        for kind, (visible, hidden) in enumerate(self.mask(batch["key"])):
+        for kind, (visible, hidden) in enumerate(batch["masks"]):
             context, prediction = self.predict(video, visible, hidden, kind)
             losses.append(F.l1_loss(prediction.float(), take(targets, hidden)))
         watched = {"teacher": targets, "context": context}  # pyright: ignore[reportPossiblyUnboundVariable]
         spreads = {f"{name}_{k}": v for name, tokens in watched.items() for k, v in spread(tokens.detach()).items()}
         return {"loss": torch.stack(losses).mean(), **spreads}
+
+    def draw(self, batch: Batch) -> Batch:
+        """The batch with its ``masks``, one of each kind."""
+        return {**batch, "masks": self.mask(batch["key"])}
 
     def mask(self, keys: Tensor) -> list[Mask]:
         """One mask of each kind per sample."""

@@ -66,7 +66,7 @@ class Decoder(nn.Module):
 
 
 class MaskedAutoencoding(Objective):
-    """Batch with ``video`` -> mean squared error of the hidden patches' pixels (paper eq. 11)."""
+    """Batch with ``video`` and ``key`` -> mean squared error of the hidden patches' pixels (paper eq. 11)."""
 
     position: Tensor
 
@@ -88,14 +88,19 @@ class MaskedAutoencoding(Objective):
         nn.init.trunc_normal_(self.mask_token, std=0.02, a=-0.02, b=0.02)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        video = self.pixels(batch["video"])
-        visible, hidden = self.mask(video)
+        batch = batch if "visible" in batch else self.draw(batch)
+        video, visible, hidden = self.pixels(batch["video"]), batch["visible"], batch["hidden"]
         prediction = self.reconstruct(video, visible, hidden)
         return {"loss": F.mse_loss(prediction.float(), self.target(video, hidden))}
 
-    def mask(self, video: Tensor) -> Mask:
-        """A fresh mask per clip from the global random state."""
-        return MASKS[self.config.mask](video.shape[0], self.encoder.grid, self.config.mask_ratio, video.device)
+    def draw(self, batch: Batch) -> Batch:
+        """The batch with the patches that each clip shows and hides, ``visible`` (B, N) and ``hidden`` (B, M)."""
+        visible, hidden = self.mask(batch["key"])
+        return {**batch, "visible": visible, "hidden": hidden}
+
+    def mask(self, keys: Tensor) -> Mask:
+        """The masks that follow from keys (B,)."""
+        return MASKS[self.config.mask](keys, self.encoder.grid, self.config.mask_ratio)
 
     def reconstruct(self, video: Tensor, visible: Tensor, hidden: Tensor) -> Tensor:
         """Normalised video (B, 3, T, H, W), mask -> predicted pixels (B, M, t*h*w*3) of the hidden patches.
@@ -123,7 +128,7 @@ class MaskedAutoencoding(Objective):
         Where targets are normalised the reconstruction borrows each hidden patch's own mean and deviation.
         """
         video = self.pixels(batch["video"])
-        visible, hidden = self.mask(video)
+        visible, hidden = self.mask(batch["key"])
         original = self.pixels.to_unit(video)
         patches = patchify(original, self.encoder.patch, channels_first=False)
         guess = self.reconstruct(video, visible, hidden).float().unflatten(-1, (-1, 3))
