@@ -27,11 +27,11 @@ from mien.commands.fitting import (
     fit,
     load_training_clips,
     open_folder,
-    start_encoder,
 )
 from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, hash_shared
 from mien.commands.preflight import preflight
 from mien.commands.skips import unread_paths
+from mien.commands.starting import start_encoder
 from mien.config import STRICT
 from mien.distributed import Session
 from mien.encoders import EncoderConfig
@@ -84,7 +84,7 @@ def run(config: Config) -> None:
         if open_folder(config, parts["train"], session, others):
             distributed.seed_step(config.train.seed)
             encoder = config.encoder.build(config.clip.frames, config.clip.size)
-            start_encoder(encoder, config.init)
+            start_encoder(encoder, config.init, config)
             task = config.task.build(encoder, config.pixels, names, targets["train"])
             learn(task, parts, names, history, hashes, config, marking)
         if others and not (config.output / RESULTS).is_file():

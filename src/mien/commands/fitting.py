@@ -16,7 +16,7 @@ from mien import __version__, checkpoint
 from mien.commands.skips import broke, keep_skips, micro_batches, read_skips, remark, unread_paths
 from mien.config import STRICT, build, to_tree, to_yaml
 from mien.distributed import Session, meet
-from mien.interfaces import Clip, Encoder, Objective
+from mien.interfaces import Clip, Objective
 from mien.optim import OptimConfig
 from mien.runlog import finished, open_run, refuse_other_run
 from mien.training import EXECUTION, MicroBatch, TrainConfig, require_whole_batches, train
@@ -236,11 +236,4 @@ def face_crop(manifest: Path) -> dict[str, Any]:
     return {"face_crop": yaml.safe_load(store.read_text(encoding="utf-8"))["crop"]} if store.is_file() else {}
 
 
-def start_encoder(encoder: Encoder, init: str) -> None:
-    """Fill an encoder from an exported run or import, strictly; of a joint embedding the teacher is taken."""
-    if init:
-        weights = checkpoint.read_weights(Path(init))
-        checkpoint.load_strictly(encoder, checkpoint.encoder_weights(weights), init)
-
-
-__all__ = ["AugmentConfig", "ClipConfig", "DataConfig", "fit", "load_clips", "open_folder", "start_encoder"]
+__all__ = ["AugmentConfig", "ClipConfig", "DataConfig", "fit", "load_clips", "open_folder"]
