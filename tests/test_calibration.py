@@ -262,16 +262,17 @@ def test_calibrate_evaluate_predict(tuned: Path, corpus: Path, capsys: pytest.Ca
     assert table[name][0] >= 12 / 14 - 1e-9  # 0.8 of 15 places is the 12th of the 14 clips it was fitted on
     rows = pd.read_csv(tuned / "evaluation" / "calibrated.csv")
     assert rows["reliable"].dtype == bool
-    assert run("predict", read_manifest(corpus)[0].path, "--model", tuned, "--json", "--coverage=0.6") == 0
+    whole = [read_manifest(corpus)[0].path, "--model", tuned, "--json", "--faces=whole", "--coverage=0.6"]
+    assert run("predict", *whole) == 0
     both = capsys.readouterr()
-    assert both.err == ""
+    assert "this is a mean over 2 windows" in both.err  # 16 frames, windows of 15
     said = json.loads(both.out.splitlines()[-1])
     assert said["coverage"] == 0.6
     assert isinstance(said["reliable"], bool)
     assert ("set" in said) == (facts["task"] == "classification")
     assert ("intervals" in said) == (facts["task"] == "regression")
-    assert run("predict", read_manifest(corpus)[0].path, "--model", tuned, "--json", "--views.segments=5") == 0
-    assert "calibrate again with these --views" in capsys.readouterr().err
+    assert run("evaluate", *data, "--views.segments=5") == 0
+    assert "calibrate again with these --views" in capsys.readouterr().out
 
 
 def test_calibration_of_other_weights_is_refused(tuned: Path, corpus: Path, capsys) -> None:

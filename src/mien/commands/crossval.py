@@ -126,6 +126,11 @@ def require_folds_alone(config: Config) -> None:
     if isinstance(config, Finetune):
         if config.split.train or config.split.validation or config.split.test:
             raise ValueError("the folds say which rows train and test: leave --split.train, .validation and .test out")
+        if config.train.skip:
+            raise ValueError(
+                "cross-validation tests every clip once, so none can be left out of it: put the file right, or take its row "
+                "out of the manifest and begin again in another --output"
+            )
         if config.split.group_by:
             raise ValueError("cross-validation marks each clip: leave --split.group_by out")
         return

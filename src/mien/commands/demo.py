@@ -29,7 +29,7 @@ from mien.encoders.tpsbt import TPSBTConfig
 from mien.heads import MeanHeadConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.optim import OptimConfig
-from mien.runlog import read_metrics
+from mien.runlog import read_metrics, worth_keeping
 from mien.statistics import Difference, Interval, differences
 from mien.tasks.classification import ClassificationConfig
 from mien.training import TrainConfig
@@ -83,7 +83,7 @@ def run(config: Config) -> None:
         results[name] = with_intervals(run_folder, evaluate.run(marks))
     say("reading one video")
     video = read_manifest(test)[0].path
-    predict.run(predict.Config(video=video, model=out / "pre-trained", device="cpu"))
+    predict.run(predict.Config(video=video, model=str(out / "pre-trained"), faces="whole", device="cpu"))
     write_report(config, results, video, perf_counter() - began)
     verdict(config, results, perf_counter() - began)
 
@@ -97,7 +97,7 @@ def draw_corpus(config: Config) -> tuple[Path, Path, Path]:
     """Draw the videos; manifests of unlabelled, labelled and test clips, the test persons being nobody else's."""
     folder = config.output / "corpus"
     manifest = folder / "manifest.csv"
-    if not manifest.is_file():
+    if not manifest.is_file() or (not as_asked(config, folder) and not worth_keeping(config.output)):
         say("drawing a corpus")
         synth.run(
             synth.Config(
@@ -105,8 +105,7 @@ def draw_corpus(config: Config) -> tuple[Path, Path, Path]:
                 overwrite=folder.exists(),
             )
         )  # fmt: skip
-    drawn = json.loads((folder / "synth.json").read_text())
-    if any(drawn[name] != getattr(config, name) for name in ("clips", "subjects", "seed")):
+    if not as_asked(config, folder):
         raise ValueError(
             f"{folder} holds another corpus than asked for; choose another --output, or delete {config.output}"
         )
@@ -120,6 +119,12 @@ def draw_corpus(config: Config) -> tuple[Path, Path, Path]:
     for name, chosen in files.items():
         write_manifest(folder / f"{name}.csv", chosen)
     return folder / "unlabelled.csv", folder / "labelled.csv", folder / "test.csv"
+
+
+def as_asked(config: Config, folder: Path) -> bool:
+    """Whether the corpus in a folder is the one asked for."""
+    drawn = json.loads((folder / "synth.json").read_text())
+    return all(drawn[name] == getattr(config, name) for name in ("clips", "subjects", "seed"))
 
 
 def choose_labelled(rows: list[dict[str, str]], count: int, seed: int) -> list[dict[str, str]]:

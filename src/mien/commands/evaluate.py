@@ -29,8 +29,8 @@ from mien.analysis.grouping import mean_by
 from mien.analysis.marking import Marks
 from mien.analysis.pooling import Pooled, pool_clips
 from mien.analysis.sections import Section
-from mien.checkpoint import write_whole
-from mien.commands.fitting import DataConfig, load_clips
+from mien.checkpoint import describe, write_whole
+from mien.commands.fitting import DataConfig, load_clips, warn
 from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
 from mien.distributed import Session
@@ -75,6 +75,7 @@ def run(config: Config) -> dict[str, float]:
     with distributed.session(config.device, config.matmul) as session:
         analyzer, calibration = load(config.model, config.device), Calibration.load(config.model)
         clips = load_clips(config.data, config.workers, session.say)
+        warn(config.data, clips, describe(config.model), session.say)
         marking.require(clips, config.subgroups, analyzer.names)
         targets = analyzer.config.targets(clips, analyzer.names).numpy()
         read = pool(analyzer, clips, config.views, config.workers, session, calibration)
