@@ -79,7 +79,7 @@ def run(config: Config) -> None:
         parts, hashes, history = look(config, session)
         names = config.task.names(parts["train"])
         targets = {part: config.task.targets(clips, names) for part, clips in parts.items()}
-        marking = Marking(config.split, config.views, config.train.workers, session)
+        marking = Marking(config.split, config.views, config.train.workers, session, config.data)
         others = [*parts["validation"], *parts["test"]]
         if open_folder(config, parts["train"], session, others):
             distributed.seed_step(config.train.seed)

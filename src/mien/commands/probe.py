@@ -169,7 +169,8 @@ def probe(
         return row
     print(f"{source.name}, marked on the test clips:")
     each = answers(task, heads, features["test"], device)
-    truth, said = targets["test"].numpy(), remarks(folder)
+    truth = targets["test"].numpy()
+    said = remarks(folder) | evaluate.origin(folder, config.data, parts["test"], config.test)
     marks = evaluate.report(parts["test"], each[found.index(best)], truth, names, folder / "evaluation", said=said)
     return row | marks.scores | over_seeds(task, each, truth) | history.about()
 
