@@ -19,7 +19,7 @@ LAYERS = {
     "data": ("video", "datasets", "faces", "models"),
     "engine": ("training", "optim", "distributed", "checkpoint", "runlog", "probing", "cost", "memory"),
 }  # fmt: skip
-NOUNS = {"interfaces", "config", "extras", "progress"}
+NOUNS = {"interfaces", "config", "extras", "names", "progress"}
 MAY_USE = {
     "model": NOUNS | set(LAYERS["model"]),
     "data": NOUNS | set(LAYERS["data"]),

@@ -10,15 +10,15 @@ A backslash that would begin such a mark itself is written ``\x5c``; every other
 it is. ``from_text(to_text(name)) == name`` for every name.
 
 In a CSV table a spreadsheet takes text that begins with ``=``, ``+``, ``-`` or ``@`` for a formula, and runs it. Such a cell
-gets an apostrophe in front, unless it is a number, and so does one that begins with an apostrophe and one of these signs;
+gets an apostrophe in front, unless it is a number, and so does one that begins with apostrophes and one of these signs;
 ``from_cell`` takes it away. Paths get ``./`` in front instead, which names the same file.
 """
 
 from __future__ import annotations
 
 import codecs
+import hashlib
 import re
-from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -27,8 +27,10 @@ MARK = re.compile(r"\\x(5c|7f|[0189a-f][0-9a-f])")
 HIDDEN = re.compile("[\x00-\x1f\x7f\udc80-\udcff]")
 """What is written as a mark, and the first sign of a mark that is none."""
 LONE = re.compile("[\ud800-\udfff]")
-FORMULA = tuple("=+-@")
+FORMULA = tuple("=+-@\t\r")
 """First signs of what a spreadsheet runs."""
+LONGEST = 200
+"""Bytes of a folder's name; file systems take 255, and beside it stand names that are a little longer."""
 ERRORS = "mien.names"
 """Name under which ``register`` gives text streams the marks."""
 
@@ -57,6 +59,15 @@ def unmarked(found: re.Match[str]) -> str:
     return chr(number if number < 0x80 else 0xDC00 + number)
 
 
+def folder_name(name: str) -> str:
+    """A name for a folder of its own after ``name``: not ``.`` or ``..``, and no longer than file systems take."""
+    raw = name.encode("utf-8", "surrogateescape")
+    if len(raw) > LONGEST:
+        digest = hashlib.sha256(raw).hexdigest()[:12]
+        name = raw[: LONGEST - 13].decode("utf-8", "ignore") + "-" + digest
+    return f"_{name}" if not name.strip(".") else name
+
+
 def printable(text: str) -> str:
     """Text for a page or a terminal: bytes that are not UTF-8 as marks, everything else as it is."""
     return LONE.sub(lambda found: marked(found) if HIDDEN.match(found[0]) else "\N{REPLACEMENT CHARACTER}", text)
@@ -76,13 +87,13 @@ def register() -> str:
 
 
 def to_cell(value: Any) -> Any:
-    """A value as a cell of a CSV table: names and text by the rules above, everything else as it is."""
+    """A value as a cell of a CSV table: a path as its name, text that is no formula, everything else as it is."""
     if isinstance(value, PurePath):
         text = to_text(value)
         return f"./{text}" if text.startswith((*FORMULA, "'")) else text
     if not isinstance(value, str):
         return value
-    text = to_text(value)
+    text = printable(value)
     return f"'{text}" if is_formula(text.lstrip("'")) else text
 
 
@@ -98,22 +109,47 @@ def is_formula(text: str) -> bool:
 
 
 def from_cell(text: str) -> str:
-    """The text that ``to_cell`` wrote."""
-    return from_text(text[1:] if text.startswith("'") and is_formula(text.lstrip("'")) else text)
+    """The text that ``to_cell`` wrote; a path is read by ``from_text``."""
+    return text[1:] if text.startswith("'") and is_formula(text.lstrip("'")) else text
 
 
-def to_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row by column with its cells, and the names of its columns, as a CSV table holds them."""
-    return {to_cell(name): to_cell(value) for name, value in row.items()}
+def read_csv(path: Any) -> Any:
+    """A CSV table as a ``pandas.DataFrame`` of text as it was before ``write_csv``; empty cells stay empty, and the column
+    ``path`` holds names."""
+    import pandas as pd
+
+    table = pd.read_csv(path, dtype=object, keep_default_na=False, encoding="utf-8-sig")
+    table.columns = [from_cell(name) for name in table.columns]
+    for place, name in enumerate(table.columns):
+        read = from_text if name == "path" else from_cell
+        cells = [read(cell) for cell in table.iloc[:, place]]
+        table.isetitem(place, pd.Series(cells, index=table.index, dtype=object))
+    return table
 
 
 def write_csv(table: Any, path: Any, index: bool = False) -> None:
-    """Write a ``pandas.DataFrame`` as CSV with every cell and name as ``to_cell`` has it."""
+    """Write a ``pandas.DataFrame`` as CSV, every cell and name as ``to_cell`` has it."""
     safe = table.copy(deep=False)
     for place, kind in enumerate(table.dtypes):
-        if not kind.kind in "biuf" or str(kind) == "category":
+        if kind.kind == "O":
             safe.isetitem(place, table.iloc[:, place].map(to_cell, na_action="ignore"))
     safe.columns = [to_cell(name) for name in table.columns]
     if index:
         safe.index = [to_cell(name) for name in table.index]
     safe.to_csv(path, index=index, encoding="utf-8")
+
+
+def write_parquet(table: Any, path: Any) -> None:
+    """Write a ``pandas.DataFrame`` as Parquet, paths and text as Unicode."""
+    safe = table.copy(deep=False)
+    for place, kind in enumerate(table.dtypes):
+        if kind.kind == "O":
+            safe.isetitem(place, table.iloc[:, place].map(plain, na_action="ignore"))
+    safe.to_parquet(path, index=False)
+
+
+def plain(value: Any) -> Any:
+    """A path by its name, text as Unicode, everything else as it is."""
+    if isinstance(value, PurePath):
+        return to_text(value)
+    return printable(value) if isinstance(value, str) else value

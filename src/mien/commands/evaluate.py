@@ -35,6 +35,7 @@ from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
 from mien.distributed import Session
 from mien.interfaces import Clip
+from mien.names import write_csv
 from mien.subgroups import blank
 from mien.video.inspection import digest
 from mien.video.views import ViewConfig
@@ -177,7 +178,7 @@ def write(
     for line in touched:
         print(f"  ! {line}")
     table = marking.predictions(clips, predictions, targets, names, kept)
-    write_whole(folder / "predictions.csv", lambda path: table.to_csv(path, index=False))
+    write_whole(folder / "predictions.csv", lambda path: write_csv(table, path))
     saved = json.dumps({"clips": len(clips)} | marks.saved() | dict(said or {}), indent=2) + "\n"
     write_whole(folder / "metrics.json", lambda path: path.write_text(saved))
     draw(predictions, targets, names, folder)
@@ -201,4 +202,4 @@ def draw(predictions: Outputs, targets: Targets, names: Sequence[str], folder: P
     counts = metrics.confusion(predictions, targets, names)
     plots.save(plots.confusion_matrix(counts, names, "Rows: truth"), folder / "confusion.png")
     table = pd.DataFrame(counts, index=list(names), columns=list(names))
-    write_whole(folder / "confusion.csv", lambda path: table.to_csv(path))
+    write_whole(folder / "confusion.csv", lambda path: write_csv(table, path, index=True))
