@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +60,15 @@ def trusted(
             ends = [np.asarray(end)[i].astype(np.float32) for end in (found.lower, found.upper)]
             answers.append(Answer(values[i], features[i], lower=ends[0], upper=ends[1], reasons=doubts))
     return answers
+
+
+def require_finite(outputs: NDArray[Any], model: Path | None) -> None:
+    """Raise ``ValueError`` for outputs that are no numbers: of NaN no name is the largest."""
+    if not np.isfinite(outputs).all():
+        raise ValueError(
+            f"{model or 'the model'}: its outputs are not finite numbers: the weights are damaged, or overflow; train, or "
+            "export, them again"
+        )
 
 
 def measures(window: Window) -> tuple[float, float | None, tuple[float, ...] | None]:
