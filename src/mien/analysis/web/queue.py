@@ -26,6 +26,7 @@ from mien.analysis.sources import Source
 from mien.analysis.streaming import Progress
 from mien.analysis.timeline import Timeline
 from mien.analysis.web.decoder import Allowance, VideoFacts, frames
+from mien.video.decode import VideoError
 from mien.video.stream import Frame, read_frames
 
 State = Literal["uploading", "waiting", "reading", "drawing", "done", "failed", "cancelled"]
@@ -243,6 +244,8 @@ class Queue:
 
 def source_of(job: WebJob, limits: Limits) -> Source:
     """The upload as ``open_source`` would give it, decoded beside the server or in it."""
+    if not job.upload.is_file():
+        raise VideoError(f"{job.upload}: no such file any more; give it again")
     read = partial(frames, allowance=limits.allowance) if limits.isolated else read_frames
     found = job.facts or VideoFacts(0.0, None)
     return Source(" ".join(job.name.split()), lambda: read(job.upload), found.seconds, job.upload, rate=found.rate)
