@@ -23,6 +23,7 @@ from mien.config import STRICT
 from mien.faces.appearance import Look, look
 from mien.faces.detect import Detection, Detector
 from mien.faces.face import Sighting
+from mien.faces.level import EVERY, level
 from mien.faces.matching import People, match
 from mien.faces.motion import carry, likeness, template
 from mien.faces.settle import face_at
@@ -161,17 +162,23 @@ class Follower:
         for track in self.live:
             track.runs += 1
         for track, face in pairs:
-            self.see(track, face, moment, alone(face, found))
+            self.see(track, face, moment, alone(face, found), thorough)
         taken = [face for _, face in pairs]
         new = [f for f in found if all(f is not t and covered(f.box, t.box) < 0.6 for t in taken)]
         moment.doubtful = bool(new)
-        for face in sorted((f for f in new if f.score >= detector.strong), key=lambda f: f.box[0]):
-            self.begin(face, moment, first, look_at(face) if alone(face, found) else None)
+        for face in sorted(new, key=lambda f: f.box[0]):
+            if thorough or face.score >= detector.strong:
+                self.begin(face, moment, first, look_at(face) if alone(face, found) else None)
 
     def begin(self, face: Detection, moment: Moment, opening: bool, seen: Look | None) -> None:
-        """A new track."""
-        place = Place(moment.frame.time, face.box, face.landmarks, face.score, True)
-        track = Track({moment.frame.index: place}, template(moment.frame.pixels, face.box), opening)
+        """A new track, if the face is surely one: at once, or when it is looked at turned upright."""
+        frame = moment.frame
+        upright = level(frame.pixels, face, self.detector, None, True)
+        face = face if upright is None else upright.apply(face)
+        if face.score < self.detector.strong:
+            return
+        place = Place(frame.time, face.box, face.landmarks, face.score, True)
+        track = Track({frame.index: place}, template(frame.pixels, face.box), opening, upright, frame.index)
         if seen is not None:
             track.looks.append(seen)
         self.tracks.append(track)
@@ -183,14 +190,21 @@ class Follower:
         scale = min(1.0, self.detector.size / max(frame.pixels.shape[:2]))
         return any(track.last.box[2] * scale < self.detector.smallest for track in self.live)
 
-    def see(self, track: Track, face: Detection, moment: Moment, free: bool) -> None:
+    def see(self, track: Track, found: Detection, moment: Moment, free: bool, thorough: bool) -> None:
         """Add a detection to its track, and now and then a look at it while nobody else is in the way."""
-        frame, strong = moment.frame, face.score >= self.detector.strong
+        frame = moment.frame
+        if thorough or track.hits < self.confirm or frame.index - track.levelled >= EVERY:
+            turn = None if track.level is None else track.level.turn
+            track.level = level(frame.pixels, found, self.detector, turn, thorough) or track.level
+            track.levelled = frame.index
+        face = found if track.level is None else track.level.apply(found)
+        strong = face.score >= self.detector.strong
         place = Place(frame.time, face.box, face.landmarks, face.score, True)
         track.see(frame.index, place, strong, free, template(frame.pixels, face.box))
         worth = strong and free and (track.hits <= 9 or track.hits % LOOK_EVERY == 0)
         if worth:
-            track.looks.append(look(frame.pixels, face.box, face.landmarks))
+            # As detected: what a face is compared with before it is known whose tilt it has.
+            track.looks.append(look(frame.pixels, found.box, found.landmarks))
         self.people.remember(track, track.looks[-1] if worth else None)
         if strong and track.hits == self.confirm:
             self.extend_back(track)
