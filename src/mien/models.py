@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import secrets
 import sys
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
-from tqdm import tqdm
+from mien.progress import progress_bar
 
 CHUNK = 1 << 16
 TIMEOUT = 30
@@ -93,16 +93,14 @@ def fetch(name: str, url: str | None = None, folder: Path | None = None) -> Path
     if target.is_file() and sha256(target) == model.sha256:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=target.parent, prefix=f".{model.file}.", delete=False) as part:
-        try:
-            download(url or model.url, part, model)
-            part.close()
-            check(Path(part.name), model, url or model.url)
-            Path(part.name).chmod(0o644)
-            os.replace(part.name, target)
-        finally:
-            part.close()
-            Path(part.name).unlink(missing_ok=True)
+    part = target.with_name(f".{model.file}.{secrets.token_hex(4)}")
+    try:
+        with part.open("xb") as file:
+            download(url or model.url, file, model)
+        check(part, model, url or model.url)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
     return target
 
 
@@ -132,7 +130,7 @@ def download(url: str, part: Any, model: ModelFile) -> None:
 def copy(answer: Any, part: Any, length: int | None, label: str) -> None:
     """Copy a response; raises ``http.client.IncompleteRead`` if it ends before its announced length."""
     done = 0
-    with tqdm(total=length, unit="B", unit_scale=True, desc=label, delay=2) as bar:
+    with progress_bar(total=length, what=label, unit="B", unit_scale=True) as bar:
         while block := answer.read(CHUNK):
             done += part.write(block)
             bar.update(len(block))

@@ -67,7 +67,7 @@ class Choice:
 
     def __init__(
         self, kind: str, clips: Sequence[Clip], analyzer: Analyzer, marking: Marking, folder: Path,
-        description: dict[str, Any], history: History,
+        description: Callable[[], dict[str, Any]], history: History,
     ) -> None:  # fmt: skip
         self.kind, self.clips, self.analyzer, self.marking = kind, clips, analyzer, marking
         self.folder, self.description, self.history = folder, description, history
@@ -86,7 +86,7 @@ class Choice:
         if self.marking.session.first and score > self.best:
             self.history.write(self.folder)
             chosen = {"selection": self.kind, "chosen": {"metric": metric, "score": score, "step": step}}
-            checkpoint.export(self.folder, self.analyzer.task, self.description | chosen)
+            checkpoint.export(self.folder, self.analyzer.task, self.description() | chosen)
         return {f"{self.kind.removeprefix('best on ')}_{metric}": score}
 
 

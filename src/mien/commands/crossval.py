@@ -102,9 +102,12 @@ def run(config: Config) -> CrossValidation | None:
     require_folds_alone(config)
     where = config.train if isinstance(config, Finetune) else config
     alone = bool(config.folds.devices)
-    with distributed.session("cpu" if alone else where.device, where.matmul) as session:
+    parallel = config.train.parallel if isinstance(config, Finetune) else "ddp"
+    with distributed.session("cpu" if alone else where.device, where.matmul, parallel) as session:
         if alone and session.world > 1:
             raise ValueError("--folds.devices starts its own processes: leave torchrun out, or the devices")
+        for device in config.folds.devices:
+            distributed.choose_device(device)
         corpus = read_corpus(config, where.workers, session)
         if session.first:
             open_run(config.output, to_yaml(config), identity(config, corpus.clips))
@@ -123,6 +126,11 @@ def require_folds_alone(config: Config) -> None:
     if isinstance(config, Finetune):
         if config.split.train or config.split.validation or config.split.test:
             raise ValueError("the folds say which rows train and test: leave --split.train, .validation and .test out")
+        if config.train.skip:
+            raise ValueError(
+                "cross-validation tests every clip once, so none can be left out of it: put the file right, or take its row "
+                "out of the manifest and begin again in another --output"
+            )
         if config.split.group_by:
             raise ValueError("cross-validation marks each clip: leave --split.group_by out")
         return

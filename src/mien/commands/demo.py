@@ -27,7 +27,7 @@ from mien.encoders.tpsbt import TPSBTConfig
 from mien.heads import MeanHeadConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.optim import OptimConfig
-from mien.runlog import read_metrics
+from mien.runlog import read_metrics, worth_keeping
 from mien.tasks.classification import ClassificationConfig
 from mien.training import TrainConfig
 from mien.video.clips import ClipConfig
@@ -90,7 +90,7 @@ def draw_corpus(config: Config) -> tuple[Path, Path, Path]:
     """Draw the videos; manifests of unlabelled, labelled and test clips, the test persons being nobody else's."""
     folder = config.output / "corpus"
     manifest = folder / "manifest.csv"
-    if not manifest.is_file():
+    if not manifest.is_file() or (not as_asked(config, folder) and not worth_keeping(config.output)):
         say("drawing a corpus")
         synth.run(
             synth.Config(
@@ -98,8 +98,7 @@ def draw_corpus(config: Config) -> tuple[Path, Path, Path]:
                 overwrite=folder.exists(),
             )
         )  # fmt: skip
-    drawn = json.loads((folder / "synth.json").read_text())
-    if any(drawn[name] != getattr(config, name) for name in ("clips", "subjects", "seed")):
+    if not as_asked(config, folder):
         raise ValueError(
             f"{folder} holds another corpus than asked for; choose another --output, or delete {config.output}"
         )
@@ -113,6 +112,12 @@ def draw_corpus(config: Config) -> tuple[Path, Path, Path]:
     for name, chosen in files.items():
         write_manifest(folder / f"{name}.csv", chosen)
     return folder / "unlabelled.csv", folder / "labelled.csv", folder / "test.csv"
+
+
+def as_asked(config: Config, folder: Path) -> bool:
+    """Whether the corpus in a folder is the one asked for."""
+    drawn = json.loads((folder / "synth.json").read_text())
+    return all(drawn[name] == getattr(config, name) for name in ("clips", "subjects", "seed"))
 
 
 def choose_labelled(rows: list[dict[str, str]], count: int, seed: int) -> list[dict[str, str]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from itertools import count
 from typing import Any, Literal
 
 import cv2
@@ -14,13 +16,13 @@ from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from mien.config import STRICT
 from mien.interfaces import Clip
-from mien.video.decode import Frames, Reader, VideoError, open_video
+from mien.progress import progress_bar
+from mien.video.decode import Frames, Held, Reader, VideoError, open_video
 from mien.video.manifest import clip_frames
-from mien.video.transforms import AugmentConfig, augment
+from mien.video.transforms import AugmentConfig, Canvas, read_augmented
 
 Indices = NDArray[np.int64]
 
@@ -36,8 +38,23 @@ class ClipConfig:
     size: PositiveInt = 160
     """Side of the square that the encoder sees, in pixels."""
     crop: Literal["square", "squash", "voxceleb2"] = "square"
-    """square keeps the shape (training takes the centre, testing may take several crops); squash fits the whole frame
-    into a square; voxceleb2 takes the upper centre of a face video (rows 0-160, columns 32-192 of 224x224)."""
+    """square keeps the shape (training crops anywhere in the frame, testing takes the centre or several crops); squash
+    fits the whole frame into a square; voxceleb2 takes the upper centre of a face video (rows 0-160, columns 32-192 of
+    224x224)."""
+
+    def canvas(self, height: int, width: int) -> Canvas:
+        """What of a frame of this size training may see."""
+        whole = (0.0, 0.0, float(height), float(width))
+        if self.crop == "squash":
+            return Canvas(whole, (self.size, self.size))
+        if self.crop == "voxceleb2":
+            side = VOXCELEB2 * min(height, width)
+            return Canvas((0.0, (width - side) / 2, side, side), (side, side))
+        return Canvas(whole, (height, width))
+
+
+VOXCELEB2 = 160 / 224
+"""Side of the square that the voxceleb2 crop keeps, as a share of the frame's shorter side."""
 
 
 def train_indices(length: int, frames: int, stride: int, rng: np.random.Generator) -> Indices:
@@ -55,27 +72,52 @@ def order(seed: int, epoch: int, count: int) -> Indices:
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 
+Key = tuple[int, int]
+"""Epoch and index of a clip."""
+BLANK: Key = (-1, -1)
+"""Stands alone in a micro-batch none of whose clips is left; it has no weight and keeps the ranks in step."""
+
+
 class StepSampler:
-    """Endless micro-batches of (epoch, index), a function of the position alone.
+    """Endless micro-batches of (epoch, index), a function of the position and of what is skipped, and of nothing else.
 
     The clips form one stream, epoch after epoch, each epoch in its own order; micro-step m takes places
     m * batch * world ... of it, rank r the r-th part of them. Batches may reach over the end of an epoch, so no clip is
-    dropped or repeated.
+    dropped or repeated. ``skipped`` maps the index of a clip to the step (of ``accumulate`` micro-steps) from which on its
+    places stay empty; no other clip moves.
     """
 
-    def __init__(self, count: int, batch: int, seed: int, start: int = 0, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, count: int, batch: int, seed: int, start: int = 0, rank: int = 0, world: int = 1, accumulate: int = 1,
+        skipped: Mapping[int, int] | None = None,
+    ) -> None:  # fmt: skip
         self.count, self.batch, self.seed = count, batch, seed
-        self.start, self.rank, self.world = start, rank, world
+        self.start, self.rank, self.world, self.accumulate = start, rank, world, accumulate
+        self.skipped = skipped or {}
+        self.orders: dict[int, Indices] = {}
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        orders: dict[int, Indices] = {}
-        place = (self.start * self.world + self.rank) * self.batch
-        while True:
-            positions = [divmod(p, self.count) for p in range(place, place + self.batch)]
-            epochs = {epoch for epoch, _ in positions}
-            orders = {e: orders[e] if e in orders else order(self.seed, e, self.count) for e in epochs}
-            yield [(epoch, int(orders[epoch][i])) for epoch, i in positions]
-            place += self.batch * self.world
+    def __iter__(self) -> Iterator[list[Key]]:
+        for micro in count(self.start):
+            yield self.left(micro, self.rank) or [BLANK]
+
+    def left(self, micro: int, rank: int) -> list[Key]:
+        """The clips of one rank in a micro-step that are not skipped."""
+        place, step = (micro * self.world + rank) * self.batch, micro // self.accumulate
+        positions = [divmod(p, self.count) for p in range(place, place + self.batch)]
+        epochs = {epoch for epoch, _ in positions}
+        self.orders = {e: self.orders[e] if e in self.orders else order(self.seed, e, self.count) for e in epochs}
+        keys = [(epoch, int(self.orders[epoch][i])) for epoch, i in positions]
+        return [key for key in keys if step < self.skipped.get(key[1], step + 1)]
+
+    def weight(self, micro: int) -> float | None:
+        """Clips of this rank's micro-step over an even share of its step's, all ranks and micro-steps together; None where
+        the whole step has none left."""
+        if not self.skipped:
+            return 1.0
+        first = micro - micro % self.accumulate
+        parts = [self.left(m, r) for m in range(first, first + self.accumulate) for r in range(self.world)]
+        total = sum(map(len, parts))
+        return len(self.left(micro, self.rank)) * len(parts) / total if total else None
 
 
 class ClipDataset(Dataset):
@@ -89,35 +131,50 @@ class ClipDataset(Dataset):
         seed: int,
         targets: Tensor | None = None,
         cache: bool = False,
+        unread: Collection[int] = (),
     ) -> None:
+        """``cache`` decodes all clips now, but for those with the indices ``unread``."""
         self.clips, self.config, self.augmentation, self.seed = clips, config, augmentation, seed
         self.targets = targets
-        self.cached = decode_all(clips, config) if cache else None
+        self.cached = decode_all(clips, unread) if cache else None
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+    def __getitem__(self, key: Key) -> dict[str, Any]:
         """``video`` uint8 (3, T, size, size), ``index``, ``key``, and ``target`` where there are labels."""
+        if key == BLANK:
+            return self.blank()
         epoch, index = key
         chance = np.random.SeedSequence((self.seed, epoch, index))
         rng = np.random.default_rng(chance)
-        frames = augment(self.frames(index, rng), self.augmentation, self.config.size, rng)
+        frames = self.frames(index, rng)
         item = {"video": to_tensor(frames), "index": index, "key": int(chance.generate_state(1)[0])}
         return item if self.targets is None else item | {"target": self.targets[index]}
 
+    def blank(self) -> dict[str, Any]:
+        """Black frames that are no clip: ``index`` -1, and a target of zeros."""
+        video = torch.zeros(3, self.config.frames, self.config.size, self.config.size, dtype=torch.uint8)
+        item = {"video": video, "index": -1, "key": 0}
+        return item if self.targets is None else item | {"target": torch.zeros_like(self.targets[0])}
+
     def frames(self, index: int, rng: np.random.Generator) -> Frames:
-        """A random clip (T, H, W, 3) of the video, at the size of the square before augmentation."""
+        """A random clip (T, size, size, 3) of the video, changed at random."""
         c = self.config
-        if self.cached is not None:
-            video = self.cached[index]
-            return video[train_indices(len(video), c.frames, c.stride, rng)]
-        with open_clip(self.clips[index]) as (reader, inside):
+        with self.open(index) as (reader, inside):
             chosen = inside[train_indices(len(inside), c.frames, c.stride, rng)]
-            return square(read_scaled(reader, chosen, c), c)
+            canvas = c.canvas(reader.height, reader.width)
+            return read_augmented(reader, chosen, canvas, self.augmentation, c.size, rng)
+
+    def open(self, index: int) -> AbstractContextManager[tuple[Reader, Indices]]:
+        """A clip's video, from the file or from memory, and the indices of the clip's frames."""
+        held = None if self.cached is None else self.cached[index]
+        if held is None:
+            return open_clip(self.clips[index])
+        return nullcontext((held, np.arange(len(held))))
 
 
-class open_clip:
+class open_clip(AbstractContextManager[tuple[Reader, Indices]]):
     """Open a clip's video: gives the reader and the indices of the clip's frames; errors name the manifest's line."""
 
     def __init__(self, clip: Clip) -> None:
@@ -140,16 +197,17 @@ class open_clip:
         return VideoError(f"line {self.clip.row}: {error}") if self.clip.row else error
 
 
-def decode_all(clips: Sequence[Clip], config: ClipConfig) -> list[Frames]:
-    """All frames of all clips at the training size."""
+def decode_all(clips: Sequence[Clip], unread: Collection[int] = ()) -> list[Held | None]:
+    """All frames of all clips as they were decoded, at their own size; None for those with the indices ``unread``."""
 
-    def one(clip: Clip) -> Frames:
-        with open_clip(clip) as (reader, inside):
-            return square(read_scaled(reader, inside, config), config)
+    def one(index: int) -> Held | None:
+        if index in unread:
+            return None
+        with open_clip(clips[index]) as (reader, inside):
+            return Held(reader, inside)
 
     with ThreadPoolExecutor() as pool:
-        bar = tqdm(pool.map(one, clips), total=len(clips), desc="decoding", unit="clip", delay=2, leave=False)
-        return list(bar)
+        return list(progress_bar(pool.map(one, range(len(clips))), "decoding", total=len(clips)))
 
 
 def read_scaled(reader: Reader, indices: Indices, config: ClipConfig) -> Frames:
@@ -157,13 +215,13 @@ def read_scaled(reader: Reader, indices: Indices, config: ClipConfig) -> Frames:
     size = config.size
     if config.crop == "squash":
         return reader.read(indices, (size, size))
-    side = 160 / 224 if config.crop == "voxceleb2" else 1.0
+    side = VOXCELEB2 if config.crop == "voxceleb2" else 1.0
     scale = size / (side * min(reader.height, reader.width))
     return reader.read(indices, (max(round(reader.height * scale), size), max(round(reader.width * scale), size)))
 
 
 def square(frames: Frames, config: ClipConfig) -> Frames:
-    """The square region of frames (T, H, W, 3) that training sees: the centre, or the preset's place."""
+    """The square region of scaled frames (T, H, W, 3) that testing sees: the centre, or the preset's place."""
     height, width = frames.shape[1:3]
     top, left = (height - config.size) // 2, (width - config.size) // 2
     if config.crop == "voxceleb2":

@@ -17,9 +17,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-from tqdm import tqdm
-
 from mien.interfaces import Clip
+from mien.progress import progress_bar
 from mien.video.inspection import digest
 from mien.video.manifest import cell
 
@@ -73,7 +72,7 @@ def hash_files(paths: Sequence[Path], workers: int = 4) -> dict[Path, str]:
     """The content of each file or folder of frames."""
     with ThreadPoolExecutor(max(workers, 1)) as pool:
         read = pool.map(digest, paths)
-        bar = tqdm(read, total=len(paths), desc="hashing clips", unit="clip", delay=2, leave=False)
+        bar = progress_bar(read, "hashing clips", total=len(paths))
         return dict(zip(paths, bar, strict=True))
 
 
@@ -84,7 +83,7 @@ def find_leaks(parts: Mapping[str, Sequence[Clip]], hashes: Hashes, group: str) 
         a, b = parts[one], parts[other]
         by_path = overlapping(a, b, lambda clip: clip.path)
         named = {id(clip) for clip in by_path}
-        by_content = [c for c in overlapping(a, b, lambda clip: hashes[clip.path]) if id(c) not in named]
+        by_content = [c for c in overlapping(a, b, lambda clip: hashes[clip.path] or clip.path) if id(c) not in named]
         people = sorted(({cell(c, group) for c in a} - {""}) & {cell(c, group) for c in b})
         found += [leak("path", one, other, [c.path.name for c in by_path])] if by_path else []
         found += [leak("content", one, other, [c.path.name for c in by_content])] if by_content else []
@@ -128,8 +127,8 @@ def meet(a: tuple[float | None, float | None], b: tuple[float | None, float | No
 
 
 def as_seen(part: str, clips: Iterable[Clip], hashes: Hashes) -> list[Seen]:
-    """Clips as a model remembers them."""
-    return [Seen(part, hashes[clip.path], clip.start, clip.end) for clip in clips]
+    """Clips as a model remembers them; without those whose content is not known, for it has never read them."""
+    return [Seen(part, hashes[clip.path], clip.start, clip.end) for clip in clips if hashes[clip.path]]
 
 
 def write_seen(path: Path, seen: Iterable[Seen]) -> None:

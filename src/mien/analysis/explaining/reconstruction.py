@@ -35,6 +35,11 @@ def load_autoencoder(folder: Path, device: torch.device) -> tuple[MaskedAutoenco
     return objective.to(device).eval(), clip
 
 
+def mask_keys(seed: int, count: int) -> Tensor:
+    """Keys (count,) of as many masks."""
+    return torch.from_numpy(np.random.default_rng(seed).integers(0, 1 << 32, count))
+
+
 @torch.inference_mode()
 def error_map(objective: MaskedAutoencoding, video: Tensor, masks: int = 32, seed: int = 0, batch: int = 32) -> Array:
     """A uint8 clip (3, T, H, W) -> mean squared error per patch (time, rows, columns) over the masks that hid it.
@@ -45,9 +50,7 @@ def error_map(objective: MaskedAutoencoding, video: Tensor, masks: int = 32, see
     encoder = objective.encoder
     total, count = np.zeros(encoder.grid).ravel(), np.zeros(encoder.grid).ravel()
     clip = objective.pixels(video[None])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        drawn = objective.mask(clip.expand(masks, *clip.shape[1:]))
+    drawn = objective.mask(mask_keys(seed, masks).to(clip.device))
     for visible, hidden in zip(*(part.split(batch) for part in drawn), strict=True):
         clips = clip.expand(len(hidden), *clip.shape[1:])
         guess = objective.reconstruct(clips, visible, hidden).float()
