@@ -3,8 +3,9 @@
 YuNet puts the points of a tilted head where those of an upright one would be, the more so the smaller the face: a tilt
 of 45 degrees gives a roll of 4 where a face is 64 pixels wide, of 20 where it is 192 (benchmarks/results/roll.md). So
 each face is cut out at that size, turned by what is known of its tilt, and searched again; what tilt is left there turns
-the next try. On first sight, and whenever a video is searched thoroughly, turns to either side are tried as well.
-Between second looks the points keep their places in the box.
+the next try. At the start of a shot and then at intervals, turns to either side are tried as well. Between second looks
+the points keep their places in the box. Scores stay those of the first look: turned and enlarged, much that is no face
+scores like one.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from mien.faces.crop import roll, square
 from mien.faces.detect import Detection, Detector
 from mien.faces.face import Box, Pixels, Points
 
-EVERY = 3
-"""Detections of a face per second look, once it is believed."""
+SMALLEST = 20
+"""Longer side in pixels of a face below which a second look tells nothing."""
+EVERY = 4
+"""Frames from one second look at a face to the next."""
 TURNS = tuple(np.radians((-45.0, 45.0)))
-"""Turns tried beside what is known of a face's tilt when it is searched for thoroughly."""
+"""Turns in radians that are tried beside what is known of a face's tilt."""
 LEVEL, STEPS = float(np.radians(4)), 4
-"""Tilt in radians that is left alone, and how often a face is turned at most until no more than that is left."""
+"""Tilt in radians that is left alone, and how often a face is turned further at most where its tilt is not known yet."""
 GAIN = 1.4
 """Of a tilt that is left, the detector reports about 1 / GAIN."""
 UPRIGHT, TILTED = np.radians((10.0, 20.0))
@@ -40,7 +43,6 @@ class Level:
     points: Points
     box: NDArray[np.float64]
     """(x, y, width, height)."""
-    score: float
 
     def apply(self, face: Detection) -> Detection:
         """A detection of the same face with points, and for a tilted head a box, in these places."""
@@ -49,24 +51,22 @@ class Level:
         x, y, width, height = (1 - share) * np.array([0.0, 0.0, 1.0, 1.0]) + share * self.box
         box = (*map(float, corner + sides * (x, y)), float(sides[0] * width), float(sides[1] * height))
         points = (corner + sides * self.points).astype(np.float32)
-        return replace(face, box=box, landmarks=points, score=max(face.score, self.score))
+        return replace(face, box=box, landmarks=points)
 
 
-def level(pixels: Pixels, face: Detection, detector: Detector, known: float | None, thorough: bool) -> Level | None:
+def level(pixels: Pixels, face: Detection, detector: Detector, known: float, tilted: bool) -> Level | None:
     """The second look at a face of a frame; None if the detector has no points or does not see it again.
 
-    ``known``: its tilt in radians as far as that is known already.
+    ``known``: its tilt in radians as far as that is known already; ``tilted``: try turns to either side of it as well.
     """
-    if face.landmarks is None or not detector.level_side:
+    if face.landmarks is None or not detector.level_side or max(face.box[2:]) < SMALLEST:
         return None
-    begin = 0.0 if known is None else known
-    tries = [begin, *(begin + turn for turn in TURNS)] if thorough or known is None else [begin]
+    tries = [known, *(known + turn for turn in TURNS)] if tilted else [known]
     looks = [seen for turn in tries if (seen := turned(pixels, face.box, turn, detector)) is not None]
     if not looks:
         return None
-    best = max(looks, key=lambda seen: seen[0].score)
-    seen = best
-    for _ in range(STEPS):
+    seen = max(looks, key=lambda seen: seen[0].score)
+    for _ in range(STEPS if tilted else 1):
         if abs(seen[2]) <= LEVEL:
             break
         again = turned(pixels, face.box, seen[1] + GAIN * seen[2], detector)
@@ -78,7 +78,7 @@ def level(pixels: Pixels, face: Detection, detector: Detector, known: float | No
     corner, sides = np.array(face.box[:2]), np.array(face.box[2:])
     box = np.concatenate([(np.array(found.box[:2]) - corner) / sides, np.array(found.box[2:]) / sides])
     points = ((found.landmarks - corner) / sides).astype(np.float32)
-    return Level(roll(found.landmarks), points, box, found.score)
+    return Level(roll(found.landmarks), points, box)
 
 
 def turned(pixels: Pixels, box: Box, turn: float, detector: Detector) -> tuple[Detection, float, float] | None:
