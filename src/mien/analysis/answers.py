@@ -72,9 +72,9 @@ def require_finite(outputs: NDArray[Any], model: Path | None) -> None:
 
 
 def measures(window: Window) -> tuple[float, float | None, tuple[float, ...] | None]:
-    """Sharpness of what the model sees, width of the face in the video in pixels, (yaw, pitch) in degrees: medians."""
+    """Sharpness of what the model sees, width of the face in the video in pixels, (yaw, pitch, roll) in degrees: medians."""
     seen = [s for s in window.seen if s.valid] or list(window.seen)
     blur = sharpness(np.stack([window.seen[i].picture for i in window.indices.ravel()]))
-    poses = [s.face.pose[:2] for s in seen if s.face.pose is not None]
+    poses = [s.face.pose for s in seen if s.face.pose is not None]
     width = float(np.median([s.face.box[2] for s in seen]))
     return blur, width, tuple(np.median(np.array(poses), axis=0).tolist()) if poses else None
