@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -164,7 +165,8 @@ def test_sets_and_intervals_agree_with_another_implementation() -> None:
 
 def test_reasons_name_what_is_beyond_its_limit_and_nothing_unknown() -> None:
     limits = Limits(sharpness=20, width=40, pose=45, distance=0.5)
-    assert reasons(30, 60, (10, -20, 80), 0.4, limits) == []
+    assert reasons(30, 60, (10, -20, 59), 0.4, limits) == []
+    assert reasons(30, 60, (10, -20, -61), 0.4, limits) == ["pose"]
     assert reasons(19, 60, 10.0, 0.4, limits) == ["blur"]
     assert reasons(30, 39, 10, 0.4, limits) == ["small"]
     assert reasons(30, 60, (10, -50, 0), 0.4, limits) == ["pose"]
@@ -297,3 +299,8 @@ def test_calibration_of_other_weights_is_refused(tuned: Path, corpus: Path, caps
     file.unlink()
     assert run("evaluate", *data[:-1]) == 0
     assert "not calibrated" in capsys.readouterr().out
+    page = (tuned / "evaluation" / "report.html").read_text()
+    assert re.search(r'class="warning"[^>]*><strong>not calibrated', page), "what was printed stands in the report too"
+    for named in (tuned.name, "manifest.csv", "fold=1", "clips</td><td>14"):
+        assert named in page
+    assert str(tuned.parent) not in page, "no folders of this machine"

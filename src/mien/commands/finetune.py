@@ -49,6 +49,11 @@ from mien.video.views import ViewConfig
 FITS = "recipes/finetune.yaml with recipes/tiny.yaml behind it"
 """What trains on a small machine."""
 
+OFTEN = (
+    "output", "init", "data.manifest", "data.select", "split.test", "split.holdout", "task.labels", "task.columns", "clip.size", "clip.stride", "train.epochs", "train.batch", "train.accumulate", "train.precision", "train.device", "train.workers", "optim.lr",
+)  # fmt: skip
+"""Options that ``--help`` explains; ``--help-all`` has the others."""
+
 
 @dataclass(frozen=True, config=STRICT)
 class Config:
@@ -79,7 +84,7 @@ def run(config: Config) -> None:
         parts, hashes, history = look(config, session)
         names = config.task.names(parts["train"])
         targets = {part: config.task.targets(clips, names) for part, clips in parts.items()}
-        marking = Marking(config.split, config.views, config.train.workers, session)
+        marking = Marking(config.split, config.views, config.train.workers, session, config.data)
         others = [*parts["validation"], *parts["test"]]
         if open_folder(config, parts["train"], session, others):
             distributed.seed_step(config.train.seed)
