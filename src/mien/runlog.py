@@ -17,6 +17,7 @@ from typing import Any
 from tqdm import tqdm
 
 from mien.checkpoint import checkpoints, write_whole
+from mien.config import renamed_lines
 from mien.extras import install
 
 
@@ -28,7 +29,9 @@ def open_run(folder: Path, config: str, started_with: str) -> None:
     """
     before = folder / "identity.yaml"
     if before.is_file():
-        difference = list(difflib.unified_diff(before.read_text().splitlines(), started_with.splitlines(), n=0))[2:]
+        difference = list(
+            difflib.unified_diff(renamed_lines(before.read_text()).splitlines(), started_with.splitlines(), n=0)
+        )[2:]
         if difference:
             shown = "\n  ".join(line for line in difference if not line.startswith("@@"))
             raise ValueError(

@@ -22,7 +22,7 @@ from mien.analysis import calibration, density, diagrams, plots
 from mien.analysis.analyzer import Analyzer, load
 from mien.analysis.pooling import Pooled, pool_clips
 from mien.analysis.reliability import Limits
-from mien.commands.fitting import DataConfig, load_clips
+from mien.commands.fitting import DataConfig, load_clips, located
 from mien.commands.parts import seen_by
 from mien.config import STRICT
 from mien.interfaces import Clip
@@ -65,7 +65,7 @@ def run(config: Config) -> None:
         analyzer = load(config.model, config.device)
         clips = load_clips(config.data, config.workers)
         refuse_trained(config.model, clips, config.workers)
-        targets = analyzer.config.targets(clips, analyzer.names).numpy()
+        targets = located(analyzer.config, clips).targets(clips, analyzer.names).numpy()
         read = pool_clips(analyzer, clips, config.views, config.workers)
     subjects = [clip.columns.get("subject") for clip in clips]
     known, distance = density.fit(read.features, whom(subjects), config.density)

@@ -11,6 +11,7 @@ pre-training) is refused before training.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from mien.analysis.analyzer import Analyzer
 from mien.commands.choosing import LAST, RESULTS, TEST, VALIDATION, Choice, Marking, mark_all, watch
 from mien.commands.fitting import (
     ClipConfig,
-    DataConfig,
+    TrainingDataConfig,
     description,
     fit,
     load_clips,
+    located,
     open_folder,
     start_encoder,
 )
@@ -33,7 +35,7 @@ from mien.config import STRICT, to_yaml
 from mien.distributed import Session
 from mien.encoders import EncoderConfig
 from mien.encoders.tpsbt import TPSBTConfig
-from mien.interfaces import Task
+from mien.interfaces import Clip, Task
 from mien.optim import OptimConfig
 from mien.pixels import PixelsConfig
 from mien.tasks import TaskConfig
@@ -52,7 +54,7 @@ class Config:
     """Folder of the run."""
     init: str = ""
     """Start the encoder from these weights: a run's folder or an import; empty starts from scratch."""
-    data: DataConfig = DataConfig()
+    data: TrainingDataConfig = TrainingDataConfig()
     split: SplitConfig = SplitConfig()
     leaks_allowed: bool = False
     """Train although training, validation, test or pre-training share clips, contents or people; every report says so."""
@@ -69,8 +71,11 @@ class Config:
 
 def run(config: Config) -> None:
     """Fine-tune, export, and mark what was chosen."""
+    refuse_probing(config.task)
     with distributed.session(config.train.device, config.train.matmul) as session:
-        parts, hashes, history = look(config, session)
+        clips = load_clips(config.data, config.train.workers, session.say)
+        config = replace(config, task=located(config.task, clips, session.say))
+        parts, hashes, history = look(config, clips, session)
         names = config.task.names(parts["train"])
         targets = {part: config.task.targets(clips, names) for part, clips in parts.items()}
         marking = Marking(config.split, config.views, config.train.workers, session)
@@ -85,9 +90,22 @@ def run(config: Config) -> None:
             mark_all(config.output, parts, marking)
 
 
-def look(config: Config, session: Session) -> tuple[Parts, Hashes, History]:
+def refuse_probing(task: TaskConfig) -> None:
+    """What only a probe over a frozen encoder does is refused: here it would change nothing, or marking alone."""
+    if task.head.standardise:
+        raise ValueError(
+            "--task.head.standardise takes its means over the features of a frozen encoder, which fine-tuning changes: "
+            "leave it out, or train a probe with mien probe --head.standardise"
+        )
+    if task.segments > 1:
+        raise ValueError(
+            f"--task.segments {task.segments}: fine-tuning reads one segment of a video at a time; leave it out, or train a "
+            f"probe with mien probe --segments {task.segments}. Segments of test clips: --views.segments"
+        )
+
+
+def look(config: Config, clips: list[Clip], session: Session) -> tuple[Parts, Hashes, History]:
     """The clips of each part, their contents, and what the model will have learnt from; leaks are refused here."""
-    clips = load_clips(config.data, config.train.workers, session.say)
     parts = divide(clips, config.split, config.task, config.train.seed)
     if parts["validation"] or parts["test"]:
         session.say(", ".join(f"{len(part)} {name} clips" for name, part in parts.items()))

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic.dataclasses import dataclass
@@ -19,10 +19,13 @@ from mien.distributed import Session
 from mien.interfaces import Batch, Clip, Encoder, Objective
 from mien.optim import OptimConfig
 from mien.runlog import finished, open_run
+from mien.tasks import TaskConfig
 from mien.training import EXECUTION, TrainConfig, train
 from mien.video.clips import ClipConfig, ClipDataset, StepSampler, prepare_worker
 from mien.video.manifest import check, read_manifest, select
 from mien.video.transforms import AugmentConfig
+
+Labelled = TypeVar("Labelled", bound=TaskConfig)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -33,12 +36,18 @@ class DataConfig:
     """CSV or Parquet with a column path (one row per clip), or a folder of videos, or one video."""
     select: str = ""
     """Rows to use, as conditions on columns: 'fold!=4', 'split=train', 'subject=s1,s2; expression!='."""
-    cache: bool = False
-    """Keep all decoded frames in memory at the training size; for small corpora."""
     skip_bad: bool = False
     """Leave out videos that cannot be read (they are listed); otherwise they stop the run."""
     decode_all: bool = False
-    """Decode every video completely before training, not only its packet table."""
+    """Decode every video completely first, not only its packet table."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainingDataConfig(DataConfig):
+    """Which clips, and how they are kept while training."""
+
+    cache: bool = False
+    """Keep all decoded frames in memory at the training size; for small corpora."""
 
 
 def load_clips(config: DataConfig, workers: int, say: Callable[[str], object] = print) -> list[Clip]:
@@ -60,6 +69,14 @@ def load_clips(config: DataConfig, workers: int, say: Callable[[str], object] = 
         raise ValueError(f"{config.manifest}: no clip is left")
     say(f"{len(kept)} clips from {config.manifest}" + (f", {len(bad)} left out" if bad else ""))
     return kept
+
+
+def located(task: Labelled, clips: Sequence[Clip], say: Callable[[str], object] = print) -> Labelled:
+    """A task over the column that the clips have their labels in; what was guessed or renamed on the way is said."""
+    found, notes = task.located(clips)
+    for note in notes:
+        say(f"note: {note}")
+    return found  # pyright: ignore[reportReturnType]
 
 
 def fit(
@@ -185,4 +202,13 @@ def start_encoder(encoder: Encoder, init: str) -> None:
         checkpoint.load_strictly(encoder, checkpoint.encoder_weights(weights), init)
 
 
-__all__ = ["AugmentConfig", "ClipConfig", "DataConfig", "fit", "load_clips", "open_folder", "start_encoder"]
+__all__ = [
+    "AugmentConfig",
+    "ClipConfig",
+    "DataConfig",
+    "TrainingDataConfig",
+    "fit",
+    "load_clips",
+    "open_folder",
+    "start_encoder",
+]

@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 from mien import distributed
 from mien.analysis import trust
 from mien.analysis.analyzer import Analyzer, load
-from mien.analysis.calibration import Calibration
+from mien.analysis.calibration import Calibration, require_calibration
 from mien.analysis.pooling import pool_clips
 from mien.config import STRICT
 from mien.interfaces import Clip
@@ -51,6 +51,7 @@ def run(config: Config) -> None:
     """Predict and print."""
     with distributed.session(config.device, config.matmul):
         analyzer, calibration = load(config.model, config.device), Calibration.load(config.model)
+        require_calibration(calibration, config.coverage)
         if calibration is None:
             scores, more = analyzer.scores(config.video, config.views), {}
         else:

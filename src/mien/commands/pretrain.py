@@ -18,7 +18,7 @@ from torch.utils.data import default_collate
 
 from mien import distributed
 from mien.analysis.plots import reconstruction_grid, save_png
-from mien.commands.fitting import ClipConfig, DataConfig, fit, load_clips, open_folder, start_encoder
+from mien.commands.fitting import ClipConfig, TrainingDataConfig, fit, load_clips, open_folder, start_encoder
 from mien.commands.parts import remember
 from mien.config import STRICT, to_yaml
 from mien.distributed import Session
@@ -42,7 +42,7 @@ class Config:
     """Folder of the run."""
     init: str = ""
     """Start the encoder from these weights: a run's folder or an import."""
-    data: DataConfig = DataConfig()
+    data: TrainingDataConfig = TrainingDataConfig()
     clip: ClipConfig = ClipConfig()
     augment: AugmentConfig = AugmentConfig()
     pixels: PixelsConfig = PixelsConfig()

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from mien import distributed
 from mien.analysis import plots
 from mien.analysis.analyzer import Analyzer, load
+from mien.analysis.calibration import require_calibration
 from mien.analysis.findings import illustrate
 from mien.analysis.portraits import Portraits
 from mien.analysis.predicting import predict_into
@@ -59,6 +60,7 @@ def run(config: Config) -> None:
     failures: list[dict[str, str]] = []
     with distributed.session(config.device, config.matmul):
         analyzer = load(config.model, config.device)
+        require_calibration(analyzer.calibration, config.coverage)
         for clip, name in zip(tqdm(clips, unit="video", disable=None), names, strict=True):
             try:
                 done[name] = analyze_clip(analyzer, clip, config.output / name, config)
