@@ -10,8 +10,13 @@ import cv2
 import numpy as np
 import torch
 
+import mien
 from mien import checkpoint
+from mien.analysis.calibration import fit as calibrate
+from mien.analysis.density import Density
 from mien.analysis.overlay import encode
+from mien.analysis.pooling import size_of
+from mien.analysis.reliability import Limits
 from mien.config import to_tree
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.heads import MeanHeadConfig
@@ -19,6 +24,7 @@ from mien.pixels import PixelsConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.tasks.regression import RegressionConfig
 from mien.video.clips import ClipConfig
+from mien.video.inspection import digest
 
 EXPRESSIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
 CLIP = ClipConfig(frames=8, stride=2, size=32)
@@ -36,6 +42,19 @@ def write_model(folder: Path, task: Any = None, clip: ClipConfig = CLIP, **more:
     parts = {"encoder": encoder, "task": task, "clip": clip, "pixels": PixelsConfig()}
     about = {key: to_tree(value) for key, value in parts.items()} | {"names": list(names)} | more
     checkpoint.export(folder, model, about)
+    return folder
+
+
+def calibrated(folder: Path, limits: Limits | None = None) -> Path:
+    """A model of ``write_model`` with a calibration by chance; beyond ``limits`` its answers are not reliable."""
+    rng = np.random.default_rng(0)
+    outputs = rng.dirichlet(np.ones(len(EXPRESSIONS)), 200)
+    labels = np.array([rng.choice(len(EXPRESSIONS), p=p) for p in outputs])
+    weights = digest(folder / "weights.safetensors")
+    origin = {"weights": weights, "manifest": "m", "manifest_sha256": "", "select": "", "clips": 200, "subjects": 20, "views": {}}  # fmt: skip
+    size = size_of(mien.load(folder, "cpu").task.encoder)
+    density = Density(np.zeros(size, np.float32), np.ones(size, np.float32), np.eye(size, dtype=np.float32))
+    calibrate(outputs, labels, EXPRESSIONS, density, limits or Limits(), 0.8, origin).save(folder)
     return folder
 
 

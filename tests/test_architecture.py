@@ -19,7 +19,7 @@ LAYERS = {
     "data": ("video", "datasets", "faces", "models"),
     "engine": ("training", "optim", "distributed", "checkpoint", "runlog", "probing"),
 }  # fmt: skip
-NOUNS = {"interfaces", "config", "extras"}
+NOUNS = {"interfaces", "config", "extras", "progress"}
 MAY_USE = {
     "model": NOUNS | set(LAYERS["model"]),
     "data": NOUNS | set(LAYERS["data"]),

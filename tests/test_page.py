@@ -114,7 +114,11 @@ def line(page: Any) -> float:
 def test_a_video_is_dropped_read_clicked_and_taken_away(page: Any, video: Path, tmp_path: Path) -> None:
     analyzed(page, video)
     assert "1 face on 100 of 100 frames" in page.inner_text("#sentence")
-    assert "not calibrated" in page.inner_text("#notices")
+    assert "not calibrated" in page.inner_text("#reliability")
+    assert (
+        page.evaluate("getComputedStyle(document.querySelector('#reliability')).backgroundColor")
+        == "rgb(253, 240, 239)"
+    )
     area = page.locator("#timeline .nsewdrag").first.bounding_box()
     page.mouse.click(area["x"] + 0.75 * area["width"], area["y"] + 0.4 * area["height"])
     wait(page, "document.getElementById('video').currentTime > 2")

@@ -287,7 +287,7 @@ def test_the_camera_is_read_live(client: TestClient) -> None:
         camera.send_bytes(jpeg(shown[0], 102))
         face = camera.receive_json()["faces"][0]
         assert sum(face["values"]) == pytest.approx(1, abs=1e-3)
-        assert face["doubts"] == [], "a model that is not calibrated has none"
+        assert face["doubts"] is None, "of a model that is not calibrated nobody can tell"
         camera.send_bytes(b"12345678 no picture")
         assert "no JPEG" in camera.receive_json()["error"]
 
@@ -384,5 +384,6 @@ def test_a_calibrated_model_says_what_not_to_rely_on(video: Path, tmp_path: Path
         assert client.get("/api/about").json()["models"][0]["calibrated"]
         job = give(client, video.read_bytes(), wait="true").json()
         assert (job["result"]["unreliable"], job["result"]["reasons"]) == (1, {"blur": 1})
+        assert (job["result"]["reliability"], job["result"]["warns"]) == ("50 of 50 frames not reliable: blur", True)
         shapes = client.get(f"/api/jobs/{job['id']}/timeline").json()["layout"]["shapes"]
         assert [shape["line"]["color"] for shape in shapes[1:]] == ["#c1121f"]

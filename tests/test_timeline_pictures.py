@@ -166,7 +166,8 @@ def test_a_study_sums_up_per_participant_and_condition(
     assert row["participants"] == 2
     assert row["mean"] == pytest.approx(film.mean(), abs=1e-5)
     half = t.ppf(0.975, 1) * film.std(ddof=1) / 2**0.5
-    assert row["upper"] - row["mean"] == pytest.approx(half, abs=1e-5)
+    assert row["upper"] == pytest.approx(min(row["mean"] + half, 1), abs=1e-5)
+    assert row["lower"] == pytest.approx(max(row["mean"] - half, 0), abs=1e-5)  # no probability is below 0
     before = {p: p.stat().st_mtime_ns for p in out.rglob("frames.csv")}
     main(["study", str(tmp_path / "m.csv"), *flags, "--no-pictures"])
     assert before == {p: p.stat().st_mtime_ns for p in out.rglob("frames.csv")}  # nothing is done twice

@@ -82,6 +82,8 @@ def run(name: str, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print(f"\nmien {name}: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        raise  # nobody reads on; __main__ ends in silence
     except (ValueError, OSError, ArithmeticError) as error:
         if os.environ.get("MIEN_DEBUG"):
             raise

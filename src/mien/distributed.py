@@ -71,12 +71,18 @@ class Session:
 
 
 @contextlib.contextmanager
-def session(device: str = "auto", matmul: MatmulPrecision = "medium") -> Iterator[Session]:
+def session(device: str = "auto", matmul: MatmulPrecision = "medium", parallel: Parallel = "ddp") -> Iterator[Session]:
     """Set up this process, and the process group if torchrun started it; take the group down again.
 
-    A session inside another one shares its process group.
+    A session inside another one shares its process group. ``ValueError`` for a device that is not there and for
+    ``fsdp`` in a single process.
     """
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if parallel == "fsdp" and world == 1:
+        raise ValueError(
+            "--train.parallel fsdp shards a model over several processes, and this is one: start it with torchrun "
+            "--nproc-per-node N -m mien ..., or leave --train.parallel out"
+        )
     chosen = choose_device(device)
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(matmul)
@@ -136,12 +142,16 @@ def begin_child(threads: int) -> None:
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` is this rank's GPU if there is one, else the CPU."""
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-    return torch.device("cpu")
+    """``auto`` is this rank's GPU (``cuda``) if there is one, else the CPU. ``ValueError`` for a device that is not there."""
+    there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    there += ["mps"] if torch.backends.mps.is_available() else []
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and torch.cuda.is_available():
+        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+    if name not in there:
+        raise ValueError(f"no device {name!r} here: PyTorch finds {', '.join(there)}; auto takes what there is")
+    return torch.device(name)
 
 
 def wrap(model: nn.Module, parallel: Parallel, session: Session) -> nn.Module:

@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
-from tqdm import tqdm
+from mien.progress import progress_bar
 
 CHUNK = 1 << 16
 TIMEOUT = 30
@@ -132,7 +132,7 @@ def download(url: str, part: Any, model: ModelFile) -> None:
 def copy(answer: Any, part: Any, length: int | None, label: str) -> None:
     """Copy a response; raises ``http.client.IncompleteRead`` if it ends before its announced length."""
     done = 0
-    with tqdm(total=length, unit="B", unit_scale=True, desc=label, delay=2) as bar:
+    with progress_bar(total=length, what=label, unit="B", unit_scale=True) as bar:
         while block := answer.read(CHUNK):
             done += part.write(block)
             bar.update(len(block))

@@ -19,10 +19,10 @@ import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from mien.config import STRICT
 from mien.optim import decays
+from mien.progress import progress_bar
 from mien.schedules import cosine
 
 
@@ -84,7 +84,7 @@ def train_probes(
     """
     optimizer = adamw(heads, config)
     best, step = [Best() for _ in range(config.seeds)], 0
-    for epoch, batches in enumerate(tqdm(epochs, total=config.epochs, desc="probes", unit="epoch", delay=2), start=1):
+    for epoch, batches in enumerate(progress_bar(epochs, "probes", total=config.epochs, unit="epoch"), start=1):
         heads.train()
         total = torch.zeros(len(heads))
         for tokens, target in batches:

@@ -14,11 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from mien.checkpoint import checkpoints, write_whole
 from mien.config import renamed_lines
 from mien.extras import install
+from mien.progress import progress_bar
 
 
 def open_run(folder: Path, config: str, started_with: str) -> None:
@@ -56,7 +55,7 @@ class RunLog:
     def __init__(self, folder: Path, start: int, steps: int, active: bool, tensorboard: bool = False) -> None:
         self.active, self.file, self.board = active, None, None
         self.warned: set[str] = set()
-        self.bar = tqdm(total=steps, initial=start, unit="step", disable=not active, dynamic_ncols=True)
+        self.bar = progress_bar(total=steps, initial=start, unit="step", disable=not active, delay=0, leave=True)
         if not active:
             return
         path = folder / "metrics.jsonl"

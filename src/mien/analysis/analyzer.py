@@ -15,7 +15,6 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from mien import __version__, checkpoint
 from mien.analysis.answers import Answer, trusted
@@ -34,6 +33,7 @@ from mien.encoders import EncoderConfig
 from mien.faces.crop import CropConfig
 from mien.interfaces import Clip, Task
 from mien.pixels import PixelsConfig
+from mien.progress import progress_bar
 from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.video.clips import ClipConfig
@@ -184,7 +184,7 @@ class Analyzer:
         step = self.tokens if self.task.segments > 1 else self.outputs
         read = read_views(step, items, views.batch, self.device)
         mean, votes = np.zeros((2, len(clips), len(self.names)))
-        for item, outputs in tqdm(read, total=len(clips), unit="clip", disable=not progress, delay=2):
+        for item, outputs in progress_bar(read, "reading", total=len(clips), disable=not progress):
             whole = outputs if self.task.segments == 1 else self.join(outputs)
             each = whole.flatten(0, 1).double().cpu().numpy()  # views, names
             mean[item["index"]] = each.mean(axis=0)

@@ -202,11 +202,18 @@ def threshold(scores: ArrayLike, coverage: float) -> Any:
     ordered = np.sort(np.asarray(scores, dtype=float), axis=0)
     if not 0 < coverage < 1:
         raise ValueError(f"coverage is {coverage}: it must lie between 0 and 1")
-    rank = math.ceil((len(ordered) + 1) * coverage - 1e-9)
-    if rank > len(ordered):
-        needed = math.ceil(coverage / (1 - coverage) - 1e-9)
-        raise ValueError(f"a coverage of {coverage} needs at least {needed} validation clips, there are {len(ordered)}")
-    return ordered[rank - 1]
+    require_enough(len(ordered), coverage)
+    return ordered[math.ceil((len(ordered) + 1) * coverage - 1e-9) - 1]
+
+
+def require_enough(clips: int, coverage: float) -> None:
+    """``ValueError`` where no set or interval can hold a share ``coverage``, for want of validation clips."""
+    needed = math.ceil(coverage / (1 - coverage) - 1e-9)
+    if clips < needed:
+        raise ValueError(
+            f"a coverage of {coverage:g} needs at least {needed} validation clips, there are {clips}; take more clips or a "
+            f"lower --coverage"
+        )
 
 
 def conformal_scores(values: Array, targets: ArrayLike) -> Array:

@@ -7,6 +7,7 @@ face does not make it nearer.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,15 +53,28 @@ def fit(features: ArrayLike, groups: Sequence[object], quantile: float) -> tuple
 
     Raises ``ValueError`` where all clips show the same person: there is nobody else to measure to.
     """
+    require_several(groups)
     points = np.asarray(features, dtype=np.float64)
     numbers = np.unique([str(group) for group in groups], return_inverse=True)[1]
-    if numbers.max(initial=0) == 0:
-        raise ValueError("all validation clips show one subject; feature density needs several")
     found = np.empty(len(points))
     for part in np.array_split(np.unique(numbers), min(PARTS, numbers.max() + 1)):  # whole people are left out
         out = np.isin(numbers, part)
         found[out] = gaussian(points[~out]).distance(points[out])
     return gaussian(points), float(np.quantile(found, quantile))
+
+
+def require_several(groups: Sequence[object]) -> None:
+    """``ValueError`` unless there are two clips beside any one person's: there would be nobody to measure to."""
+    if len({str(group) for group in groups}) < 2:
+        raise ValueError(
+            "all validation clips show one subject; feature density needs several: choose other clips, or correct the "
+            "column subject"
+        )
+    others = len(groups) - max(Counter(map(str, groups)).values())
+    if others < 2:
+        raise ValueError(
+            f"all validation clips but {others} show one subject; feature density needs more clips of others"
+        )
 
 
 def gaussian(points: Array) -> Density:

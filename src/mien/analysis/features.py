@@ -20,13 +20,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import Subset
-from tqdm import tqdm
 
 from mien import __version__
 from mien.analysis.reading import read_views
 from mien.checkpoint import write_whole
 from mien.config import STRICT, to_tree
 from mien.interfaces import Clip, Encoder
+from mien.progress import progress_bar
 from mien.video.clips import ClipConfig
 from mien.video.leaks import hash_files
 from mien.video.transforms import AugmentConfig
@@ -101,7 +101,7 @@ class Features:
         self.files = [self.file(hashes[c.path], v, i) for i, c in enumerate(clips) for v in range(self.variants)]
         missing = [n for n, file in enumerate(self.files) if not file.is_file()]
         items = load_views(Subset(self.dataset, missing), workers)
-        done = tqdm(self.read(items), total=len(missing), desc=what, unit="clip", delay=2)
+        done = progress_bar(self.read(items), what, total=len(missing))
         for count, (item, tokens) in enumerate(done):
             file = self.files[item["index"] * self.variants + item["variant"]]
             if count == 0:

@@ -5,11 +5,12 @@ In the page a click on the timeline moves the video to that moment, and a line o
 
 from __future__ import annotations
 
-from html import escape
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from mien.analysis.curves import Curve, curves, palette, stretches
 from mien.analysis.overlay import rgb
@@ -24,6 +25,11 @@ if (video) {
   ['timeupdate', 'seeked'].forEach(name => video.addEventListener(name, follow));
 }
 """
+
+FACES = 6
+"""Faces in the tables of the page, as many as curves are drawn of."""
+TOLD = ("layout", "mien", "model", "weights", "input", "file", "frames", "windows", "stopped")
+"""Entries of analysis.json that are no options."""
 
 
 def figure(timeline: Timeline) -> Any:
@@ -118,11 +124,16 @@ def mark(page: Any, curve: Curve, first: int, end: int, row: int) -> None:
 
 
 def write_page(timeline: Timeline, path: Path, video: Path | None = None, mosaic: Any = None) -> None:
-    """The page: video (an MP4, embedded), interactive timeline, table of faces, mosaic; whole or not at all."""
+    """The page: how far to rely on it, video (an MP4, embedded), interactive timeline, faces, mosaic; whole or not at all."""
     report = Report(str(timeline.about.get("input", "timeline")))
-    report.text(timeline.sentence())
+    judged = timeline.reliability()
+    if judged.warns:
+        report.warning(f"{judged.sentence()}.", judged.meaning())
+    elif judged.sentence():
+        report.text(f"{judged.sentence()}.")
+    report.text(f"{timeline.sentence()}.")
     if timeline.about.get("stopped"):
-        report.text(f"The video breaks off: {timeline.about['stopped']}")
+        report.warning(f"The video breaks off: {timeline.about['stopped']}")
     if video is not None:
         source = data("video/mp4", video.read_bytes())
         report.raw(f'<figure><video class="seek" controls playsinline muted src="{source}"></video></figure>')
@@ -134,11 +145,67 @@ def write_page(timeline: Timeline, path: Path, video: Path | None = None, mosaic
     script = SEEK.replace("START", repr(start))
     plot = figure(timeline).to_html(full_html=False, include_plotlyjs="inline", div_id="timeline", post_script=script, config={"responsive": True, "displaylogo": False})  # fmt: skip
     report.raw(f'<div class="wide">{plot}</div>')
-    report.heading("Faces")
-    table = timeline.summary().astype(object)
-    report.table(table.to_dict("records"), list(map(str, table.columns)))
+    write_faces(report, timeline)
     if mosaic is not None:
         report.figure(mosaic, "What the model was shown; red: not seen on that frame, or a faint detection")
     report.heading("How this was made")
-    report.table([{"": key, "value": escape(str(value))} for key, value in timeline.about.items() if key != "layout"])
+    report.table(settings(timeline.about), ("what", "value"))
+    report.text("analysis.json beside the tables holds the same for programs, with full paths and hashes.")
     report.save(path)
+
+
+def write_faces(report: Report, timeline: Timeline) -> None:
+    """Who was seen for how long, and under it the mean of every output: two narrow tables instead of one that is cut off."""
+    report.heading("Faces")
+    summary = timeline.summary()
+    if summary.empty:
+        report.text("No face was seen, so there is nothing to sum up.")
+        return
+    times = np.unique(timeline.frames["timestamp"].to_numpy(float))
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    chosen = summary.nlargest(FACES, "frames", keep="all").head(FACES).sort_values("face_id").to_dict("records")
+    rows = [
+        {
+            "face": row["face_id"],
+            "seen (s)": f"{row['frames'] * step:.1f}",
+            "from (s)": f"{row['first']:.1f}",
+            "to (s)": f"{row['last']:.1f}",
+            "confidence": f"{row['confidence']:.2f}",
+            "not reliable": "not known" if pd.isna(row["unreliable"]) else f"{row['unreliable']:.0%}",
+        }
+        | ({timeline.layout.label: row[timeline.layout.label]} if timeline.layout.kind == "classification" else {})
+        for row in chosen
+    ]
+    report.table(rows)
+    means = [
+        {"": name} | {f"face {row['face_id']}": f"{row[name]:.2f} ± {row[f'{name}_sd']:.2f}" for row in chosen}
+        for name in timeline.names
+    ]
+    report.table(means)
+    left = len(summary) - len(chosen)
+    more = f" The {FACES} faces seen longest; the tables hold {left} more." if left else ""
+    report.text(f"Mean over the time that a face was seen ± standard deviation over that time.{more}")
+
+
+def settings(about: Mapping[str, Any]) -> list[dict[str, object]]:
+    """What a page tells of how it was made: names instead of this machine's folders, the beginning of long hashes."""
+    counts = f"{about.get('frames', '?')} frames, {about.get('windows', '?')} windows"
+    rows: list[tuple[str, Any]] = [
+        ("video", f"{about.get('input', '')} ({counts})"),
+        ("model", Path(str(about.get("model", ""))).name),
+        ("weights (SHA-256)", str(about.get("weights") or "")[:12]),
+        ("mien", about.get("mien", "")),
+    ]
+    options = {key: value for key, value in about.items() if key not in TOLD}
+    rows += [(f"--{key}", value) for key, value in flat(options) if value not in (None, "")]
+    return [{"what": key, "value": value} for key, value in rows]
+
+
+def flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, object]]:
+    """Nested options -> (dotted name, value); a path is its last part."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{before}{key}.")
+        else:
+            local = isinstance(value, str) and Path(value).is_absolute()
+            yield f"{before}{key}", Path(value).name if local else value

@@ -11,7 +11,6 @@ import av
 import cv2
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from mien.analysis.curves import palette
 from mien.analysis.plots import COLOURS
@@ -20,6 +19,7 @@ from mien.analysis.tables import RECT
 from mien.analysis.timeline import Timeline
 from mien.checkpoint import write_whole
 from mien.faces.face import Pixels
+from mien.progress import progress_bar
 from mien.video.decode import VideoError
 from mien.video.stream import Frame
 
@@ -45,14 +45,7 @@ def drawn(timeline: Timeline, source: Source, progress: bool) -> Iterator[tuple[
     """(seconds, picture) of every frame."""
     rows = rows_of_frames(timeline.frames)
     painter = Painter(timeline)
-    bar = tqdm(
-        desc="overlay",
-        unit="frame",
-        total=int(timeline.about["frames"]),
-        disable=None if progress else True,
-        delay=2,
-        leave=False,
-    )
+    bar = progress_bar(what="overlay", unit="frame", total=int(timeline.about["frames"]), disable=not progress)
     with bar:
         for frame, faces in zip(whole_frames(source), rows, strict=False):
             bar.update()

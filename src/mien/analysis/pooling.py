@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from mien.analysis.reading import read_views
 from mien.analysis.reliability import sharpness
 from mien.interfaces import Clip, Encoder
+from mien.progress import progress_bar
 from mien.video.views import View, ViewConfig, ViewDataset, load_views
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def pool_clips(analyzer: Analyzer, clips: Sequence[Clip], views: ViewConfig, wor
     outputs, votes = np.zeros((2, len(clips), len(analyzer.names)))
     features: list[NDArray[np.float64]] = [np.empty(0)] * len(clips)
     read = read_views(step, items, views.batch, analyzer.device)
-    for item, found in tqdm(read, total=len(clips), unit="clip", delay=2):
+    for item, found in progress_bar(read, "reading", total=len(clips)):
         width = size_of(task.encoder)
         first, statistics = found[..., :-width], found[..., -width:]  # windows crops ...
         answers = analyzer.join(first.unflatten(-1, (-1, task.encoder.dim))) if joint else first

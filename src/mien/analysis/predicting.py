@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
-from tqdm import tqdm
 
 from mien.analysis.dense import Averager
 from mien.analysis.job import Job
@@ -27,6 +26,7 @@ from mien.analysis.windows import Windower
 from mien.config import STRICT, changed, to_tree
 from mien.faces.detect import DetectConfig
 from mien.faces.follow import FollowConfig
+from mien.progress import progress_bar
 from mien.video.decode import VideoError
 
 if TYPE_CHECKING:
@@ -133,14 +133,7 @@ def predict_into(
     if job.open(overwrite):
         return Timeline.load(folder)
     profile = profile or Profile()
-    bar = tqdm(
-        total=source.duration,
-        desc=source.name,
-        bar_format=BAR,
-        disable=None if progress else True,
-        delay=2,
-        leave=False,
-    )
+    bar = progress_bar(total=source.duration, what=source.name, unit="s", bar_format=BAR, disable=not progress)
     stopped = None
     with job, bar, closing(stream(analyzer, source, config, job.known(config.batch), profile)) as events:
         try:
@@ -153,6 +146,6 @@ def predict_into(
         except VideoError as error:
             if not job.decoded:
                 raise
-            stopped = str(error)
+            stopped = str(error) if source.path is None else str(error).replace(str(source.path), source.name)
         job.finish(stopped)
     return Timeline.load(folder)

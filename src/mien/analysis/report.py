@@ -26,9 +26,10 @@ from mien.analysis import plots
 from mien.checkpoint import write_whole
 
 STYLE = """
-:root { color-scheme: light dark; --paper: #fff; --ink: #1d2127; --soft: #59616b; --line: #d9dde2; }
+:root { color-scheme: light dark; --paper: #fff; --ink: #1d2127; --soft: #59616b; --line: #d9dde2;
+  --alarm: #b3261e; --alarmed: #fdf0ef; }
 @media (prefers-color-scheme: dark) {
-  :root { --paper: #15181c; --ink: #e4e7ea; --soft: #a0a8b1; --line: #363c44; }
+  :root { --paper: #15181c; --ink: #e4e7ea; --soft: #a0a8b1; --line: #363c44; --alarm: #ff8a80; --alarmed: #3a1d1b; }
 }
 * { box-sizing: border-box }
 body { font: 1rem/1.6 system-ui, sans-serif; color: var(--ink); background: var(--paper);
@@ -36,6 +37,9 @@ body { font: 1rem/1.6 system-ui, sans-serif; color: var(--ink); background: var(
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .6rem }
 h2 { font-size: 1.25rem; margin: 2.6rem 0 .8rem; padding-bottom: .3rem; border-bottom: 1px solid var(--line) }
 p { max-width: 44rem }
+.warning { max-width: none; margin: 1rem 0; padding: .7rem 1rem; border-left: .4rem solid var(--alarm);
+  border-radius: 4px; background: var(--alarmed) }
+.warning strong { color: var(--alarm) }
 figure { margin: 1.2rem 0; break-inside: avoid }
 img, video { display: block; max-width: 100%; height: auto; border-radius: 6px }
 img { background: #fff } video { min-width: min(20rem, 100%) }
@@ -70,6 +74,10 @@ class Report:
     def text(self, text: str) -> None:
         """A paragraph, taken literally: no markup."""
         self.parts.append(f"<p>{escape(text)}</p>")
+
+    def warning(self, text: str, more: str = "") -> None:
+        """A paragraph in the colour of a warning, for what a reader must not miss; ``more`` follows in plain weight."""
+        self.parts.append(f'<p class="warning" role="alert"><strong>{escape(text)}</strong> {escape(more)}</p>')
 
     def table(self, rows: Sequence[Mapping[str, object]], columns: Sequence[str] | None = None) -> None:
         """Rows under ``columns``, by default all keys as they first occur; what a row lacks stays empty."""

@@ -22,13 +22,15 @@ class Section:
     """PNG beside the report."""
     caption: str = ""
     notes: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+    """What touches every number; stands before the sentences, on a page in the colour of a warning."""
 
 
 def markdown(title: str, sections: Sequence[Section]) -> str:
     """The whole as Markdown; pictures are links to their files."""
     blocks = [f"# {title}"]
     for part in sections:
-        blocks += [f"## {part.heading}", *part.sentences]
+        blocks += [f"## {part.heading}", *(f"**{text}**" for text in part.warnings), *part.sentences]
         blocks += [table(part.rows)] if part.rows else []
         blocks += [f"![{part.caption}]({part.picture.name})"] if part.picture else []
         blocks += ["\n".join(f"- {note}" for note in part.notes)] if part.notes else []
@@ -40,6 +42,8 @@ def page(title: str, sections: Sequence[Section]) -> Report:
     report = Report(title)
     for part in sections:
         report.heading(part.heading)
+        for text in part.warnings:
+            report.warning(text)
         for sentence in part.sentences:
             report.text(sentence)
         if part.rows:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mien.analysis.journal import read_table
+from mien.analysis.reliability_share import ReliabilityShare, share_of
 from mien.analysis.tables import RECT, Layout
 from mien.checkpoint import write_whole
 
@@ -41,18 +42,24 @@ class Timeline:
         """Names of the model's outputs."""
         return tuple(self.layout.names)
 
+    def reliability(self) -> ReliabilityShare:
+        """How many rows with a face are not reliable, and why; judged by the model's calibration."""
+        return share_of(self.frames)
+
     def summary(self) -> pd.DataFrame:
         """A row per face: how long it was seen, and the mean and deviation of each output over its frames.
 
-        For traits of a person, which do not change from second to second, the mean is the answer.
+        ``unreliable`` is the share of its frames that are not reliable, empty without a calibration. For traits of a
+        person, which do not change from second to second, the mean is the answer.
         """
         seen = self.frames[self.frames["success"] == 1]
         if seen.empty:
-            return pd.DataFrame(columns=["face_id", "frames", "first", "last", "confidence", *self.names])
+            return pd.DataFrame(columns=["face_id", "frames", "first", "last", "confidence", "unreliable", *self.names])
         rows = []
         for face_id, rows_of in seen.groupby("face_id"):
             row = {"face_id": face_id, "frames": len(rows_of), "first": rows_of["timestamp"].min()}
             row |= {"last": rows_of["timestamp"].max(), "confidence": rows_of["confidence"].mean()}
+            row["unreliable"] = share_of(rows_of).share
             row |= {name: rows_of[name].mean() for name in self.names}
             row |= {f"{name}_sd": rows_of[name].std(ddof=0) for name in self.names}
             if self.layout.kind == "classification":

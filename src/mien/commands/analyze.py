@@ -27,7 +27,9 @@ from mien.analysis.live import LiveConfig, Tally, live
 from mien.analysis.portraits import Portraits
 from mien.analysis.predicting import ReadConfig, predict_into
 from mien.analysis.profiling import Profile
+from mien.analysis.reliability_share import UNCALIBRATED
 from mien.analysis.sources import Source, camera, open_source
+from mien.analysis.tables import ordered, trust
 from mien.analysis.timeline import Timeline
 from mien.config import STRICT, changed
 from mien.video.manifest import VIDEOS
@@ -106,9 +108,11 @@ def analyze(analyzer: Analyzer, source: Source, folder: Path, config: Config) ->
     timeline = predict_into(
         folder, analyzer, source, config.reading(), config.format, config.overwrite, progress, profile, portraits
     )
+    if judged := timeline.reliability().sentence():
+        print(judged)
+    print(timeline.sentence())
     if config.profile:
         print("\n".join(profile.lines(float(timeline.frames["timestamp"].iloc[-1]))))
-    print(timeline.sentence())
     if config.pictures:
         written = illustrate(timeline, source, portraits, folder, config.overlay, progress)
         print("; ".join(str(path) for path in written), file=sys.stderr)
@@ -116,22 +120,26 @@ def analyze(analyzer: Analyzer, source: Source, folder: Path, config: Config) ->
     return timeline
 
 
-LIVE = ("frame", "timestamp", "face_id", "latency", "dropped")
+LIVE = ("frame", "timestamp", "face_id", "latency", "dropped", "reliable", "reasons")
 """First columns of live.csv; the model's outputs follow."""
 
 
 def watch_live(analyzer: Analyzer, frames: Iterable[Frame], config: Config) -> Tally:
     """Print what a camera shows, a line per face and reading, and append it to live.csv in --output."""
     tally, names = Tally(), analyzer.names
+    if analyzer.calibration is None:
+        print(UNCALIBRATED)
     journal = Journal(config.output / "live.csv", (*LIVE, *names)) if config.output else None
     try:
         for moment in live(analyzer, frames, config.reading(), config.live, tally):
             time, late = moment.sighting.frame.time, round(moment.latency, 4)
             for face, answer in moment.answers.items():
-                print(f"{time:8.2f} s  face {face}  {said(analyzer, answer.values)}  {1000 * late:.0f} ms late")
+                doubts = f"not reliable: {', '.join(answer.reasons)}  " if answer.reasons else ""
+                print(f"{time:8.2f} s  face {face}  {doubts}{said(analyzer, answer.values)}  {1000 * late:.0f} ms late")
                 if journal:
                     values = [round(float(v), 6) for v in answer.values]
-                    journal.append([[moment.number, round(time, 6), face, late, moment.dropped, *values]])
+                    judged = ordered(trust(answer.reasons), ("reliable", "reasons"))
+                    journal.append([[moment.number, round(time, 6), face, late, moment.dropped, *judged, *values]])
     except KeyboardInterrupt:
         print()
     print(tally.sentence())

@@ -64,6 +64,8 @@ def run(config: Config) -> None:
     with distributed.session(config.device, config.matmul):
         analyzer = load(config.model, config.device)
         clips = load_clips(config.data, config.workers)
+        calibration.require_enough(len(clips), config.coverage)
+        density.require_several(whom([clip.columns.get("subject") for clip in clips]))
         refuse_trained(config.model, clips, config.workers)
         targets = located(analyzer.config, clips).targets(clips, analyzer.names).numpy()
         read = pool_clips(analyzer, clips, config.views, config.workers)

@@ -106,9 +106,12 @@ def run(config: Config) -> CrossValidation | None:
     require_folds_alone(config)
     where = config.train if isinstance(config, Finetune) else config
     alone = bool(config.folds.devices)
-    with distributed.session("cpu" if alone else where.device, where.matmul) as session:
+    parallel = config.train.parallel if isinstance(config, Finetune) else "ddp"
+    with distributed.session("cpu" if alone else where.device, where.matmul, parallel) as session:
         if alone and session.world > 1:
             raise ValueError("--folds.devices starts its own processes: leave torchrun out, or the devices")
+        for device in config.folds.devices:
+            distributed.choose_device(device)
         corpus = read_corpus(config, where.workers, session)
         config = replace(config, task=corpus.task)
         if session.first:

@@ -18,7 +18,6 @@ from typing import Annotated, Literal
 import tyro
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from tqdm import tqdm
 
 from mien.config import STRICT
 from mien.faces.clipfile import ClipFileConfig
@@ -28,6 +27,7 @@ from mien.faces.detect import DetectConfig
 from mien.faces.farm import on_ray, on_this_machine
 from mien.faces.follow import FollowConfig
 from mien.faces.store import claim, index, pending, shard, sources
+from mien.progress import progress_bar
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -81,7 +81,7 @@ def work(config: Config, cut: CutConfig, jobs: Sequence[Source]) -> None:
         steps = on_ray(jobs, config.output, cut, config.ray_address)
     else:
         steps = on_this_machine(jobs, config.output, cut, config.workers or os.cpu_count() or 1)
-    with tqdm(total=len(jobs), desc="faces", unit="video", delay=2, leave=False) as bar:
+    with progress_bar(total=len(jobs), what="faces", unit="video") as bar:
         for frames, done in steps:
             bar.set_postfix(frames=frames, refresh=False)
             bar.update(done is not None)

@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
-from tqdm import tqdm
 
 from mien import distributed
 from mien.analysis.features import FeatureConfig, Features, ProbeFeatureConfig
@@ -28,6 +27,7 @@ from mien.checkpoint import write_whole
 from mien.commands.fitting import DataConfig, load_clips
 from mien.config import STRICT
 from mien.pixels import Pixels
+from mien.progress import progress_bar
 from mien.video.manifest import write_manifest
 from mien.video.views import ViewConfig
 
@@ -78,7 +78,7 @@ def run(config: Config) -> None:
 
 def rows_of(found: Features, tokens: bool) -> Iterator[Row]:
     """Every distinct window of every clip: what is known of it, and its features averaged over the crops."""
-    for i, clip in enumerate(tqdm(found.dataset.clips, desc="writing", unit="clip", delay=2)):
+    for i, clip in enumerate(progress_bar(found.dataset.clips, "writing", total=len(found.dataset.clips))):
         pairs = zip(found.windows(i), found.times(i).tolist(), strict=True)
         for number, (window, (start, end)) in enumerate(pairs):
             features = window.mean(dim=0) if tokens else window.mean(dim=(0, 1))

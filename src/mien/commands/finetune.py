@@ -72,7 +72,7 @@ class Config:
 def run(config: Config) -> None:
     """Fine-tune, export, and mark what was chosen."""
     refuse_probing(config.task)
-    with distributed.session(config.train.device, config.train.matmul) as session:
+    with distributed.session(config.train.device, config.train.matmul, config.train.parallel) as session:
         clips = load_clips(config.data, config.train.workers, session.say)
         config = replace(config, task=located(config.task, clips, session.say))
         parts, hashes, history = look(config, clips, session)

@@ -47,7 +47,7 @@ class TrainingDataConfig(DataConfig):
     """Which clips, and how they are kept while training."""
 
     cache: bool = False
-    """Keep all decoded frames in memory at the training size; for small corpora."""
+    """Keep all decoded frames in memory, at their own size (about 1.5 bytes a pixel); for small corpora."""
 
 
 def load_clips(config: DataConfig, workers: int, say: Callable[[str], object] = print) -> list[Clip]:

@@ -21,7 +21,6 @@ import cv2
 import tyro
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from tqdm import tqdm
 
 from mien.config import STRICT
 from mien.faces.crop import CropConfig
@@ -29,6 +28,7 @@ from mien.faces.detect import DetectConfig
 from mien.faces.face import Pixels, Sighting
 from mien.faces.follow import FollowConfig, follow
 from mien.faces.overlay import ContactSheet, draw
+from mien.progress import progress_bar
 from mien.video.stream import read_frames
 
 TICK = Fraction(1, 90_000)
@@ -96,7 +96,7 @@ def run(config: Config) -> None:
     )
     try:
         sightings = follow(read_frames(config.video, threads=0), detector, config.follow)
-        for sighting in tqdm(sightings, desc=config.video.name, unit="frame", delay=2, leave=False):
+        for sighting in progress_bar(sightings, config.video.name, unit="frame"):
             tally.add(sighting)
             sheet.add(sighting)
             if config.overlay:

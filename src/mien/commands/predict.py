@@ -22,6 +22,7 @@ from mien.analysis import trust
 from mien.analysis.analyzer import Analyzer, load
 from mien.analysis.calibration import Calibration, require_calibration
 from mien.analysis.pooling import pool_clips
+from mien.analysis.reliability_share import UNCALIBRATED
 from mien.config import STRICT
 from mien.interfaces import Clip
 from mien.tasks.classification import ClassificationConfig
@@ -53,7 +54,7 @@ def run(config: Config) -> None:
         analyzer, calibration = load(config.model, config.device), Calibration.load(config.model)
         require_calibration(calibration, config.coverage)
         if calibration is None:
-            scores, more = analyzer.scores(config.video, config.views), {}
+            scores, more = analyzer.scores(config.video, config.views), {"reliable": None, "reasons": None}
         else:
             scores, more = calibrated(analyzer, calibration, config)
         for line in [] if calibration is None else trust.other_views(calibration, analyzer.suited(config.views)):
@@ -63,6 +64,7 @@ def run(config: Config) -> None:
         return
     ranked = isinstance(analyzer.config, ClassificationConfig)
     print(config.video)
+    print(f"  {reliability(more)}")
     for name, value in sorted(scores.items(), key=lambda item: -item[1]) if ranked else scores.items():
         bar = "#" * round(30 * value) if ranked else ""
         between = more.get("intervals", {}).get(name)
@@ -89,10 +91,17 @@ def calibrated(analyzer: Analyzer, calibration: Calibration, config: Config) -> 
 
 def remarks(more: dict[str, Any]) -> list[str]:
     """What a person is told below the scores."""
-    if not more:
+    if "coverage" not in more:
         return []
     share = f"{more['coverage']:.0%}"
     lines = [f"  intervals hold the truth of {share} of such clips"] if "intervals" in more else []
     if "set" in more:
         lines = [f"  {share} set: {', '.join(more['set']) or 'empty, no label is plausible'}"]
-    return lines + ([] if more["reliable"] else [f"  not reliable: {', '.join(more['reasons'])}"])
+    return lines
+
+
+def reliability(more: dict[str, Any]) -> str:
+    """Whether to rely on the scores, which stands before them."""
+    if more["reliable"] is None:
+        return UNCALIBRATED
+    return "reliable" if more["reliable"] else f"not reliable: {', '.join(more['reasons'])}"

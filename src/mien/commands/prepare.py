@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic.dataclasses import dataclass
-from tqdm import tqdm
 from tyro.conf import Positional
 
 from mien import __version__
@@ -33,6 +32,7 @@ from mien.datasets.corpus import Cell, Corpus, Kind, Listing, Options
 from mien.datasets.folds import deal
 from mien.datasets.layout import indent
 from mien.datasets.report import PROBLEM_COLUMNS, Account, as_text, as_tree, manifest_rows, problem_rows
+from mien.progress import progress_bar
 from mien.video.inspection import Finding, Journal, survey
 
 
@@ -162,7 +162,7 @@ def look(corpus: Corpus, root: Path, output: Path, listing: Listing, config: Con
     workers = config.workers or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0])
     journal = Journal(output / "checked.jsonl", f"{corpus.name} in {root}")
     try:
-        with tqdm(total=len(set(paths)), desc="checking clips", unit="clip", delay=1, leave=False) as bar:
+        with progress_bar(total=len(set(paths)), what="checking clips") as bar:
             return survey(paths, journal, workers, config.decode, bar.update)
     finally:
         journal.close()

@@ -54,7 +54,7 @@ class Config:
 
 def run(config: Config) -> None:
     """Pre-train and export."""
-    with distributed.session(config.train.device, config.train.matmul) as session:
+    with distributed.session(config.train.device, config.train.matmul, config.train.parallel) as session:
         clips = load_clips(config.data, config.train.workers, session.say)
         if not open_folder(config, to_yaml(config), clips, session):
             return

@@ -3,13 +3,15 @@
 mien study recordings.csv --model runs/finetune --participant subject --condition stimulus
 
 The manifest has a column path (and, as you like, start, end in seconds, and any others); a folder of videos will do. Every
-video gets a folder as from `mien analyze`; study.csv holds, tidy, a row per video, face and measure, summary.csv a row per
-condition and measure, over participants. A video that cannot be read is listed in failures.csv and stops nothing; the same
+video gets a folder as from `mien analyze`; study.csv holds, tidy, a row per video, face and measure, participants.csv a row
+per participant, condition and measure, summary.csv a row per condition and measure, over participants. All say how much of
+the time the answers are not reliable. A video that cannot be read is listed in failures.csv and stops nothing; the same
 command goes on where a killed one stopped.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +19,6 @@ from pathlib import Path
 import pandas as pd
 import tyro
 from pydantic.dataclasses import dataclass
-from tqdm import tqdm
 
 from mien import distributed
 from mien.analysis import plots
@@ -26,13 +27,15 @@ from mien.analysis.calibration import require_calibration
 from mien.analysis.findings import illustrate
 from mien.analysis.portraits import Portraits
 from mien.analysis.predicting import predict_into
+from mien.analysis.reliability_share import together
 from mien.analysis.sources import open_source
-from mien.analysis.study import by_condition, clip_name, condition_plot, tidy
+from mien.analysis.study import by_condition, clip_name, condition_plot, of_participants, require_column, tidy
 from mien.analysis.timeline import Timeline
 from mien.checkpoint import write_whole
 from mien.commands.analyze import Shared
 from mien.config import STRICT
 from mien.interfaces import Clip
+from mien.progress import progress_bar
 from mien.video.manifest import read_manifest, select
 
 
@@ -46,22 +49,32 @@ class Config(Shared):
     """Folder for everything."""
     select: str = ""
     """Rows of the manifest to use, as conditions on columns: 'session=1; group=patient,control'."""
-    participant: str = "subject"
-    """Column of the manifest that says who is shown; without it every video is a participant."""
-    condition: str = "condition"
-    """Column of the manifest that says under which condition; without it all have the same."""
+    participant: str | None = None
+    """Column of the manifest that says who is shown; left out: subject, or where there is no such column every video is
+    a participant of its own."""
+    condition: str | None = None
+    """Column of the manifest that says under which condition; left out: condition, or where there is no such column all
+    have the same."""
+    reliable_only: bool = False
+    """Take means over reliable frames only; needs a model that mien calibrate has calibrated."""
 
 
 def run(config: Config) -> None:
     """Analyze all, then sum up. Raises ``ValueError`` at the end if videos could not be read."""
     clips = select(read_manifest(config.videos), config.select)
+    who = require_column(clips, config.participant, "participant", "subject")
+    what = require_column(clips, config.condition, "condition", "condition")
     names = clip_name(clips, config.videos)
     done: dict[str, Timeline] = {}
     failures: list[dict[str, str]] = []
     with distributed.session(config.device, config.matmul):
         analyzer = load(config.model, config.device)
         require_calibration(analyzer.calibration, config.coverage)
-        for clip, name in zip(tqdm(clips, unit="video", disable=None), names, strict=True):
+        if config.reliable_only and analyzer.calibration is None:
+            raise ValueError(
+                f"--reliable-only: {config.model} is not calibrated, so that nobody can tell; mien calibrate first"
+            )
+        for clip, name in zip(progress_bar(clips, "videos", total=len(clips), unit="video"), names, strict=True):
             try:
                 done[name] = analyze_clip(analyzer, clip, config.output / name, config)
             except ValueError as error:
@@ -69,7 +82,10 @@ def run(config: Config) -> None:
             else:
                 if done[name].about["stopped"]:
                     failures.append({"path": str(clip.path), "reason": str(done[name].about["stopped"])})
-    report(config, [c for c, n in zip(clips, names, strict=True) if n in done], done, failures)
+    read = {name: clip for clip, name in zip(clips, names, strict=True) if name in done}
+    write_failures(config.output, failures, bool(done))
+    tables = [tidy(done[n], n, clip, who, what, config.reliable_only) for n, clip in read.items()]
+    report(config, pd.concat(tables, ignore_index=True), done, (who, what), len(failures))
 
 
 def analyze_clip(analyzer: Analyzer, clip: Clip, folder: Path, config: Config) -> Timeline:
@@ -85,29 +101,55 @@ def analyze_clip(analyzer: Analyzer, clip: Clip, folder: Path, config: Config) -
     return timeline
 
 
-def report(config: Config, clips: Sequence[Clip], done: dict[str, Timeline], failures: list[dict[str, str]]) -> None:
-    """Write and print what came out."""
-    out = config.output
-    write_whole(
-        out / "failures.csv", lambda p: pd.DataFrame(failures, columns=["path", "reason"]).to_csv(p, index=False)
-    )
+def write_failures(out: Path, failures: list[dict[str, str]], any_read: bool) -> None:
+    """List what could not be read; raises ``ValueError`` if that is everything."""
+    table = pd.DataFrame(failures, columns=["path", "reason"])
+    write_whole(out / "failures.csv", lambda path: table.to_csv(path, index=False))
     for failure in failures:
         print(f"failed: {failure['reason']}", file=sys.stderr)
-    if not done:
+    if not any_read:
         raise ValueError(f"none of {len(failures)} videos could be read; {out / 'failures.csv'} says why")
-    table = pd.concat(
-        [tidy(t, n, c, config.participant, config.condition) for (n, t), c in zip(done.items(), clips, strict=True)],
-        ignore_index=True,
-    )
-    summary = by_condition(table)
-    write_whole(out / "study.csv", lambda path: table.to_csv(path, index=False))
-    write_whole(out / "summary.csv", lambda path: summary.to_csv(path, index=False))
-    plots.save(condition_plot(table), out / "study.png")
+
+
+def report(
+    config: Config, table: pd.DataFrame, done: dict[str, Timeline], columns: tuple[str, str], failures: int
+) -> None:
+    """Write and print what came out, how far to rely on it first; ``columns`` are participant and condition, or ''."""
+    out = config.output
+    bounds = (0.0, 1.0) if next(iter(done.values())).layout.kind == "classification" else (-math.inf, math.inf)
+    people, summary = of_participants(table), by_condition(table, bounds)
+    for name, rows in (("study", table), ("participants", people), ("summary", summary)):
+        write_whole(out / f"{name}.csv", lambda path, rows=rows: rows.to_csv(path, index=False))
+    plots.save(condition_plot(table, columns[1], bounds if bounds[0] == 0 else None), out / "study.png")
+    print("\n".join(remarks(table, people, list(done.values()), columns, config.reliable_only)))
     empty = sum(timeline.empty for timeline in done.values())
     print(
-        f"{len(done)} videos, {empty} without a face, {len(failures)} with problems; study.csv, summary.csv, study.png in {out}"
+        f"{len(done)} videos, {empty} without a face, {failures} with problems; study.csv, participants.csv, summary.csv, "
+        f"study.png in {out}"
     )
     if failures:
-        raise ValueError(
-            f"{len(failures)} of {len(done) + len(failures)} videos have problems, listed in {out / 'failures.csv'}"
+        raise ValueError(f"{failures} of {len(done) + failures} videos have problems, listed in {out / 'failures.csv'}")
+
+
+def remarks(
+    table: pd.DataFrame, people: pd.DataFrame, read: Sequence[Timeline], columns: tuple[str, str], reliable_only: bool
+) -> list[str]:
+    """What a reader has to know before the numbers."""
+    share = together([timeline.reliability() for timeline in read])
+    lines = [share.sentence()] if share.sentence() else []
+    alone = set(people.loc[people["only_unreliable"].eq(True), "participant"])
+    everyone = set(people["participant"])
+    if alone and not reliable_only:
+        lines.append(
+            f"{len(alone)} of {len(everyone)} participants have means that rest on unreliable frames only, marked "
+            "in the column only_unreliable and as red rings; --reliable-only leaves them out"
         )
+    if reliable_only:
+        left = len(set(table["participant"]) - everyone)
+        lines.append(f"means over reliable frames only; {left} participants have none and are left out")
+    if not columns[0] and len(read) > 1:
+        lines.append(
+            "no column subject: every video counts as a participant of its own, so videos of one person are taken as "
+            "independent and intervals are too narrow; --participant names the column"
+        )
+    return lines

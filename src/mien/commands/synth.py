@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 import cv2
-from tqdm import tqdm
 
 from mien.datasets.synthetic import SynthConfig, claim, contact_sheet, film, write_tables
+from mien.progress import progress_bar
 
 __all__ = ["Config", "run"]
 
@@ -18,7 +18,7 @@ def run(config: SynthConfig) -> None:
     """Draw the corpus into ``config.output``; a ValueError where that folder holds anything else."""
     claim(config)
     began = time.perf_counter()
-    clips = list(tqdm(film(config), total=config.clips, desc="drawing", unit="clip"))
+    clips = list(progress_bar(film(config), "drawing", total=config.clips))
     seconds = time.perf_counter() - began
     if not cv2.imwrite(str(config.output / "contact_sheet.png"), contact_sheet(config)[..., ::-1]):
         raise OSError(f"cannot write {config.output / 'contact_sheet.png'}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import cv2
@@ -14,13 +15,13 @@ from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from mien.config import STRICT
 from mien.interfaces import Clip
-from mien.video.decode import Frames, Reader, VideoError, open_video
+from mien.progress import progress_bar
+from mien.video.decode import Frames, Held, Reader, VideoError, open_video
 from mien.video.manifest import clip_frames
-from mien.video.transforms import AugmentConfig, augment
+from mien.video.transforms import AugmentConfig, Canvas, read_augmented
 
 Indices = NDArray[np.int64]
 
@@ -36,8 +37,23 @@ class ClipConfig:
     size: PositiveInt = 160
     """Side of the square that the encoder sees, in pixels."""
     crop: Literal["square", "squash", "voxceleb2"] = "square"
-    """square keeps the shape (training takes the centre, testing may take several crops); squash fits the whole frame
-    into a square; voxceleb2 takes the upper centre of a face video (rows 0-160, columns 32-192 of 224x224)."""
+    """square keeps the shape (training crops anywhere in the frame, testing takes the centre or several crops); squash
+    fits the whole frame into a square; voxceleb2 takes the upper centre of a face video (rows 0-160, columns 32-192 of
+    224x224)."""
+
+    def canvas(self, height: int, width: int) -> Canvas:
+        """What of a frame of this size training may see."""
+        whole = (0.0, 0.0, float(height), float(width))
+        if self.crop == "squash":
+            return Canvas(whole, (self.size, self.size))
+        if self.crop == "voxceleb2":
+            side = VOXCELEB2 * min(height, width)
+            return Canvas((0.0, (width - side) / 2, side, side), (side, side))
+        return Canvas(whole, (height, width))
+
+
+VOXCELEB2 = 160 / 224
+"""Side of the square that the voxceleb2 crop keeps, as a share of the frame's shorter side."""
 
 
 def train_indices(length: int, frames: int, stride: int, rng: np.random.Generator) -> Indices:
@@ -92,7 +108,7 @@ class ClipDataset(Dataset):
     ) -> None:
         self.clips, self.config, self.augmentation, self.seed = clips, config, augmentation, seed
         self.targets = targets
-        self.cached = decode_all(clips, config) if cache else None
+        self.cached = decode_all(clips) if cache else None
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -102,22 +118,27 @@ class ClipDataset(Dataset):
         epoch, index = key
         chance = np.random.SeedSequence((self.seed, epoch, index))
         rng = np.random.default_rng(chance)
-        frames = augment(self.frames(index, rng), self.augmentation, self.config.size, rng)
+        frames = self.frames(index, rng)
         item = {"video": to_tensor(frames), "index": index, "key": int(chance.generate_state(1)[0])}
         return item if self.targets is None else item | {"target": self.targets[index]}
 
     def frames(self, index: int, rng: np.random.Generator) -> Frames:
-        """A random clip (T, H, W, 3) of the video, at the size of the square before augmentation."""
+        """A random clip (T, size, size, 3) of the video, changed at random."""
         c = self.config
-        if self.cached is not None:
-            video = self.cached[index]
-            return video[train_indices(len(video), c.frames, c.stride, rng)]
-        with open_clip(self.clips[index]) as (reader, inside):
+        with self.open(index) as (reader, inside):
             chosen = inside[train_indices(len(inside), c.frames, c.stride, rng)]
-            return square(read_scaled(reader, chosen, c), c)
+            canvas = c.canvas(reader.height, reader.width)
+            return read_augmented(reader, chosen, canvas, self.augmentation, c.size, rng)
+
+    def open(self, index: int) -> AbstractContextManager[tuple[Reader, Indices]]:
+        """A clip's video, from the file or from memory, and the indices of the clip's frames."""
+        if self.cached is None:
+            return open_clip(self.clips[index])
+        held = self.cached[index]
+        return nullcontext((held, np.arange(len(held))))
 
 
-class open_clip:
+class open_clip(AbstractContextManager[tuple[Reader, Indices]]):
     """Open a clip's video: gives the reader and the indices of the clip's frames; errors name the manifest's line."""
 
     def __init__(self, clip: Clip) -> None:
@@ -140,16 +161,15 @@ class open_clip:
         return VideoError(f"line {self.clip.row}: {error}") if self.clip.row else error
 
 
-def decode_all(clips: Sequence[Clip], config: ClipConfig) -> list[Frames]:
-    """All frames of all clips at the training size."""
+def decode_all(clips: Sequence[Clip]) -> list[Held]:
+    """All frames of all clips as they were decoded, at their own size."""
 
-    def one(clip: Clip) -> Frames:
+    def one(clip: Clip) -> Held:
         with open_clip(clip) as (reader, inside):
-            return square(read_scaled(reader, inside, config), config)
+            return Held(reader, inside)
 
     with ThreadPoolExecutor() as pool:
-        bar = tqdm(pool.map(one, clips), total=len(clips), desc="decoding", unit="clip", delay=2, leave=False)
-        return list(bar)
+        return list(progress_bar(pool.map(one, clips), "decoding", total=len(clips)))
 
 
 def read_scaled(reader: Reader, indices: Indices, config: ClipConfig) -> Frames:
@@ -157,13 +177,13 @@ def read_scaled(reader: Reader, indices: Indices, config: ClipConfig) -> Frames:
     size = config.size
     if config.crop == "squash":
         return reader.read(indices, (size, size))
-    side = 160 / 224 if config.crop == "voxceleb2" else 1.0
+    side = VOXCELEB2 if config.crop == "voxceleb2" else 1.0
     scale = size / (side * min(reader.height, reader.width))
     return reader.read(indices, (max(round(reader.height * scale), size), max(round(reader.width * scale), size)))
 
 
 def square(frames: Frames, config: ClipConfig) -> Frames:
-    """The square region of frames (T, H, W, 3) that training sees: the centre, or the preset's place."""
+    """The square region of scaled frames (T, H, W, 3) that testing sees: the centre, or the preset's place."""
     height, width = frames.shape[1:3]
     top, left = (height - config.size) // 2, (width - config.size) // 2
     if config.crop == "voxceleb2":

@@ -16,18 +16,13 @@ from typing import Any
 import av
 import numpy as np
 from av.error import FFmpegError
-from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from mien.video.pictures import Frames, Pictures, Region, Size
 from mien.video.table import FOLDER_FPS, FrameTable, VideoError, open_container, reason, scan, video_stream
 
-__all__ = ["FOLDER_FPS", "IMAGES", "Frames", "Reader", "Size", "VideoError", "natural", "open_video", "scan", "upright"]
-
-Size = tuple[int, int]
-"""Height and width in pixels."""
-Frames = NDArray[np.uint8]
-"""RGB frames (N, H, W, 3)."""
+__all__ = ["FOLDER_FPS", "IMAGES", "Frames", "Reader", "Region", "Size", "VideoError", "natural", "open_video", "scan"]
 
 IMAGES = (".jpg", ".jpeg", ".png")
 
@@ -56,17 +51,28 @@ class Reader(ABC):
     def close(self) -> None:
         """Let go of the file."""
 
-    def read(self, indices: Sequence[int] | NDArray[np.int64], size: Size | None = None) -> Frames:
-        """Frames at ``indices`` (any order, repeats allowed; each is decoded once) -> uint8 (N, H, W, 3)."""
+    def read(
+        self, indices: Sequence[int] | NDArray[np.int64], size: Size | None = None, region: Region | None = None
+    ) -> Frames:
+        """Frames at ``indices`` (any order, repeats allowed; each is decoded once) -> uint8 (N, H, W, 3).
+
+        ``region`` (all of the frame if None) is cut out and scaled to ``size`` (its own size if None) in one step.
+        """
         wanted = sorted({int(i) for i in indices})
         if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
             raise IndexError(f"{self.path} has {len(self)} frames, asked for {wanted[0]} to {wanted[-1]}")
-        found = dict(self.walk(wanted, size or (self.height, self.width)))
+        region = region or (0, 0, self.height, self.width)
+        size = size or (region[2], region[3])
+        found = {index: self.picture(frame, size, region) for index, frame in self.decoded(wanted)}
         return np.stack([found[int(i)] for i in indices])
 
     @abstractmethod
-    def walk(self, wanted: Sequence[int], size: Size) -> Iterator[tuple[int, Frames]]:
-        """(index, frame) for rising indices."""
+    def decoded(self, wanted: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        """(index, frame as decoded) for rising indices."""
+
+    @abstractmethod
+    def picture(self, frame: Any, size: Size, region: Region) -> Frames:
+        """A region of a frame as decoded -> RGB (H, W, 3) at ``size``."""
 
 
 def open_video(path: Path, table: FrameTable | None = None, threads: int = 1) -> Reader:
@@ -84,15 +90,13 @@ class VideoFile(Reader):
 
     def __init__(self, path: Path, table: FrameTable, threads: int) -> None:
         self.path, self.table, self.timestamps, self.threads = path, table, table.timestamps, threads
-        self.reformatter = VideoReformatter()
         self.rewind()
         first = next(self.frames, None)
         if first is None:
             raise VideoError(f"{path}: no frame can be decoded; replace or remove it")
         self.frames = chain([first], self.frames)
-        self.rotation = int(first.rotation) % 360
-        shape = (first.height, first.width)
-        self.height, self.width = shape[::-1] if self.rotation in (90, 270) else shape
+        self.pictures = Pictures.like(first)
+        self.height, self.width = self.pictures.height, self.pictures.width
 
     def close(self) -> None:
         self.container.close()
@@ -125,12 +129,15 @@ class VideoFile(Reader):
         self.container.close()
         self.rewind()
 
-    def walk(self, wanted: Sequence[int], size: Size) -> Iterator[tuple[int, Frames]]:
+    def decoded(self, wanted: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
         for index in wanted:
             key = self.keyframe(index)
             if index < self.next or key > self.next:
                 self.seek(key)
-            yield index, self.picture(self.advance(index), size)
+            yield index, self.advance(index)
+
+    def picture(self, frame: av.VideoFrame, size: Size, region: Region) -> Frames:
+        return self.pictures(frame, size, region)
 
     def keyframe(self, index: int) -> int:
         """The last frame at or before ``index`` that decoding can start at."""
@@ -160,22 +167,6 @@ class VideoFile(Reader):
         index = int(np.searchsorted(self.table.pts, frame.pts))
         return index if index < len(self) and self.table.pts[index] == frame.pts else None
 
-    def picture(self, frame: av.VideoFrame, size: Size) -> Frames:
-        """RGB at ``size`` (H, W), upright."""
-        return upright(frame, size, self.rotation, self.reformatter)
-
-
-def upright(frame: av.VideoFrame, size: Size, rotation: int, reformatter: VideoReformatter) -> Frames:
-    """RGB at ``size`` (H, W) as shown, turned by ``rotation`` (0, 90, 180, 270 degrees).
-
-    One thread: PyAV's threads cost more than they give at these sizes.
-    """
-    height, width = size[::-1] if rotation in (90, 270) else size
-    shrink = height < frame.height or width < frame.width
-    how = Interpolation.AREA if shrink else Interpolation.BICUBIC
-    rgb: Any = reformatter.reformat(frame, width, height, "rgb24", interpolation=how, threads=1).to_ndarray()
-    return np.rot90(rgb, rotation // 90) if rotation else rgb
-
 
 class ImageFolder(Reader):
     """A folder of jpg or png frames in natural order (2.jpg before 10.jpg), at 25 frames per second."""
@@ -186,25 +177,62 @@ class ImageFolder(Reader):
         if not self.files:
             raise VideoError(f"{path}: a folder without jpg or png frames; name a video file or a folder of frames")
         self.timestamps = np.arange(len(self.files), dtype=np.float64) / FOLDER_FPS
-        self.height, self.width = self.load(0, None).shape[:2]
+        first = self.load(0)
+        self.height, self.width = first.height, first.width
 
     def close(self) -> None:
         """Nothing is held open between images."""
 
-    def walk(self, wanted: Sequence[int], size: Size) -> Iterator[tuple[int, Frames]]:
+    def decoded(self, wanted: Sequence[int]) -> Iterator[tuple[int, Image.Image]]:
         for index in wanted:
-            yield index, self.load(index, size)
+            yield index, self.load(index)
 
-    def load(self, index: int, size: Size | None) -> Frames:
+    def picture(self, frame: Image.Image, size: Size, region: Region) -> Frames:
+        y, x = frame.height / self.height, frame.width / self.width  # an image of another size is shown like the first
+        top, left, height, width = region[0] * y, region[1] * x, region[2] * y, region[3] * x
+        how = Image.Resampling.BOX if size[0] < height or size[1] < width else Image.Resampling.BICUBIC
+        return np.asarray(frame.resize(size[::-1], how, box=(left, top, left + width, top + height)))
+
+    def load(self, index: int) -> Image.Image:
         """One image as RGB."""
         try:
             with Image.open(self.files[index]) as image:
-                rgb = image.convert("RGB")
-                return np.asarray(rgb if size is None else rgb.resize((size[1], size[0]), Image.Resampling.BOX))
+                return image.convert("RGB")
         except (OSError, UnidentifiedImageError, SyntaxError) as error:
             raise VideoError(
                 f"{self.files[index]}: not a readable image ({error}); replace it, or remove the folder's rows"
             ) from error
+
+
+class Held(Reader):
+    """Frames of a video in memory as they were decoded; reading them gives what reading the video would."""
+
+    def __init__(self, reader: Reader, indices: Sequence[int] | NDArray[np.int64]) -> None:
+        """Decode the frames at rising ``indices``; here they are numbered from 0."""
+        self.path, self.height, self.width, self.draw = reader.path, reader.height, reader.width, reader.picture
+        self.indices = np.asarray(indices)
+        self.timestamps = reader.timestamps[self.indices]
+        self.frames = [frame for _, frame in reader.decoded(self.indices.tolist())]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to another process, the frames are decoded there again: FFmpeg's frames cannot be sent."""
+        return hold, (self.path, self.indices)
+
+    def close(self) -> None:
+        """The frames stay."""
+
+    def decoded(self, wanted: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        for index in wanted:
+            yield index, self.frames[index]
+
+    def picture(self, frame: Any, size: Size, region: Region) -> Frames:
+        return self.draw(frame, size, region)
+
+
+def hold(path: Path, indices: NDArray[np.int64]) -> Held:
+    """Frames of a video, decoded and held."""
+    with open_video(path) as reader:
+        return Held(reader, indices)
 
 
 def natural(path: Path) -> list[Any]:

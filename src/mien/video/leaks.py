@@ -17,9 +17,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-from tqdm import tqdm
-
 from mien.interfaces import Clip
+from mien.progress import progress_bar
 from mien.video.inspection import digest
 from mien.video.manifest import cell
 
@@ -73,7 +72,7 @@ def hash_files(paths: Sequence[Path], workers: int = 4) -> dict[Path, str]:
     """The content of each file or folder of frames."""
     with ThreadPoolExecutor(max(workers, 1)) as pool:
         read = pool.map(digest, paths)
-        bar = tqdm(read, total=len(paths), desc="hashing clips", unit="clip", delay=2, leave=False)
+        bar = progress_bar(read, "hashing clips", total=len(paths))
         return dict(zip(paths, bar, strict=True))
 
 

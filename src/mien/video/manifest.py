@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from mien.interfaces import Clip
+from mien.progress import progress_bar
 from mien.video.decode import IMAGES, VideoError, natural, open_video
 
 VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".flv", ".mpg", ".mpeg", ".m4v", ".wmv", ".gif")
@@ -158,7 +158,7 @@ def check(clips: Sequence[Clip], workers: int = 4, decode: bool = False) -> list
     """Find the clips that cannot be read: packets of every file, or all its frames with ``decode``."""
     with ThreadPoolExecutor(max(workers, 1)) as pool:
         results = pool.map(lambda clip: problem_of(clip, decode), clips)
-        bar = tqdm(results, total=len(clips), desc="checking clips", unit="clip", delay=2, leave=False)
+        bar = progress_bar(results, "checking clips", total=len(clips))
         return [problem for problem in bar if problem]
 
 

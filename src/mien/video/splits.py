@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,11 +30,18 @@ def carve(clips: Sequence[Clip], group: str, labels: Sequence[int] | None, parts
             f"{len(set(groups))} different {group}s are too few to take one in {parts} for validation: take a "
             "smaller holdout, name the rows to validate on, or hold out none"
         )
+    if labels is not None and max(Counter(labels).values()) < parts:
+        raise ValueError(
+            f"no class has the {parts} clips that it takes to hold out one {group or 'clip'} in {parts} for validation: "
+            "take a smaller holdout, name the rows to validate on, or hold out none"
+        )
     rows = np.arange(len(clips))
     if labels is None:
         splitter, targets = GroupKFold(parts, shuffle=True, random_state=seed), rows
     else:
         splitter, targets = StratifiedGroupKFold(parts, shuffle=True, random_state=seed), np.asarray(labels)
-    _, taken = next(iter(splitter.split(rows, targets, groups)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that a class has few clips; its share is kept as well as can be
+        _, taken = next(iter(splitter.split(rows, targets, groups)))
     chosen = set(taken.tolist())
     return [i in chosen for i in range(len(clips))]

@@ -14,9 +14,9 @@ from typing import Any
 import av
 import numpy as np
 from av.error import FFmpegError
-from av.video.reformatter import VideoReformatter
 
-from mien.video.decode import Frames, ImageFolder, upright
+from mien.video.decode import ImageFolder
+from mien.video.pictures import Frames, Pictures
 from mien.video.table import FOLDER_FPS, VideoError, open_container, reason, video_stream
 
 WITH_DURATION = ("matroska,webm", "flv")
@@ -45,10 +45,9 @@ def read_frames(path: Path, start: float | None = None, end: float | None = None
     """
     if path.is_dir():
         folder = ImageFolder(path)
-        size = (folder.height, folder.width)
         inside = np.flatnonzero((folder.timestamps >= (start or 0)) & (folder.timestamps < (end or np.inf)))
-        for index, pixels in folder.walk(inside.tolist(), size):
-            yield Frame(index, float(folder.timestamps[index]), np.ascontiguousarray(pixels))
+        for index in inside.tolist():
+            yield Frame(index, float(folder.timestamps[index]), folder.read([index])[0])
         return
     with open_container(path) as container:
         stream = video_stream(container, path)
@@ -101,13 +100,10 @@ def timed(frames: Iterator[av.VideoFrame], container: Any, stream: Any) -> Itera
 
 def convert(frames: Iterator[tuple[float, av.VideoFrame]], start: float, end: float) -> Iterator[Frame]:
     """Pixels of decoded frames, upright. What lies before ``start`` is decoded too: it alone tells the frames' numbers."""
-    reformatter, rotation, size = VideoReformatter(), 0, (0, 0)
+    pictures: Pictures | None = None
     for index, (time, frame) in enumerate(frames):
-        if index == 0:
-            rotation = int(frame.rotation) % 360
-            turned = rotation in (90, 270)
-            size = (frame.width, frame.height) if turned else (frame.height, frame.width)
+        pictures = pictures or Pictures.like(frame)
         if time >= end:
             return
         if time >= start:
-            yield Frame(index, time, np.ascontiguousarray(upright(frame, size, rotation, reformatter)))
+            yield Frame(index, time, np.ascontiguousarray(pictures(frame, (pictures.height, pictures.width))))

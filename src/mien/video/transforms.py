@@ -1,12 +1,15 @@
-"""Augmentation of whole clips: the same for all frames, one warp and one colour table per clip.
+"""Augmentation of whole clips: the same for all frames, drawn once per clip.
 
-All geometry (random resized crop, flip, rotation, shear, shift) is composed into one affine map applied once per frame;
-all colour operations into one table per channel and one 3x3 matrix.
+Geometry is drawn in the coordinates of the source and decoded straight to: a crop is read as it is, scaled once; only
+what is not a crop (rotation, shear) is warped after that. The order is that of the published code: RandAugment acts on
+the frame, then comes the crop, then the flip, then erasing.
 """
 
 from __future__ import annotations
 
-import cv2
+from collections.abc import Sequence
+from dataclasses import dataclass as plain
+
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
@@ -14,9 +17,24 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT
-from mien.video.decode import Frames
+from mien.video.colour import COLOUR, recolour
+from mien.video.decode import Reader
+from mien.video.geometry import (
+    GEOMETRY,
+    Box,
+    Matrix,
+    box_of,
+    crop_map,
+    linear,
+    multiscale_crop,
+    resized_crop,
+    warp,
+    whole_pixels,
+)
+from mien.video.pictures import Frames
 
-Matrix = NDArray[np.float64]
+Operations = list[tuple[str, float]]
+"""Names and signed strengths in [-1, 1]."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -24,8 +42,8 @@ class AugmentConfig:
     """Random changes of a training clip; the defaults are SVFAP's pre-training."""
 
     scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
-    """Multi-scale crop: width and height are drawn from these shares of the side (one step apart at most), the place
-    from corners, edges and centre; empty takes area and ratio instead."""
+    """Multi-scale crop: width and height are drawn from these shares of the shorter side (one step apart at most), the
+    place from 13; empty takes area and ratio instead."""
     area: tuple[float, float] = (0.08, 1.0)
     """Random resized crop: share of the frame's area."""
     ratio: tuple[float, float] = (0.75, 1.3333)
@@ -43,7 +61,7 @@ class AugmentConfig:
 
     @classmethod
     def none(cls) -> AugmentConfig:
-        """The clip as it is."""
+        """The clip as it is: its largest centre square."""
         return cls(scales=(), area=(1.0, 1.0), ratio=(1.0, 1.0))
 
     @classmethod
@@ -52,159 +70,137 @@ class AugmentConfig:
         return cls(scales=(), flip=0.5, operations=4, erase=0.25)
 
 
-def augment(frames: Frames, config: AugmentConfig, size: int, rng: Generator) -> Frames:
-    """Frames (T, H, W, 3) -> frames (T, size, size, 3), changed alike by what ``rng`` draws."""
-    height, width = frames.shape[1:3]
-    matrix = crop_map(*crop_box(height, width, config, rng), size)
-    if rng.random() < config.flip:
-        matrix = np.array([[-1.0, 0.0, size - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]) @ matrix
-    geometry, colour = draw_operations(config, rng)
-    for name, strength in geometry:
-        matrix = about_centre(GEOMETRY[name](strength), size) @ matrix
-    frames = recolour(warp(frames, matrix, size), colour, config.jitter, rng)
-    return erase(frames, rng) if rng.random() < config.erase else frames
+@plain(frozen=True)
+class Canvas:
+    """The part of a frame that training may see, and the shape in which changes of it are drawn."""
+
+    part: Box
+    """In pixels of the frame as shown."""
+    shape: tuple[float, float]
+    """Height and width of the part while changes are drawn: its own, or a square that it is squeezed into."""
+
+    @property
+    def to_frame(self) -> Matrix:
+        """From points of the shape to points of the frame."""
+        top, left, height, width = self.part
+        return linear(width / self.shape[1], 0, 0, height / self.shape[0], left, top)
 
 
-def crop_box(height: int, width: int, config: AugmentConfig, rng: Generator) -> tuple[float, float, float, float]:
-    """Top, left, height and width of the region to keep, in pixels."""
+@plain(frozen=True)
+class Change:
+    """What was drawn for a clip, but for erasing."""
+
+    crop: Box
+    """In points of the canvas."""
+    flip: bool
+    geometry: Operations
+    colour: Operations
+
+    def matrix(self, canvas: Canvas, size: int) -> Matrix:
+        """From pixels of the result, unflipped, to pixels of the frame."""
+        matrix = canvas.to_frame
+        for name, strength in self.geometry:
+            matrix = matrix @ GEOMETRY[name](strength, *canvas.shape)
+        return matrix @ crop_map(self.crop, size)
+
+
+def draw(config: AugmentConfig, canvas: Canvas, rng: Generator) -> Change:
+    """Draw the changes of a clip."""
+    height, width = canvas.shape
     if config.scales:
-        side = min(height, width)
-        first = int(rng.integers(len(config.scales)))
-        second = int(np.clip(first + rng.integers(-1, 2), 0, len(config.scales) - 1))
-        h, w = side * config.scales[first], side * config.scales[second]
-        place = rng.integers(0, 3, size=2) / 2.0
+        crop = multiscale_crop(height, width, config.scales, rng)
     else:
-        area = height * width * rng.uniform(*config.area)
-        ratio = float(np.exp(rng.uniform(*np.log(config.ratio))))
-        h, w = min((area / ratio) ** 0.5, height), min((area * ratio) ** 0.5, width)
-        place = rng.random(2)
-    return place[0] * (height - h), place[1] * (width - w), h, w
+        crop = resized_crop(height, width, config.area, config.ratio, rng)
+    flip = bool(rng.random() < config.flip)
+    drawn = draw_operations(config, rng)
+    geometry = [d for d in drawn if d[0] in GEOMETRY]
+    colour = draw_jitter(config.jitter, rng) + [d for d in drawn if d[0] in COLOUR]
+    return Change(crop, flip, geometry, colour)
 
 
-def crop_map(top: float, left: float, height: float, width: float, size: int) -> Matrix:
-    """The affine map that takes a region to the square 0 ... size, pixel centres to pixel centres."""
-    sx, sy = size / width, size / height
-    return np.array([[sx, 0.0, -sx * (left - 0.5) - 0.5], [0.0, sy, -sy * (top - 0.5) - 0.5], [0.0, 0.0, 1.0]])
-
-
-def warp(frames: Frames, matrix: Matrix, size: int) -> Frames:
-    """Apply one affine map to every frame; a map that changes nothing costs nothing."""
-    if frames.shape[1:3] == (size, size) and np.allclose(matrix, np.eye(3), atol=1e-9):
-        return frames
-    linear, edge = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
-    warped = [cv2.warpAffine(f, matrix[:2], (size, size), flags=linear, borderMode=edge) for f in frames]
-    return np.asarray(warped, dtype=np.uint8)
-
-
-GEOMETRY = {
-    "rotate": lambda s: rotation(np.deg2rad(30.0 * s)),
-    "shear_x": lambda s: np.array([[1.0, 0.3 * s, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
-    "shear_y": lambda s: np.array([[1.0, 0.0, 0.0], [0.3 * s, 1.0, 0.0], [0.0, 0.0, 1.0]]),
-    "shift_x": lambda s: np.array([[1.0, 0.0, 0.45 * s], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
-    "shift_y": lambda s: np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.45 * s], [0.0, 0.0, 1.0]]),
-}
-"""Maps in units of the side, about the centre, for a strength in [-1, 1]."""
-
-
-def rotation(angle: float) -> Matrix:
-    """A turn by ``angle`` radians."""
-    c, s = np.cos(angle), np.sin(angle)
-    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
-
-
-def about_centre(matrix: Matrix, size: int) -> Matrix:
-    """A map in units of the side about the centre as a map of pixels."""
-    half = (size - 1) / 2
-    units = np.array([[size, 0.0, half], [0.0, size, half], [0.0, 0.0, 1.0]])
-    return units @ matrix @ np.linalg.inv(units)
-
-
-COLOUR = ("brightness", "contrast", "gamma", "posterize", "solarize", "autocontrast", "equalize", "colour")
-"""Colour operations of RandAugment."""
-
-Operations = list[tuple[str, float]]
-
-
-def draw_operations(config: AugmentConfig, rng: Generator) -> tuple[Operations, Operations]:
-    """Geometry and colour operations of a clip with signed strengths; each is used half the times it is drawn."""
-    names = rng.choice([*GEOMETRY, *COLOUR], size=config.operations)
+def draw_operations(config: AugmentConfig, rng: Generator) -> Operations:
+    """RandAugment's operations of a clip in their order; each is used half the times it is drawn."""
     drawn = []
-    for name in names:
+    for name in rng.choice([*GEOMETRY, *COLOUR], size=config.operations):
         strength = float(np.clip(rng.normal(config.magnitude, 0.5), 0, 10)) / 10 * rng.choice([-1, 1])
         if rng.random() < 0.5:
             drawn.append((str(name), strength))
-    return [d for d in drawn if d[0] in GEOMETRY], [d for d in drawn if d[0] not in GEOMETRY]
+    return drawn
 
 
-def recolour(frames: Frames, operations: Operations, jitter: float, rng: Generator) -> Frames:
-    """Apply colour operations: tables per channel, then saturation."""
-    if jitter:
-        operations = [
-            (n, float(rng.uniform(-jitter, jitter))) for n in ("brightness", "contrast", "colour")
-        ] + operations
-    table = np.tile(np.arange(256.0)[:, None], 3)  # value, channel
-    histograms = clip_histograms(frames) if operations else None
-    saturation = 1.0
-    for name, strength in operations:
-        if name == "colour":
-            saturation *= 1.0 + 0.9 * strength
-        else:
-            table = tabulate(name, strength, table, histograms)
-    if not operations:
-        return frames
-    lut = table.clip(0, 255).astype(np.uint8)
-    flat = frames.reshape(1, -1, 3)
-    flat = cv2.LUT(flat, lut.reshape(1, 256, 3))
-    if saturation != 1.0:
-        grey = np.array([0.299, 0.587, 0.114])
-        flat = cv2.transform(flat, saturation * np.eye(3) + (1.0 - saturation) * grey[None, :].repeat(3, axis=0))
-    return np.asarray(flat, dtype=np.uint8).reshape(frames.shape)
+def draw_jitter(jitter: float, rng: Generator) -> Operations:
+    """Colour jitter as operations: at strength s, these enhance by a factor of 1 + 0.9 s."""
+    names = ("brightness", "contrast", "colour") if jitter else ()
+    return [(name, float(rng.uniform(-jitter, jitter)) / 0.9) for name in names]
 
 
-def clip_histograms(frames: Frames) -> NDArray[np.int64]:
-    """How often each value occurs in each channel of a clip (256, 3), from every 4th pixel."""
-    sample = frames[:, ::4, ::4].reshape(-1, 3)
-    return np.stack([np.bincount(sample[:, c], minlength=256) for c in range(3)], axis=1)
+def read_augmented(
+    reader: Reader,
+    indices: Sequence[int] | NDArray[np.int64],
+    canvas: Canvas,
+    config: AugmentConfig,
+    size: int,
+    rng: Generator,
+) -> Frames:
+    """Frames of a video (T, size, size, 3), changed alike by what ``rng`` draws."""
+    change = draw(config, canvas, rng)
+    frames = read_changed(reader, indices, canvas, change, size)
+    frames = recolour(frames[:, :, ::-1] if change.flip else frames, change.colour)
+    return erase(frames, rng) if rng.random() < config.erase else frames
 
 
-def tabulate(name: str, strength: float, table: Matrix, histograms: NDArray[np.int64] | None) -> Matrix:
-    """Put one more operation behind a table (256, 3) of values 0 ... 255."""
-    if name == "brightness":
-        return table * (1.0 + 0.9 * strength)
-    if name == "contrast":
-        return 128.0 + (table - 128.0) * (1.0 + 0.9 * strength)
-    if name == "gamma":
-        return 255.0 * (table.clip(0, 255) / 255.0) ** np.exp(strength)
-    if name == "posterize":
-        keep = 256 >> max(int(8 - 4 * abs(strength)), 1)
-        return np.floor(table / keep) * keep
-    if name == "solarize":
-        return np.where(table < 256 * (1.0 - abs(strength)), table, 255.0 - table)
-    assert histograms is not None
-    return stretch(name, table, histograms)
+def read_changed(
+    reader: Reader, indices: Sequence[int] | NDArray[np.int64], canvas: Canvas, change: Change, size: int
+) -> Frames:
+    """Read what the result needs of the frames, at its scale; warp it where it is more than a crop."""
+    matrix = change.matrix(canvas, size)
+    top, left, height, width = box = box_of(matrix, size)
+    low, high = (canvas.part[0], canvas.part[1]), (canvas.part[0] + canvas.part[2], canvas.part[1] + canvas.part[3])
+    inside = (
+        low[0] - 0.5 <= top and top + height <= high[0] + 0.5 and low[1] - 0.5 <= left and left + width <= high[1] + 0.5
+    )
+    upright = matrix[0, 1] == matrix[1, 0] == 0
+    if upright and inside:
+        return reader.read(indices, (size, size), whole_pixels(box, canvas.part, reader.height, reader.width))
+    scale = crop_scale(canvas, change.crop, size)
+    margin = [max(2.0, 2.0 / s) for s in scale]  # source pixels that interpolation at the edge needs
+    around = (top - margin[0], left - margin[1], height + 2 * margin[0], width + 2 * margin[1])
+    region = whole_pixels(around, canvas.part, reader.height, reader.width)
+    tall, wide = max(round(region[2] * scale[0]), 1), max(round(region[3] * scale[1]), 1)
+    frames = reader.read(indices, (tall, wide), region)
+    to_read = np.linalg.inv(linear(region[3] / wide, 0, 0, region[2] / tall, region[1], region[0]))
+    return warp(frames, to_read @ matrix, size)
 
 
-def stretch(name: str, table: Matrix, histograms: NDArray[np.int64]) -> Matrix:
-    """Autocontrast and equalize: spread the clip's own values over the whole range."""
-    share = histograms.cumsum(axis=0) / histograms.sum(axis=0)
-    if name == "equalize":
-        curve = 255.0 * share
-    else:
-        low = (share > 0.005).argmax(axis=0)
-        high = (share >= 0.995).argmax(axis=0)
-        curve = 255.0 * (np.arange(256.0)[:, None] - low) / np.maximum(high - low, 1)
-    index = table.clip(0, 255).astype(np.intp)
-    return np.take_along_axis(curve, index, axis=0)
+def crop_scale(canvas: Canvas, crop: Box, size: int) -> tuple[float, float]:
+    """Pixels of the result per pixel of the frame, along height and width."""
+    return (
+        size / crop[2] * canvas.shape[0] / canvas.part[2],
+        size / crop[3] * canvas.shape[1] / canvas.part[3],
+    )
+
+
+NOISE = (np.array([0.485, 0.456, 0.406]) * 255, np.array([0.229, 0.224, 0.225]) * 255)
+"""Mean and deviation of erased pixels per channel: standard normal after ImageNet's normalisation."""
 
 
 def erase(frames: Frames, rng: Generator) -> Frames:
     """Fill one box of 2-33 % of the area with noise, the same box in all frames."""
     height, width = frames.shape[1:3]
-    area, ratio = rng.uniform(0.02, 1 / 3) * height * width, float(np.exp(rng.uniform(np.log(0.3), np.log(3.3))))
-    h, w = min(int((area * ratio) ** 0.5), height), min(int((area / ratio) ** 0.5), width)
+    for _ in range(100):
+        area, ratio = (
+            rng.uniform(0.02, 1 / 3) * height * width,
+            float(np.exp(rng.uniform(np.log(0.3), np.log(1 / 0.3)))),
+        )
+        h, w = round((area * ratio) ** 0.5), round((area / ratio) ** 0.5)
+        if 0 < h < height and 0 < w < width:
+            break
+    else:
+        return frames
     top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
     frames = frames.copy()
-    frames[:, top : top + h, left : left + w] = rng.integers(0, 256, (len(frames), h, w, 3), dtype=np.uint8)
+    noise = rng.standard_normal((len(frames), h, w, 3), np.float32) * NOISE[1] + NOISE[0]
+    frames[:, top : top + h, left : left + w] = noise.round().clip(0, 255)
     return frames
 
 

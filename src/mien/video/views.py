@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from mien.config import STRICT
 from mien.interfaces import Clip
 from mien.video.clips import ClipConfig, Indices, open_clip, prepare_worker, read_scaled, square, to_tensor
-from mien.video.transforms import AugmentConfig, augment, crops
+from mien.video.transforms import AugmentConfig, crops, read_augmented
 
 View = dict[str, Any]
 
@@ -92,13 +92,14 @@ class ViewDataset(Dataset):
             windows = inside[self.views.windows(len(inside), c)]
             rows, layout = np.unique(windows, axis=0, return_inverse=True)
             needed, places = np.unique(rows, return_inverse=True)
-            frames = read_scaled(reader, needed, c)
             times = reader.timestamps[rows[:, [0, -1]]]
-        if self.augmentation is not None:
-            rng = np.random.default_rng((self.seed, variant, crc32(label(self.clips[index]).encode())))
-            regions = [augment(square(frames, c), self.augmentation, c.size, rng)]
-        else:
-            regions = [square(frames, c)] if c.crop == "voxceleb2" else crops(frames, c.size, self.views.crops)
+            if self.augmentation is not None:
+                rng = np.random.default_rng((self.seed, variant, crc32(label(self.clips[index]).encode())))
+                canvas = c.canvas(reader.height, reader.width)
+                regions = [read_augmented(reader, needed, canvas, self.augmentation, c.size, rng)]
+            else:
+                frames = read_scaled(reader, needed, c)
+                regions = [square(frames, c)] if c.crop == "voxceleb2" else crops(frames, c.size, self.views.crops)
         return {
             "frames": torch.stack([to_tensor(region) for region in regions]),
             "rows": torch.from_numpy(places.reshape(rows.shape)),

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass as settings
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from mien.analysis.explaining import occlusion
 from mien.analysis.explaining.attention import attention_map
@@ -28,6 +27,7 @@ from mien.config import STRICT
 from mien.encoders.tpsbt import TPSBT
 from mien.interfaces import Clip
 from mien.objectives.masked_autoencoding import MaskedAutoencoding
+from mien.progress import progress_bar
 from mien.video.clips import ClipConfig, Indices, open_clip, read_scaled, square, to_tensor
 from mien.video.views import ViewConfig
 
@@ -123,14 +123,14 @@ def attention_maps(encoder: TPSBT, pixels: nn.Module, clips: Tensor, config: Map
 def error_maps(objective: MaskedAutoencoding, clips: Tensor, config: MapConfig) -> Maps:
     """Where each window is badly guessed from the rest of it."""
     device = next(objective.parameters()).device
-    bar = tqdm(clips, "masking", unit="window", delay=2, leave=False)
+    bar = progress_bar(clips, "masking", total=len(clips), unit="window")
     return [error_map(objective, window.to(device), config.masks, batch=config.batch) for window in bar]
 
 
 def surviving(model: M, make: Callable[[M], Maps], maps: Maps, draws: int) -> list[float]:
     """Rank correlation of the maps with those of randomised copies of the model, each the mean over the windows."""
     found = []
-    for seed in tqdm(range(draws), "randomising", delay=2, leave=False):
+    for seed in progress_bar(range(draws), "randomising", total=draws, unit="draw"):
         others = make(randomised(model, seed))
         found.append(float(np.mean([similarity(one, other) for one, other in zip(maps, others, strict=True)])))
     return found

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
+
+from mien.progress import progress_bar
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -54,7 +55,7 @@ def losses(score: Score, video: Tensor, found: Sequence[Box], patch: Grid, fill:
 
 def score_all(score: Score, clips: Sequence[Callable[[], Tensor]], batch: int, what: str) -> Array:
     """Scores (N,) of clips that are made when they are needed, with a progress bar."""
-    with tqdm(total=len(clips), desc=what, unit="clip", delay=2, leave=False) as bar:
+    with progress_bar(total=len(clips), what=what) as bar:
         found = []
         for part in chunks(clips, batch):
             found.append(score(torch.stack([make() for make in part])).double().numpy())

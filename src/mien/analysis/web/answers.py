@@ -5,12 +5,10 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any, Literal, get_args
 
-import pandas as pd
 from pydantic import BaseModel, Field
 
 from mien.analysis.analyzer import Analyzer
 from mien.analysis.curves import palette
-from mien.analysis.tables import SEPARATOR
 from mien.analysis.timeline import Timeline
 from mien.analysis.web.queue import OVER, Queue, State, WebJob
 
@@ -53,6 +51,11 @@ class ServerAbout(BaseModel):
 class Result(BaseModel):
     """What was found, in short; the tables hold the rest."""
 
+    reliability: str = Field(description="how many rows with a face are not reliable, and why; empty without a face")
+    meaning: str = Field(description="what those reasons mean; empty where there are none")
+    warns: bool = Field(
+        description="whether some rows are not reliable, or nobody can tell: the model is not calibrated"
+    )
     sentence: str
     stopped: str | None = Field(description="why the video ended early")
     start: float = Field(description="timestamp of the first frame in seconds; the overlay's second 0")
@@ -115,22 +118,19 @@ def result(job: WebJob, timeline: Timeline) -> Result:
     """A timeline in short."""
     frames, stopped = timeline.frames, timeline.about["stopped"]
     seen = frames[frames["success"] == 1]
-    reliable = seen["reliable"].dropna()
+    judged = timeline.reliability()
     faces = timeline.summary().astype(object)
     return Result(
+        reliability=judged.sentence(),
+        meaning=judged.meaning(),
+        warns=judged.warns,
         sentence=timeline.sentence(),
         stopped=stopped and job.plainly(stopped),
         start=float(frames["timestamp"].iloc[0]),
         frames=int(frames["frame"].nunique()),
         frames_with_face=int(seen["frame"].nunique()),
-        unreliable=float(1 - reliable.mean()) if len(reliable) else None,
-        reasons=shares(seen["reasons"]),
+        unreliable=judged.share,
+        reasons={name: round(count / max(judged.rows, 1), 4) for name, count in judged.reasons.items()},
         faces=faces.where(faces.notna(), None).to_dict("records"),  # pyright: ignore[reportArgumentType]
         files=list(get_args(FileName)),
     )
-
-
-def shares(reasons: pd.Series) -> dict[str, float]:
-    """How often each reason stands in a column of reasons."""
-    each = reasons.dropna().str.split(SEPARATOR).explode()
-    return (each.value_counts() / max(len(reasons), 1)).round(4).to_dict()

@@ -19,6 +19,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.concurrency import run_in_threadpool
 
 from mien.analysis.analyzer import Analyzer
+from mien.analysis.answers import Answer
 from mien.analysis.live import LiveConfig, Moment, Tally, live
 from mien.analysis.web.queue import Queue
 from mien.video.stream import Frame
@@ -107,6 +108,11 @@ def pictures(inbox: Inbox) -> Iterator[Frame]:
         index += 1
 
 
+def doubts(answer: Answer | None) -> list[str] | None:
+    """Why an answer is not reliable; None where nobody can tell, or there is no answer."""
+    return None if answer is None or answer.reasons is None else sorted(answer.reasons)
+
+
 def said(moment: Moment, tally: Tally) -> dict[str, Any]:
     """One frame for the page; ``values`` only on frames on which the model was asked."""
     frame = moment.sighting.frame
@@ -115,7 +121,7 @@ def said(moment: Moment, tally: Tally) -> dict[str, Any]:
             "id": face.id,
             "box": [round(float(v), 1) for v in face.box],
             "confidence": None if np.isnan(face.confidence) else round(float(face.confidence), 3),
-            "doubts": sorted(moment.answers[face.id].reasons or ()) if face.id in moment.answers else None,
+            "doubts": doubts(moment.answers.get(face.id)),
             "values": [round(float(v), 4) for v in moment.answers[face.id].values]
             if face.id in moment.answers
             else None,

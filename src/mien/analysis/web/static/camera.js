@@ -67,7 +67,7 @@ function live(model, models) {
   $("live").textContent = "Stop reading";
   $("live").setAttribute("aria-pressed", "true");
   say("Connecting …");
-  mine.onopen = () => { say("Reading live; nothing is kept."); timer = setInterval(() => send(mine, sent), 1000 / RATE); };
+  mine.onopen = () => { say(`Reading live; nothing is kept.${about.calibrated ? "" : " The model is not calibrated: which values to rely on is not known."}`); timer = setInterval(() => send(mine, sent), 1000 / RATE); };
   mine.onmessage = event => {
     const said = JSON.parse(event.data);
     if (said.error) { error = said.error; return; }
@@ -137,8 +137,8 @@ function bars(values) {
     const block = document.createElement("div");
     block.className = "bars";
     const title = document.createElement("b");
-    title.textContent = `face ${id}${doubts.length ? `, not reliable: ${doubts.map(name => WHY[name] ?? name).join(", ")}` : ""}`;
-    title.classList.toggle("failed", doubts.length > 0);
+    title.textContent = `face ${id}${doubts?.length ? `, not reliable: ${doubts.map(name => WHY[name] ?? name).join(", ")}` : ""}`;
+    title.classList.toggle("failed", doubts?.length > 0);
     block.append(title);
     about.names.forEach((name, i) => {
       const [label, bar, inner, number] = ["span", "div", "i", "span"].map(tag => document.createElement(tag));

@@ -2,7 +2,6 @@
 
 import { openCamera } from "./camera.js";
 import { showTimeline } from "./timeline.js";
-import { WHY } from "./words.js";
 
 const $ = id => document.getElementById(id);
 const OVER = ["done", "failed", "cancelled"];
@@ -48,6 +47,7 @@ async function start() {
 function describeModel() {
   const model = about.models.find(each => each.id === $("model").value);
   const what = model.kind === "classification" ? "Probabilities of" : "Values of";
+  $("about-model").classList.toggle("warns", !model.calibrated);
   $("about-model").textContent = `${what} ${model.names.join(", ")}. `
     + (model.calibrated ? "Calibrated: says which answers to rely on." : "Not calibrated: does not say which answers to rely on.");
 }
@@ -112,7 +112,7 @@ function draw() {
     item.classList.toggle("open", job === opened);
     const [says, progress, buttons] = ["says", "progress", "buttons"].map(name => item.querySelector(`.${name}`));
     if (says.textContent !== words(job)) says.textContent = words(job);
-    says.className = `says ${job.state}`;
+    says.className = `says ${job.state}${job.result?.warns ? " warns" : ""}`;
     progress.hidden = !["uploading", "reading", "drawing"].includes(job.state);
     progress.value = job.fraction ?? 0;
     const [show, away] = buttons.children;
@@ -144,7 +144,7 @@ function words(job) {
     case "waiting": return job.position > 1 ? `waiting, number ${job.position} in the queue` : "waiting, next in the queue";
     case "reading": return `step 1 of 2, reading faces: ${done}${left}`;
     case "drawing": return `step 2 of 2, drawing the overlay: ${done}${left}`;
-    case "done": return job.result.sentence.slice(job.name.length + 2);
+    case "done": return [job.result.reliability, job.result.sentence.slice(job.name.length + 2)].filter(Boolean).join("; ");
     case "failed": return `failed: ${job.message.replace(`${job.name}: `, "")}`;
     default: return job.state;
   }
@@ -154,10 +154,13 @@ async function open(job) {
   opened = job;
   location.hash = job.id;
   const files = file => `api/jobs/${job.id}/files/${file}`;
-  const found = job.result, model = about.models.find(each => each.id === job.model);
+  const found = job.result;
   $("title").textContent = job.name;
+  $("reliability").replaceChildren(make("strong", { textContent: `${found.reliability}.` }), ` ${found.meaning}`);
+  $("reliability").className = found.warns ? "warning" : "";
+  $("reliability").hidden = !found.reliability;
   $("sentence").textContent = `${found.sentence.slice(job.name.length + 2)}. Model: ${job.model}. Kept here until ${clock(job.expires_in)}.`;
-  $("notices").replaceChildren(...notices(found, model).map(text => make("li", { textContent: text })));
+  $("notices").replaceChildren(...notices(found).map(text => make("li", { textContent: text })));
   $("downloads").replaceChildren(...found.files.map(file => make("a", { href: files(file), download: `${stem(job.name)}_${file}`, textContent: DOWNLOADS[file] })));
   fill($("faces"), found.faces);
   $("who").hidden = !found.faces.length;
@@ -170,23 +173,19 @@ async function open(job) {
   $("result").scrollIntoView({ block: "start" });
 }
 
-function notices(found, model) {
+function notices(found) {
   const says = [];
   if (found.stopped) says.push(`The video breaks off, what came before was read: ${found.stopped}`);
   if (!found.faces.length) return [...says, "Faces are found when they are some 40 pixels wide or more, lit, and not turned away."];
   else if (found.frames_with_face < found.frames) says.push(`${found.frames - found.frames_with_face} of ${found.frames} frames show no face; they are gaps in the timeline and rows with success 0 in the table.`);
-  if (found.unreliable > 0) {
-    const why = Object.entries(found.reasons).map(([name, share]) => `${WHY[name] ?? name} (${percent(share)})`).join(", ");
-    says.push(`${percent(found.unreliable)} of the answers are not reliable: ${why}. They are marked in red, and in the columns reliable and reasons.`);
-  }
-  if (!model?.calibrated) says.push("This model is not calibrated: the column reliable is empty, and probabilities may be too sure.");
+  if (found.unreliable > 0) says.push("What is not reliable is marked in red below the timeline, and in the columns reliable and reasons.");
   return says;
 }
 
 function fill(table, rows) {
   const columns = rows.length ? Object.keys(rows[0]).filter(name => !name.endsWith("_sd")) : [];
-  const counts = ["face_id", "frames"], heads = { face_id: "face", first: "first (s)", last: "last (s)" };
-  const text = (name, value) => typeof value === "number" && !counts.includes(name) ? value.toFixed(2) : String(value ?? "");
+  const counts = ["face_id", "frames"], heads = { face_id: "face", first: "first (s)", last: "last (s)", unreliable: "not reliable" };
+  const text = (name, value) => name === "unreliable" ? (value === null ? "not known" : percent(value)) : typeof value === "number" && !counts.includes(name) ? value.toFixed(2) : String(value ?? "");
   table.replaceChildren(
     make("thead", {}, make("tr", {}, ...columns.map(name => make("th", { scope: "col", textContent: heads[name] ?? name })))),
     make("tbody", {}, ...rows.map(each => make("tr", {}, ...columns.map(name => make("td", { textContent: text(name, each[name]) }))))),

@@ -1,0 +1,95 @@
+"""From decoded frames to RGB: turned as shown, cut to a region and scaled in one step."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.filter import Graph
+from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+Region = tuple[int, int, int, int]
+"""Top, left, height and width of a part of a frame as shown, in its pixels."""
+Frames = NDArray[np.uint8]
+"""RGB frames (N, H, W, 3)."""
+
+
+class Pictures:
+    """Turns a video's decoded frames into RGB. ``height`` and ``width`` are those of a frame as shown.
+
+    A frame of another size than the first is taken for the same picture at another scale, as players do.
+    """
+
+    def __init__(self, rotation: int, height: int, width: int) -> None:
+        """``rotation``: 0, 90, 180 or 270 degrees against the clock from stored to shown."""
+        self.rotation, self.height, self.width = rotation, height, width
+        self.reformatter = VideoReformatter()
+        self.cutters: dict[Any, Graph] = {}
+
+    @classmethod
+    def like(cls, first: av.VideoFrame) -> Pictures:
+        """For a video with this first frame."""
+        rotation = int(first.rotation) % 360
+        stored = (first.height, first.width)
+        return cls(rotation, *(stored[::-1] if rotation in (90, 270) else stored))
+
+    def __call__(self, frame: av.VideoFrame, size: Size, region: Region | None = None) -> Frames:
+        """RGB (H, W, 3) at ``size`` of a region (all of the frame if None) of a frame.
+
+        Shrinking averages over what falls on a pixel, enlarging is bicubic. One thread: PyAV's threads cost more than
+        they give at these sizes.
+        """
+        if region is not None and region != (0, 0, self.height, self.width):
+            frame = self.cut(frame, region)
+        height, width = size[::-1] if self.rotation in (90, 270) else size
+        shrink = height < frame.height or width < frame.width
+        how = Interpolation.AREA if shrink else Interpolation.BICUBIC
+        rgb: Any = self.reformatter.reformat(frame, width, height, "rgb24", interpolation=how, threads=1).to_ndarray()
+        return np.rot90(rgb, self.rotation // 90) if self.rotation else rgb
+
+    def cut(self, frame: av.VideoFrame, region: Region) -> av.VideoFrame:
+        """A part of a frame in the decoder's own format; no pixel is copied."""
+        top, left, height, width = stored_region(region, (self.height, self.width), self.rotation)
+        tall, wide = (self.width, self.height) if self.rotation in (90, 270) else (self.height, self.width)
+        if (frame.height, frame.width) != (tall, wide):
+            y, x = frame.height / tall, frame.width / wide
+            top, left = min(int(top * y), frame.height - 1), min(int(left * x), frame.width - 1)
+            height = min(max(round(height * y), 1), frame.height - top)
+            width = min(max(round(width * x), 1), frame.width - left)
+        key = (frame.width, frame.height, frame.format.name, top, left, height, width)
+        if key not in self.cutters:
+            self.cutters = {key: cutter(frame, (top, left, height, width))}  # one at a time: a clip has one region
+        self.cutters[key].push(frame)
+        return self.cutters[key].pull()  # type: ignore[return-value]
+
+
+def cutter(frame: av.VideoFrame, region: Region) -> Graph:
+    """A filter that cuts a region out of frames like this one."""
+    top, left, height, width = region
+    graph = Graph()
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1)
+    )
+    crop = graph.add("crop", f"{width}:{height}:{left}:{top}:exact=1")
+    sink = graph.add("buffersink")
+    source.link_to(crop)
+    crop.link_to(sink)
+    graph.configure()
+    return graph
+
+
+def stored_region(region: Region, shown: Size, rotation: int) -> Region:
+    """Where a region of the frame as shown lies in the frame as stored."""
+    (top, left, height, width), (tall, wide) = region, shown
+    if rotation == 90:
+        return left, tall - top - height, width, height
+    if rotation == 180:
+        return tall - top - height, wide - left - width, height, width
+    if rotation == 270:
+        return wide - left - width, top, width, height
+    return region
