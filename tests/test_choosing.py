@@ -20,7 +20,10 @@ from safetensors.torch import load_file
 
 from conftest import ONE_PROCESS, TINY_TPSBT
 from mien import cli
+from mien.commands import finetune
+from mien.interfaces import Clip
 from mien.runlog import read_metrics
+from mien.training import TrainConfig
 from mien.video.leaks import read_seen
 
 SMALL = [
@@ -128,7 +131,7 @@ def test_killed_and_started_again_chooses_the_same(run: Path, corpus: Path, tmp_
 
 
 def test_a_corpus_may_bring_its_own_validation(corpus: Path, tmp_path: Path, capsys) -> None:
-    own = ["--split.train=subject=s000", "--split.validation=subject=s002", "--split.test=fold=2"]
+    own = ["--split.train=subject=s000", "--split.validation=subject=s002", "--split.test=fold=2", "--split.holdout=0"]
     assert cli.main(arguments(corpus, tmp_path, *own)) == 0
     assert "7 train clips, 7 validation clips, 14 test clips" in capsys.readouterr().out
 
@@ -145,7 +148,7 @@ def test_choices_and_marks_may_be_per_video(corpus: Path, tmp_path: Path, capsys
         (["--split.group=film"], "not every row has a film"),
         (["--split.holdout=5"], "2 different subjects are too few to take one in 5"),
         (["--split.test=fold=1,2"], "none is left to train on"),
-        (["--train.parallel=fsdp"], "needs --train.parallel ddp"),
+        (["--train.parallel=fsdp"], "start it with torchrun"),
     ],
 )
 def test_mistakes_name_the_way_out(corpus: Path, tmp_path: Path, capsys, flags, says) -> None:
@@ -154,10 +157,19 @@ def test_mistakes_name_the_way_out(corpus: Path, tmp_path: Path, capsys, flags, 
     assert not (tmp_path / "run").exists()
 
 
+def test_a_sharded_model_is_not_scored_while_it_trains() -> None:
+    sharded = finetune.Config(train=TrainConfig(parallel="fsdp"))
+    finetune.refuse_sharded({"train": [], "validation": [], "test": []}, sharded)
+    with pytest.raises(ValueError, match="needs --train.parallel ddp"):
+        finetune.refuse_sharded({"train": [], "validation": [Clip(Path("a.mp4"))], "test": []}, sharded)
+
+
 @pytest.mark.parametrize("flags", [["--split.holdout=1"], ["--split.test=", "--split.choose-on-test"]])
 def test_flags_that_contradict_are_refused(corpus: Path, tmp_path: Path, capsys, flags) -> None:
-    with pytest.raises(SystemExit):
-        cli.main(arguments(corpus, tmp_path / "run", *flags))
+    try:
+        assert cli.main(arguments(corpus, tmp_path / "run", *flags)) == 1
+    except SystemExit as stop:  # what the parser finds
+        assert stop.code != 0
     assert "split.holdout is 1" in (said := capsys.readouterr().err) or "needs the test rows" in said
 
 

@@ -146,9 +146,14 @@ def build(schema: type[T], tree: Mapping[str, Any]) -> T:
 
 
 def explain(error: ValidationError) -> str:
-    """A validation error in a line per key."""
-    lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (given: {e['input']!r})" for e in error.errors()]
-    return "config: " + "\n        ".join(lines)
+    """A validation error in a line per key; what a config checks of itself (``__post_init__``) says all on its own."""
+    own = [e["msg"].removeprefix("Value error, ") for e in error.errors() if e["type"] == "value_error"]
+    keys = [
+        f"{'.'.join(map(str, e['loc']))}: {e['msg']} (given: {e['input']!r})"
+        for e in error.errors()
+        if e["type"] != "value_error"
+    ]
+    return "\n".join([*own, *(["config: " + "\n        ".join(keys)] if keys else [])])
 
 
 def changed(config: Any, section: str = "", usual: Any = None) -> list[str]:

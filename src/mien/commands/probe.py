@@ -127,7 +127,8 @@ def run(config: Config) -> list[dict[str, Any]]:
 
 def split(config: Config, clips: list[Clip]) -> tuple[Parts, dict[str, History]]:
     """Training, validation and test clips, and what each model ('' has random weights) has seen; leaks are refused."""
-    rows = SplitConfig(config.train, config.validation, config.test, holdout=5, group=config.group)
+    holdout = None if config.validation else 5
+    rows = SplitConfig(config.train, config.validation, config.test, holdout=holdout, group=config.group)
     parts = divide(clips, rows, config.task, config.probe.seed)
     print(", ".join(f"{len(part)} {name} clips" for name, part in parts.items()), flush=True)
     hashes = hash_clips([clip for clips in parts.values() for clip in clips], config.workers)
