@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -160,16 +161,14 @@ def test_mistakes_name_the_way_out(corpus: Path, tmp_path: Path, capsys, flags, 
 def test_a_sharded_model_is_not_scored_while_it_trains() -> None:
     sharded = finetune.Config(train=TrainConfig(parallel="fsdp"))
     finetune.refuse_sharded({"train": [], "validation": [], "test": []}, sharded)
-    with pytest.raises(ValueError, match="needs --train.parallel ddp"):
+    with pytest.raises(ValueError, match=r"needs --train\.parallel ddp"):
         finetune.refuse_sharded({"train": [], "validation": [Clip(Path("a.mp4"))], "test": []}, sharded)
 
 
 @pytest.mark.parametrize("flags", [["--split.holdout=1"], ["--split.test=", "--split.choose-on-test"]])
 def test_flags_that_contradict_are_refused(corpus: Path, tmp_path: Path, capsys, flags) -> None:
-    try:
+    with suppress(SystemExit):  # what the parser finds
         assert cli.main(arguments(corpus, tmp_path / "run", *flags)) == 1
-    except SystemExit as stop:  # what the parser finds
-        assert stop.code != 0
     assert "split.holdout is 1" in (said := capsys.readouterr().err) or "needs the test rows" in said
 
 

@@ -10,7 +10,6 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -128,7 +127,7 @@ def test_steps_run_as_printed_and_in_order(place: Path) -> None:
 
 
 def serve(step: str, place: Path, environment: dict[str, str]) -> None:
-    """Start the page, wait for its address, end it as Ctrl-C does."""
+    """Start the page, wait for its address, end it."""
     process = subprocess.Popen(
         ["bash", "-c", f"exec {step}"],
         cwd=place,
@@ -139,6 +138,6 @@ def serve(step: str, place: Path, environment: dict[str, str]) -> None:
     )
     assert process.stdout
     said = process.stdout.readline()
-    process.send_signal(signal.SIGINT)
+    process.terminate()
     rest, _ = process.communicate(timeout=60)
     assert "http://127.0.0.1:" in said, said + rest

@@ -129,7 +129,7 @@ def run(config: Config) -> CrossValidation | None:
 def require_folds_alone(config: Config) -> None:
     """Nothing but the folds says who trains, who tests and where, and one encoder is probed."""
     where, group = (config.train, config.split.group) if isinstance(config, Finetune) else (config, config.group)
-    if config.folds.devices and where.device != "auto":
+    if config.folds.devices and where.device not in ("auto", *config.folds.devices):
         raise ValueError(f"--folds.devices says where each fold is trained: leave the device {where.device} out")
     if group != SplitConfig.group:
         raise ValueError(f"--folds.group names the column of the people, also of those held out: not {group} elsewhere")
