@@ -14,7 +14,7 @@ from mien.pixels import PixelsConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.tasks.regression import RegressionConfig
 
-CPU = torch.device("cpu")
+KEYS = torch.tensor([3, 4])
 TPSBT = TPSBTConfig(dim=32, heads=2, depths=(1, 2, 2), bottleneck=2, patch=8)
 VIT = ViTConfig(dim=32, heads=2, depth=2, patch=8)
 BOTH = pytest.mark.parametrize("config", [TPSBT, VIT], ids=["tpsbt", "vit"])
@@ -38,7 +38,7 @@ def pixels_of(patches: torch.Tensor, encoder: Encoder) -> torch.Tensor:
 @BOTH
 def test_hidden_pixels_have_exactly_zero_gradient(config) -> None:
     encoder = config.build(16, 32)
-    visible, hidden = tube_mask(2, encoder.grid, 0.75, CPU)
+    visible, hidden = tube_mask(KEYS, encoder.grid, 0.75)
     video = torch.randn(VIDEO, requires_grad=True)
     encoder(video, visible).square().sum().backward()
     assert video.grad is not None
@@ -59,7 +59,7 @@ def test_masked_and_dense_are_one_path(config) -> None:
 @pytest.mark.parametrize("purpose", ["pretrain", "classify", "regress"])
 def test_every_trained_parameter_gets_a_gradient(config, purpose) -> None:
     encoder = config.build(16, 32)
-    batch = {"video": torch.randint(0, 256, VIDEO, dtype=torch.uint8)}
+    batch = {"video": torch.randint(0, 256, VIDEO, dtype=torch.uint8), "key": KEYS}
     if purpose == "pretrain":
         model = objective(config)
     elif purpose == "classify":
@@ -101,19 +101,19 @@ def test_all_mask_ratios_run(config, ratio) -> None:
 @pytest.mark.parametrize("name", ["tube", "random"])
 def test_a_mask_is_every_patch_once(name) -> None:
     grid = (4, 5, 5)
-    visible, hidden = MASKS[name](3, grid, 0.9, CPU)
+    visible, hidden = MASKS[name](torch.arange(3), grid, 0.9)
     assert torch.equal(torch.cat([visible, hidden], 1).sort(1).values, torch.arange(100).expand(3, -1))
     assert hidden.shape[1] == (round(25 * 0.9) * 4 if name == "tube" else 90)
 
 
 def test_tubes_are_required_and_random_masks_are_for_vit() -> None:
     encoder = TPSBT.build(16, 32)
-    visible, _ = random_mask(2, encoder.grid, 0.75, CPU)
+    visible, _ = random_mask(KEYS, encoder.grid, 0.75)
     with pytest.raises(ValueError, match="tubes"):
         encoder(torch.randn(VIDEO), visible)
     with pytest.raises(ValueError, match="needs tubes"):
         objective(TPSBT, mask="random")
-    assert objective(VIT, mask="random")({"video": torch.randn(VIDEO)})["loss"] > 0
+    assert objective(VIT, mask="random")({"video": torch.randn(VIDEO), "key": KEYS})["loss"] > 0
 
 
 @BOTH

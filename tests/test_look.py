@@ -9,7 +9,10 @@ import pytest
 from PIL import Image
 
 from mien.cli import main
-from mien.video.stream import read_frames
+from mien.faces.crop import CropConfig
+from mien.faces.face import Face, Sighting
+from mien.faces.overlay import ContactSheet, colour_of
+from mien.video.stream import Frame, read_frames
 
 pytestmark = pytest.mark.media
 
@@ -61,3 +64,19 @@ def test_what_is_no_video_is_named_and_leaves_nothing(
     assert main(["look", str(text), "--output", str(tmp_path / "out")]) == 1
     assert "notes.mp4" in capsys.readouterr().err
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_sheet_is_not_black_where_nobody_is_and_its_labels_can_be_read() -> None:
+    """One person who leaves early: what is left over is paper, and labels have the size of the sheet, not of the video."""
+    sheet = ContactSheet(CropConfig())
+    grey = np.full((1080, 1920, 3), 120, np.uint8)
+    for index in range(7):
+        face = Face(0, (800.0, 300.0, 300.0, 400.0), 0.9, None, "detected", 50.0, None)
+        sheet.add(
+            Sighting(Frame(index, index / 25, grey), (face,) if index < 2 else (), 0, None if index < 2 else "away")
+        )
+    picture = sheet.picture()
+    assert (picture[-20:, -200:] == 245).all()
+    assert (picture.max(axis=2) == 0).mean() < 0.01
+    tagged = (picture[:135, :240] == np.array(colour_of(0))).all(axis=2)
+    assert np.flatnonzero(tagged.sum(axis=1) > 20).size > 10, "the label of a face is a dozen pixels high on the sheet"

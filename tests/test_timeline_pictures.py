@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,12 @@ from mien.analysis.analyzer import Analyzer
 from mien.analysis.curves import curves, palette, stretches
 from mien.analysis.interactive import figure, write_page
 from mien.analysis.live import LiveConfig, Tally, live
-from mien.analysis.overlay import overlay
+from mien.analysis.overlay import Painter, doubt_of, overlay
 from mien.analysis.plots import png
 from mien.analysis.portraits import KEEP, Portraits
 from mien.analysis.predicting import ReadConfig
 from mien.analysis.sources import open_source
+from mien.analysis.tables import RECT
 from mien.analysis.timeline import Timeline
 from mien.analysis.timeline_plots import mosaic, timeline_plot
 from mien.cli import main
@@ -127,10 +129,34 @@ def test_overlay_keeps_frames_times_and_draws(analyzer: Analyzer, tmp_path: Path
         overlay(timeline, source, tmp_path / "overlay.mp4", progress=False)
     with open_video(tmp_path / "overlay.mp4") as drawn, open_video(video) as original:
         np.testing.assert_allclose(drawn.timestamps, original.timestamps, atol=1e-3)
-        difference = np.abs(drawn.read([25]).astype(float) - original.read([25])).mean(axis=(0, 3))
-    assert (difference > 40).mean() > 0.05
+        picture = drawn.read([25])[0].astype(float)
+    assert picture.shape[0] == 360, "small pictures are enlarged, so that values can be read"
+    assert np.abs(picture[40:-20, 20:430] - 90).max() < 12, "nothing covers the face"
+    assert (picture[:, 450:].max(axis=2) > 200).mean() > 0.01, "values beside it"
     with pytest.raises(ValueError, match="cannot be read again"), open_source(0) as source:
         overlay(timeline, source, tmp_path / "x.mp4")
+
+
+def test_panels_of_two_faces_cover_neither_faces_nor_one_another(gapped: Timeline) -> None:
+    """Two faces so close that nothing fits between them; the numbers of each stand in a place of their own."""
+    boxes = {0: (40.0, 60.0, 250.0, 260.0), 1: (310.0, 60.0, 250.0, 260.0)}
+    rows = []
+    for face, box in boxes.items():
+        values = dict.fromkeys(EXPRESSIONS, 0.1 * (face + 1))
+        rows.append(values | dict(zip(RECT, box, strict=True)) | {"face_id": face, "success": 1, "reliable": face == 0, "reasons": "blur" * face})  # fmt: skip
+    clear = np.full((360, 600, 3), 90, np.uint8)
+    painter = Painter(gapped)
+    both = painter.paint(Frame(0, 0.0, clear), rows)
+    for x, y, w, h in np.array(list(boxes.values())).astype(int):
+        assert (both[y + 4 : y + h - 4, x + 4 : x + w - 4] == 90).all(), "nothing is drawn on a face"
+    alone = painter.paint(Frame(1, 0.0, clear), rows[1:])
+    changed = np.flatnonzero((both[:, 600:] != alone[:, 600:]).any(axis=(1, 2)))
+    assert changed.max() < 180, "the second face keeps its place when the first one leaves"
+    assert doubt_of(rows[0]) == ""
+    assert doubt_of(rows[1]) == "unreliable: blur"
+    crowd = [rows[0] | {"face_id": i} for i in range(20)]
+    many = Painter(replace(gapped, frames=pd.concat([gapped.frames[:1].assign(face_id=i) for i in range(20)])))
+    assert (many.paint(Frame(2, 0.0, clear), crowd)[4:-4, 604:] != both[4:-4, 604:]).any()
 
 
 def test_a_study_sums_up_per_participant_and_condition(

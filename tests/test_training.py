@@ -172,3 +172,74 @@ def test_tensorboard_and_bf16(corpus: Path, tmp_path: Path) -> None:
     assert exact
     known = [line["loss"] for line in read_metrics(tmp_path / "exact" / "metrics.jsonl")]
     assert losses == pytest.approx(known, rel=0.05)
+
+
+def test_a_failed_start_claims_nothing(corpus: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    from mien.objectives.masked_autoencoding import MaskedAutoencoding
+
+    run = tmp_path / "run"
+    assert cli.main(["pretrain", *arguments(corpus, run, "--objective.mask=random")]) == 1
+    assert not run.exists(), "the model could not even be built"
+    with monkeypatch.context() as patch:
+        patch.setattr(MaskedAutoencoding, "forward", lambda self, batch: 1 / 0)
+        assert cli.main(["pretrain", *arguments(corpus, run, "--optim.lr=7")]) == 1
+    capsys.readouterr()
+    assert cli.main(["pretrain", *arguments(corpus, run, "--train.steps=1")]) == 0
+    assert cli.main(["pretrain", *arguments(corpus, run, "--optim.lr=7")]) == 1
+    assert "another config" in capsys.readouterr().err
+
+
+def test_concordance_over_parts_of_a_batch_is_refused(corpus: Path, tmp_path: Path, capsys) -> None:
+    flags = [
+        f"--data.manifest={corpus}", f"--output={tmp_path / 'run'}", "--task.name=regression", "--task.loss=ccc",
+        "--train.steps=1", "--train.batch=4", *TINY_TPSBT, *ONE_PROCESS,
+    ]  # fmt: skip
+    assert cli.main(["finetune", *flags, "--train.accumulate=2"]) == 1
+    assert "do not add up" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert cli.main(["finetune", *flags]) == 0
+
+
+DRAWN = {
+    "masked_autoencoding": [*TINY_TPSBT, *TINY_DECODER, "--encoder.drop-path=0.3"],
+    "joint_embedding": [*TINY_VJEPA, "--encoder.drop-path=0.3"],
+    "classification": [*TINY_TPSBT, "--encoder.drop-path=0.3"],
+}
+
+
+@pytest.mark.parametrize("learns", DRAWN)
+def test_a_forward_pass_draws_nothing(learns: str, corpus: Path, tmp_path: Path, monkeypatch) -> None:
+    """So that a compiled one, whose random numbers are others, sees the same masks, mixing and dropped paths."""
+    states: list[bool] = []
+
+    def watched(model, *args, **options):
+        def forward(batch):
+            before = torch.get_rng_state()
+            out = model(batch)
+            states.append(torch.equal(before, torch.get_rng_state()))
+            return out
+
+        return forward
+
+    monkeypatch.setattr(torch, "compile", watched)
+    command = "finetune" if learns == "classification" else "pretrain"
+    flags = [f"--data.manifest={corpus}", f"--output={tmp_path}", "--train.steps=2", "--train.batch=4", *ONE_PROCESS]
+    assert cli.main([command, *flags, *DRAWN[learns], "--train.compile"]) == 0
+    assert states == [True, True]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("learns", ["masked_autoencoding", "classification"])
+def test_compiled_equals_eager(learns: str, corpus: Path, tmp_path: Path) -> None:
+    """Needs a C++ compiler."""
+    command, lines = "finetune" if learns == "classification" else "pretrain", []
+    for more in ([], ["--train.compile"]):
+        flags = [
+            f"--data.manifest={corpus}", f"--output={tmp_path / str(len(more))}", "--train.steps=3", "--train.batch=4",
+            "--train.log-every=1", *ONE_PROCESS, *DRAWN[learns], *more,
+        ]  # fmt: skip
+        assert cli.main([command, *flags]) == 0
+        lines.append(read_metrics(tmp_path / str(len(more)) / "metrics.jsonl"))
+    for eager, compiled in zip(*lines, strict=True):
+        assert compiled["loss"] == pytest.approx(eager["loss"], rel=1e-4)
+        assert compiled["grad_norm"] == pytest.approx(eager["grad_norm"], rel=1e-3)

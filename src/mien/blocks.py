@@ -12,10 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mien.masking import Mask, tubes
+from mien.masking import Mask, tubes, uniforms
 from mien.positions import Grid
-
-WORD = 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
@@ -68,17 +66,3 @@ def lengths(grid: Grid, blocks: Blocks) -> tuple[int, int]:
     hidden = hidden_sites(torch.arange(4096), grid, blocks).sum(dim=1).float()
     context = max(1, int((sites - hidden).quantile(0.1)))
     return context, min(max(1, int(hidden.quantile(0.1))), sites - context)
-
-
-def uniforms(keys: Tensor, count: int, stream: int = 0) -> Tensor:
-    """Keys (B,) in [0, 2^32) -> ``count`` numbers each, even in [0, 1): a hash of (key, stream, place), on any device."""
-    places = torch.arange(count, device=keys.device) + (stream << 16)
-    mixed = scramble(scramble(keys)[:, None] + places * 0x9E3779B9 & WORD)
-    return mixed.double().div(WORD + 1).float().clamp(max=1 - 2**-24)
-
-
-def scramble(x: Tensor) -> Tensor:
-    """Mix the bits of 32-bit numbers held in int64; no product reaches 2^63."""
-    for _ in range(2):
-        x = ((x >> 16) ^ x) * 0x45D9F3B & WORD
-    return (x >> 16) ^ x

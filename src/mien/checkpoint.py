@@ -33,11 +33,17 @@ KEEP = 2
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside and rename, so that ``path`` is always a whole file or absent, even after a power cut."""
+    """Write beside and rename, so that ``path`` is always a whole file or absent, even after a power cut.
+
+    It has the mode that the user's umask gives to new files, whatever ``write`` does (safetensors makes it 0600).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        beside.touch()
+        mode = beside.stat().st_mode
         write(beside)
+        beside.chmod(mode)
         with open(beside, "rb") as file:
             os.fsync(file.fileno())
         os.replace(beside, path)
@@ -122,7 +128,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     Of an official checkpoint the state dict under ``model`` or ``module`` is taken.
     """
-    state = read_state(path)
+    return tensors_of(read_state(path))
+
+
+def tensors_of(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights by name in what a file holds."""
     for key in ("model", "module", "state_dict"):
         state = state[key] if isinstance(state.get(key), Mapping) else state
     return {name: value for name, value in state.items() if isinstance(value, Tensor) and name[:2] != "__"}

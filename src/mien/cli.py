@@ -15,6 +15,7 @@ COMMANDS = {
     "look": "show what was found in one video: contact sheet and overlay video",
     "models": "list model files of others, or download and check one",
     "prepare": "check a corpus, decode every clip, write its manifest with labels and folds",
+    "cost": "what training of a recipe needs: parameters, products, memory and time of a step",
     "pretrain": "learn from unlabelled face video (masked autoencoding, joint embedding)",
     "probe": "read labels off a frozen encoder: attentive or linear probes, and baselines",
     "finetune": "adapt an encoder to labels: expressions, valence and arousal, personality",
@@ -46,7 +47,7 @@ def overview() -> str:
             "",
             *lines,
             "",
-            "mien COMMAND --help explains each option. Recipes merge left to right, options win over recipes.",
+            "mien COMMAND --help explains the options most used, --help-all each one. Recipes merge left to right, options win over recipes.",
             "First steps: mien demo",
         ]
     )
@@ -75,19 +76,25 @@ def run(name: str, arguments: Sequence[str]) -> int:
 
     from mien.config import explain, parse
 
-    command = import_module(f"mien.commands.{name}")
+    command, schema = import_module(f"mien.commands.{name}"), None
     try:
         schema, prog, rest = choose(command, f"mien {name}", arguments)
-        command.run(parse(schema, rest, prog=prog, description=command.__doc__))
+        command.run(parse(schema, rest, prog=prog, description=command.__doc__, often=getattr(command, "OFTEN", ())))
     except KeyboardInterrupt:
         print(f"\nmien {name}: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
     except BrokenPipeError:
         raise  # nobody reads on; __main__ ends in silence
-    except (ValueError, OSError, ArithmeticError) as error:
+    except Exception as error:
+        from mien import memory
+
+        short = memory.ran_out(error)
+        if not short and not isinstance(error, ValueError | OSError | ArithmeticError):
+            raise
         if os.environ.get("MIEN_DEBUG"):
             raise
         message = explain(error) if isinstance(error, ValidationError) else error
+        message = memory.advice(schema, error) if short else message
         print(f"mien {name}: {message}", file=sys.stderr)
         return 1
     return 0
@@ -100,6 +107,9 @@ def choose(command: Any, prog: str, arguments: Sequence[str]) -> tuple[Any, str,
         return command.Config, prog, arguments
     if arguments and arguments[0] in kinds:
         return kinds[arguments[0]], f"{prog} {arguments[0]}", arguments[1:]
+    if hasattr(command, "guess") and arguments and arguments[0] not in ("-h", "--help"):
+        kind = command.guess(arguments)
+        return kinds[kind], f"{prog} {kind}", arguments
     usage = f"usage: {prog} {{{','.join(kinds)}}} [recipe.yaml ...] [--section.key value ...]"
     if arguments and arguments[0] in ("-h", "--help"):
         print(f"{usage}\n\n{command.__doc__}")

@@ -33,6 +33,8 @@ class Clip:
     """All other columns of the row by name: labels, subject, split, fold, anything."""
     row: int = 0
     """Line in the manifest file, as an editor shows it (the first clip is on line 2)."""
+    rate: float | None = None
+    """Frames per second on average, where the video has been looked at; not part of the manifest."""
 
 
 class Encoder(nn.Module, ABC):
@@ -74,8 +76,20 @@ class Objective(nn.Module, ABC):
 
     encoder: Encoder
 
+    mean_over_clips: bool = True
+    """Whether the loss is a mean of one loss per clip, so that the gradients of parts of a batch add up to that of the
+    whole; if not, a batch must not be split over micro-steps or ranks."""
+
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]: ...
+
+    def draw(self, batch: Batch) -> Batch:
+        """The batch with all that chance decides about it, such as masks and mixing; ``forward`` of it draws nothing.
+
+        Training calls it before a step, outside of what is compiled, so that compiled and eager runs see the same.
+        ``forward`` of a batch that was not drawn for draws first.
+        """
+        return batch
 
     def after_step(self, progress: float) -> None:
         """Called after each optimizer step with the share of the schedule done before it, so that a teacher follows."""

@@ -1,7 +1,8 @@
-"""Which patches are hidden: functions of a token grid and the global random state, as index lists of fixed length.
+"""Which patches are hidden: functions of a token grid and of each sample's key, as index lists of fixed length.
 
 A mask is a pair ``visible`` (B, N), ``hidden`` (B, M) of patch indices in rising order (time, row, column); together
-they are every patch once. Index lists keep shapes static, so no boolean gather ever waits for the device.
+they are every patch once. Index lists keep shapes static, so no boolean gather ever waits for the device. A mask follows
+from the key alone, so ranks, workers and batches do not change it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 Mask = tuple[Tensor, Tensor]
+WORD = 0xFFFFFFFF
 
 
 def split(count: int, ratio: float) -> int:
@@ -22,9 +24,9 @@ def split(count: int, ratio: float) -> int:
     return visible
 
 
-def partition(batch: int, count: int, visible: int, device: torch.device) -> Mask:
-    """A random split of ``count`` places per sample: sorted (B, visible) and sorted (B, count - visible)."""
-    order = torch.rand(batch, count, device=device).argsort(dim=1)
+def partition(keys: Tensor, count: int, visible: int) -> Mask:
+    """A split of ``count`` places for each key (B,): sorted (B, visible) and sorted (B, count - visible)."""
+    order = uniforms(keys, count, stream=2).argsort(dim=1, stable=True)
     return order[:, :visible].sort(dim=1).values, order[:, visible:].sort(dim=1).values
 
 
@@ -34,17 +36,31 @@ def tubes(sites: Tensor, grid: tuple[int, int, int]) -> Tensor:
     return (times[None, :, None] + sites[:, None, :]).flatten(1)
 
 
-def tube_mask(batch: int, grid: tuple[int, int, int], ratio: float, device: torch.device) -> Mask:
+def tube_mask(keys: Tensor, grid: tuple[int, int, int], ratio: float) -> Mask:
     """Hide the same sites at every time (SVFAP, VideoMAE): neighbouring frames cannot give a patch away."""
     sites = grid[1] * grid[2]
-    visible, hidden = partition(batch, sites, split(sites, ratio), device)
+    visible, hidden = partition(keys, sites, split(sites, ratio))
     return tubes(visible, grid), tubes(hidden, grid)
 
 
-def random_mask(batch: int, grid: tuple[int, int, int], ratio: float, device: torch.device) -> Mask:
+def random_mask(keys: Tensor, grid: tuple[int, int, int], ratio: float) -> Mask:
     """Hide patches anywhere in space and time; for encoders that take any visible set (ViT)."""
     count = grid[0] * grid[1] * grid[2]
-    return partition(batch, count, split(count, ratio), device)
+    return partition(keys, count, split(count, ratio))
 
 
 MASKS = {"tube": tube_mask, "random": random_mask}
+
+
+def uniforms(keys: Tensor, count: int, stream: int = 0) -> Tensor:
+    """Keys (B,) in [0, 2^32) -> ``count`` numbers each, even in [0, 1): a hash of (key, stream, place), on any device."""
+    places = torch.arange(count, device=keys.device) + (stream << 16)
+    mixed = scramble(scramble(keys)[:, None] + places * 0x9E3779B9 & WORD)
+    return mixed.double().div(WORD + 1).float().clamp(max=1 - 2**-24)
+
+
+def scramble(x: Tensor) -> Tensor:
+    """Mix the bits of 32-bit numbers held in int64; no product reaches 2^63."""
+    for _ in range(2):
+        x = ((x >> 16) ^ x) * 0x45D9F3B & WORD
+    return (x >> 16) ^ x

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,28 +20,55 @@ from mien.config import renamed_lines
 from mien.extras import install
 from mien.progress import progress_bar
 
+IDENTITY = "identity.yaml"
+KEPT = ("step-*.pt", "weights.safetensors", "model.json", "predictions.csv")
+"""What a run has to lose: while none of these is in its folder or below, another run may begin there."""
+
 
 def open_run(folder: Path, config: str, started_with: str) -> None:
-    """Make a run's folder, or check that the one there is the same run.
+    """Make a run's folder, or check that the one there is the same run (``refuse_other_run``).
 
-    ``config`` is the resolved config as YAML, ``started_with`` the part of it that decides the result. A folder that
-    holds something else, or a run with another config, is an error that shows the difference.
+    ``config`` is the resolved config as YAML, ``started_with`` the part of it that decides the result. What a start left
+    that failed before anything was trained, under another config, is removed.
     """
-    before = folder / "identity.yaml"
-    if before.is_file():
-        difference = list(
-            difflib.unified_diff(renamed_lines(before.read_text()).splitlines(), started_with.splitlines(), n=0)
-        )[2:]
-        if difference:
-            shown = "\n  ".join(line for line in difference if not line.startswith("@@"))
-            raise ValueError(
-                f"{folder} holds a run with another config:\n  {shown}\nChoose another --output, or delete that folder."
-            )
-    elif folder.is_dir() and any(folder.iterdir()):
-        raise ValueError(f"{folder} is not empty and holds no run; choose another --output")
+    refuse_other_run(folder, started_with)
+    before = folder / IDENTITY
+    if before.is_file() and renamed_lines(before.read_text()) != started_with:
+        for name in ("seen.csv", "skipped.json", "metrics.jsonl"):
+            (folder / name).unlink(missing_ok=True)
+        for name in ("checkpoints", "pictures", "tensorboard"):
+            shutil.rmtree(folder / name, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "config.yaml", lambda path: path.write_text(config))
     write_whole(before, lambda path: path.write_text(started_with))
+
+
+def refuse_other_run(folder: Path, started_with: str) -> None:
+    """Refuse a folder that holds something else, or that has anything to lose of a run with another config, whose
+    difference is shown."""
+    before = folder / IDENTITY
+    if not before.is_file():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise ValueError(f"{folder} is not empty and holds no run; choose another --output")
+        return
+    difference = list(
+        difflib.unified_diff(renamed_lines(before.read_text()).splitlines(), started_with.splitlines(), n=0)
+    )[2:]
+    if difference and worth_keeping(folder):
+        shown = "\n  ".join(line for line in difference if not line.startswith("@@"))
+        hint = (
+            "\nIf a clip broke since the run began, leave its row in the manifest and give --train.skip LINE."
+            if "clips.count" in shown
+            else ""
+        )
+        raise ValueError(
+            f"{folder} holds a run with another config:\n  {shown}\nChoose another --output, or delete that folder.{hint}"
+        )
+
+
+def worth_keeping(folder: Path) -> bool:
+    """Whether a run's folder holds anything that training or evaluation has made."""
+    return any(next(folder.rglob(name), None) for name in KEPT)
 
 
 def finished(folder: Path, steps: int) -> bool:

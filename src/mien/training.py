@@ -6,6 +6,7 @@ are functions of (seed, step), so a run that was killed and started again ends w
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -21,12 +22,24 @@ from mien import checkpoint, distributed
 from mien.config import STRICT
 from mien.distributed import Session
 from mien.interfaces import Batch, Objective
-from mien.layers import divide
+from mien.layers import divide, drawn_paths
 from mien.optim import OptimConfig, adamw, set_rates
 from mien.runlog import RunLog
 
-Batches = Callable[[int], Iterable[Batch]]
-"""Micro-batches of this rank from a micro-step on, endlessly."""
+
+@dataclasses.dataclass(frozen=True)
+class MicroBatch:
+    """What one rank takes in one micro-step."""
+
+    batch: Batch
+    weight: float = 1.0
+    """Its clips over an even share of the step's, by which its mean loss counts: 1 but where clips are left out."""
+    none_left: bool = False
+    """Whether all clips of the whole step, over all ranks, are left out."""
+
+
+MicroBatches = Callable[[int], Iterable[MicroBatch]]
+"""Micro-batches of this rank from a step on, endlessly."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -40,7 +53,7 @@ class TrainConfig:
     batch: PositiveInt = 256
     """Clips per optimizer step, over all ranks and micro-steps."""
     accumulate: PositiveInt = 1
-    """Micro-steps per optimizer step: less memory, same gradient."""
+    """Micro-steps per optimizer step: less memory, same gradient. Mixup and cutmix blend clips of one micro-step."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16 runs matrix products in bfloat16 (autocast); weights stay fp32."""
     matmul: distributed.MatmulPrecision = "medium"
@@ -48,13 +61,16 @@ class TrainConfig:
     parallel: distributed.Parallel = "ddp"
     """Over several ranks: ddp copies the model, fsdp shards it."""
     compile: bool = False
-    """torch.compile the model: worth it on GPUs, needs a C++ compiler on CPUs."""
+    """torch.compile the model: worth it on GPUs, needs a C++ compiler on CPUs. Masks, mixing and drop path are the same."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
     workers: int = 2
     """Processes that decode clips for each rank; 0 decodes in the training process."""
     seed: int = 0
     """All randomness follows from it."""
+    skip: tuple[str, ...] = ()
+    """Training clips that broke since the run began, by line of the manifest or by file: from the step at which the run
+    stands on their places stay empty, so that batch is smaller. The run keeps this, and every report on it says so."""
     log_every: PositiveInt = 10
     """Steps between lines of metrics.jsonl."""
     save_every: PositiveInt = 500
@@ -73,8 +89,8 @@ class TrainConfig:
         return divide("train.batch / (ranks x train.accumulate)", self.batch, world * self.accumulate)
 
 
-EXECUTION = ("device", "workers", "log_every", "save_every", "picture_every", "tensorboard", "compile")
-"""Fields of TrainConfig that do not decide the result: a resume may change them."""
+EXECUTION = ("device", "workers", "log_every", "save_every", "picture_every", "tensorboard", "compile", "skip")
+"""Fields of TrainConfig that a resume may change: they do not decide the result, or (skip) are kept in the run's folder."""
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -90,7 +106,7 @@ Watch = Callable[[int], dict[str, float]]
 
 def train(
     objective: Objective,
-    batches: Batches,
+    batches: MicroBatches,
     steps: int,
     config: TrainConfig,
     optim: OptimConfig,
@@ -102,15 +118,16 @@ def train(
 ) -> None:
     """Train ``objective`` in place until ``steps`` steps are done, from the newest checkpoint in ``folder`` on.
 
-    ``watch`` is called on every rank. Raises ``NonFiniteLossError`` naming the step and its clips; the last good
-    checkpoint is then still there.
+    ``watch`` is called on every rank. A step none of whose clips is left changes nothing. Raises ``NonFiniteLossError``
+    naming the step and its clips; the last good checkpoint is then still there.
     """
+    require_whole_batches(objective, config, session)
     objective.to(session.device)
     model = distributed.wrap(objective, config.parallel, session)
     optimizer = adamw(objective, optim)
     start = checkpoint.resume(folder, model, optimizer)
     forward = torch.compile(model) if config.compile else model
-    stream = iter(batches(start * config.accumulate))
+    stream = iter(batches(start))
     log = RunLog(folder, start, steps, session.first, config.tensorboard)
     objective.train()
     clock = perf_counter()
@@ -118,14 +135,15 @@ def train(
         for step in range(start, steps):
             lr = optim.rate(step, steps, config.batch)
             set_rates(optimizer, lr, optim.decay(step, steps))
-            scalars = backward(forward, model, stream, step, config, session, name_clip)
-            scalars |= {"grad_norm": clip_gradient(objective, optim.clip_grad), "lr": lr}
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            scalars = backward(forward, model, objective, stream, step, config, session, name_clip)
+            if scalars:
+                scalars |= {"grad_norm": clip_gradient(objective, optim.clip_grad), "lr": lr}
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                objective.after_step(step / (steps * optim.stretch))
             done = step + 1
-            objective.after_step(step / (steps * optim.stretch))
             scalars["clips_per_s"] = config.batch / (perf_counter() - clock)
-            log.step({k: scalars[k] for k in ("loss", "clips_per_s")})
+            log.step({k: scalars[k] for k in ("loss", "clips_per_s") if k in scalars})
             seen = watch(done) if watch else {}
             scalars |= seen
             if seen or done % config.log_every == 0 or done == steps:
@@ -140,27 +158,49 @@ def train(
         log.close()
 
 
+def require_whole_batches(objective: Objective, config: TrainConfig, session: Session) -> None:
+    """Refuse to split batches whose loss is not a mean over clips: the parts would add up to another gradient."""
+    if not objective.mean_over_clips and session.world * config.accumulate > 1:
+        raise ValueError(
+            f"this loss is computed over the whole batch, not clip by clip, so the gradients of {session.world} ranks x "
+            f"{config.accumulate} micro-steps do not add up to that of the batch. Take one process and --train.accumulate "
+            "1, with a --train.batch that fits into memory, or a loss that is a mean over clips (--task.loss mse)"
+        )
+
+
 def backward(
     forward: Callable[[Batch], dict[str, torch.Tensor]],
     model: nn.Module,
-    stream: Iterator[Batch],
+    objective: Objective,
+    stream: Iterator[MicroBatch],
     step: int,
     config: TrainConfig,
     session: Session,
     name_clip: Callable[[int], str],
 ) -> dict[str, float]:
-    """Gradients of one step, over its micro-steps; returns the mean of what the objective logs, over all ranks."""
+    """Gradients of one step, over its micro-steps; returns the mean of what the objective logs over all clips of all
+    ranks, and nothing where the step has no clips left.
+
+    All chance is drawn here, before ``forward``, which may be compiled.
+    """
     total: dict[str, torch.Tensor] = {}
     for micro in range(config.accumulate):
-        batch = session.to_device(next(stream))
+        part = next(stream)
+        if part.none_left:
+            continue
+        batch, weight = session.to_device(part.batch), part.weight / config.accumulate
         distributed.seed_step(config.seed, step, micro, session.rank)
-        with distributed.accumulating(model, last=micro == config.accumulate - 1):
+        batch = objective.draw(batch)
+        paths = drawn_paths(objective, len(batch["index"]), session.device)
+        with paths, distributed.accumulating(model, last=micro == config.accumulate - 1):
             with torch.autocast(session.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
                 out = forward(batch)
             require_finite(out["loss"], step, batch, name_clip)
-            (out["loss"] / config.accumulate).backward()
+            (out["loss"] * weight).backward()
         for name, value in out.items():
-            total[name] = total.get(name, 0) + value.detach().float() / config.accumulate
+            total[name] = total.get(name, 0) + value.detach().float() * weight
+    if not total:
+        return {}
     means = distributed.mean_over_ranks(torch.stack(list(total.values())), session)
     return dict(zip(total, means.tolist(), strict=True))
 
@@ -168,7 +208,7 @@ def backward(
 def require_finite(loss: torch.Tensor, step: int, batch: Batch, name_clip: Callable[[int], str]) -> None:
     """Stop before a NaN reaches the weights."""
     if not torch.isfinite(loss):
-        clips = ", ".join(name_clip(int(i)) for i in batch["index"])
+        clips = ", ".join(name_clip(int(i)) for i in batch["index"] if i >= 0)
         raise NonFiniteLossError(
             f"the loss is {loss.item()} at step {step + 1}, with the clips {clips}. The last good checkpoint is kept; "
             "lower --optim.lr, set --optim.clip_grad, or look at those clips."

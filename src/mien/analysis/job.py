@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from mien.analysis.journal import Journal, writing
+from mien.analysis.journal import Journal, has_rows, writing
 from mien.analysis.streaming import Answer, Progress
 from mien.analysis.tables import Layout
 from mien.analysis.timeline import ABOUT, write_about
@@ -26,7 +26,7 @@ class Job:
 
     def open(self, overwrite: bool) -> bool:
         """Start, or go on with the same job; True if it is finished. Another job there is an error that says the difference."""
-        if overwrite:
+        if overwrite or not self.begun():
             self.clear()
         for name in (ABOUT, UNFINISHED):
             file = self.folder / name
@@ -41,6 +41,10 @@ class Job:
             Journal(self.folder / f"{name}.{self.format}", getattr(self.layout, name)) for name in ("windows", "frames")
         ]
         return False
+
+    def begun(self) -> bool:
+        """Whether there is a finished analysis, or a row of one: a start that failed before that protects nothing."""
+        return (self.folder / ABOUT).is_file() or any(map(has_rows, self.folder.glob(".*.csv.partial")))
 
     def clear(self) -> None:
         """Remove what an analysis wrote here, and nothing else."""

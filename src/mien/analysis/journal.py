@@ -102,6 +102,12 @@ class Journal:
             os.replace(self.partial, self.path)
 
 
+def has_rows(partial: Path) -> bool:
+    """Whether a growing table holds a whole row below its header."""
+    with partial.open("rb") as file:
+        return sum(line.endswith(b"\n") for line in islice(file, 2)) == 2
+
+
 def read_table(path: Path, layout: Layout) -> pd.DataFrame:
     """A finished table with its types."""
     if path.suffix == ".parquet":

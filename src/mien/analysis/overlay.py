@@ -15,7 +15,7 @@ import pandas as pd
 from mien.analysis.curves import palette
 from mien.analysis.plots import COLOURS
 from mien.analysis.sources import Source
-from mien.analysis.tables import RECT
+from mien.analysis.tables import RECT, SEPARATOR
 from mien.analysis.timeline import Timeline
 from mien.checkpoint import write_whole
 from mien.faces.face import Pixels
@@ -25,8 +25,13 @@ from mien.video.stream import Frame
 
 LONGEST = 960
 """Longest side of the picture in pixels."""
-PANEL = 150
-"""Width of the values beside a face in pixels."""
+SHORTEST = 360
+"""Height in pixels to which smaller pictures are enlarged, so that values can be read beside them."""
+PANEL = 232
+"""Width in pixels of the column with the values, right of the picture."""
+LINE, HEAD, TAG = 18, 30, 19
+"""Height in pixels of a value, of what stands above the values of a face, and of a face's number."""
+WHITE, ALARM, GROUND, SHADE = (255, 255, 255), (255, 120, 110), (28, 31, 36), (58, 63, 71)
 CLOCK = Fraction(1, 90_000)
 """Time base of the file."""
 
@@ -67,64 +72,112 @@ def rows_of_frames(table: pd.DataFrame) -> Iterator[list[dict[str, Any]]]:
 
 
 class Painter:
-    """Draws what is known of each face beside it."""
+    """Draws boxes on the picture, and what is known of each face in a column beside it, where it covers nobody.
+
+    A face keeps its place in the column for as long as it is there. Where the panels of all faces that are seen at once
+    have no room below one another, each face gets a line instead: its largest value.
+    """
 
     def __init__(self, timeline: Timeline) -> None:
         self.timeline = timeline
         colours = palette(timeline.names)
         self.colours = {name: rgb(colours[name]) for name in timeline.names}
         self.bars = timeline.layout.kind == "classification"
+        seen = timeline.frames[timeline.frames["face_id"].notna()]
+        self.most = int(seen.groupby("frame").size().max()) if len(seen) else 0
+        self.known = timeline.reliability().known
+        self.places: list[int | None] = []
 
     def paint(self, frame: Frame, faces: Sequence[dict[str, Any]]) -> Pixels:
-        """A frame at the size of the overlay, with its faces."""
+        """A frame at the size of the overlay, with its faces and the column of their values."""
         height, width = frame.pixels.shape[:2]
-        scale = min(LONGEST / max(height, width), 1.0)
+        scale = min(LONGEST / max(height, width), max(SHORTEST / height, 1.0))
         size = (even(width * scale), even(height * scale))
-        picture = cv2.resize(frame.pixels, size, interpolation=cv2.INTER_AREA)
+        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        picture = np.zeros((size[1], size[0] + PANEL, 3), np.uint8)
+        picture[:, : size[0]] = cv2.resize(frame.pixels, size, interpolation=how)
+        picture[:, size[0] :] = GROUND
         for face in faces:
-            self.face(picture, face, np.array([size[0] / width, size[1] / height]))
-        note = f"{frame.time:7.2f} s" + ("" if faces else "   no face")
-        write(picture, note, (8, size[1] - 10), (255, 255, 255))
-        return np.asarray(picture, np.uint8)
+            self.box(picture[:, : size[0]], face, np.array([size[0] / width, size[1] / height]))
+        self.column(picture[:, size[0] :], faces, frame.time)
+        return picture
 
-    def face(self, picture: Any, row: dict[str, Any], scale: Any) -> None:
-        """Box, id and values of one face; a box that was bridged is thin, an unreliable answer says so."""
+    def box(self, picture: Any, row: dict[str, Any], scale: Any) -> None:
+        """Box and id of one face; a box that was bridged is thin."""
         x, y, w, h = np.array([row[name] for name in RECT], float) * np.tile(scale, 2)
-        colour = rgb(COLOURS[int(row["face_id"]) % len(COLOURS)])
+        colour = colour_of(row)
         corner, opposite = (round(x), round(y)), (round(x + w), round(y + h))
-        cv2.rectangle(picture, corner, opposite, colour, 2 if row["success"] == 1 else 1)
-        title = f"face {row['face_id']}" + ("" if row["success"] == 1 else "  bridged")
-        write(picture, title, (max(corner[0], 2) + 2, max(corner[1], 18) - 5), colour)
-        if row["success"] == 1:
-            self.values(picture, row, self.beside(picture, x, y, w))
-        if row.get("reliable") is False:
-            write(picture, f"unreliable: {row['reasons']}", (corner[0] + 4, opposite[1] - 6), (255, 90, 90))
+        cv2.rectangle(picture, corner, opposite, colour, 2 if row["success"] == 1 else 1, cv2.LINE_AA)
+        tag(picture, f"face {row['face_id']}", (max(corner[0] - 1, 0), max(corner[1], TAG)), colour)
 
-    def beside(self, picture: Any, x: float, y: float, w: float) -> tuple[int, int]:
-        """Top left of the values: right of the face, left of it, or where neither has room in the corner of the picture."""
-        height, width = picture.shape[:2]
-        room, tall = PANEL + 6, 17 * len(self.timeline.names) + 8
-        if x + w + 6 + room > width and x < room + 6:
-            return 4, 4
-        left = x + w + 6 if x + w + 6 + room <= width else x - room
-        return int(left), int(np.clip(y + 4, 4, max(height - tall, 4)))
+    def column(self, picture: Any, faces: Sequence[dict[str, Any]], time: float) -> None:
+        """The values of all faces, the second below them."""
+        height = len(picture)
+        write(picture, f"{time:7.2f} s" + ("" if faces else "   no face"), (8, height - 10), WHITE)
+        if not self.known:
+            write(picture, "model not calibrated", (8, height - 30), ALARM, 0.42)
+        room = height - (50 if self.known else 70)
+        tall = (max(self.most, 1) * (len(self.timeline.names) * LINE + HEAD)) <= room
+        step = len(self.timeline.names) * LINE + HEAD if tall else HEAD + LINE // 2
+        for place, row in self.placed(faces):
+            top = 6 + place * step
+            if top + step > room + 6:
+                write(picture, f"... {len(faces)} faces in all", (8, room), WHITE, 0.42)
+                return
+            self.panel(picture[top : top + step], row, tall)
 
-    def values(self, picture: Any, row: dict[str, Any], place: tuple[int, int]) -> None:
-        """A bar per class, or a line of text per value."""
-        for i, name in enumerate(self.timeline.names):
-            left, top = place[0], place[1] + 17 * i
-            value = float(row[name])
-            if self.bars:
-                shade = picture[max(top, 0) : top + 16, max(left, 0) : left + PANEL]
-                shade[:] = (0.4 * shade).astype(np.uint8)
-                bar, end = left + PANEL - 64, left + PANEL - 4
-                cv2.rectangle(
-                    picture, (bar, top + 3), (bar + round((end - bar) * value), top + 13), self.colours[name], -1
-                )
-                plain = cv2.FONT_HERSHEY_SIMPLEX
-                cv2.putText(picture, name[:11], (left + 4, top + 12), plain, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
-            else:
-                write(picture, f"{name[:14]} {value:+.2f}", (left, top + 12), self.colours[name], 0.5)
+    def placed(self, faces: Sequence[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
+        """Each face with its place in the column: the one that it had, or the first that is free."""
+        here = {int(row["face_id"]): row for row in faces}
+        self.places = [face if face in here else None for face in self.places]
+        for face in here:
+            if face not in self.places:
+                free = self.places.index(None) if None in self.places else len(self.places)
+                self.places[free : free + 1] = [face]
+        return [(place, here[face]) for place, face in enumerate(self.places) if face is not None]
+
+    def panel(self, picture: Any, row: dict[str, Any], tall: bool) -> None:
+        """One face: who, whether to rely on it, and its values, all of them or the largest."""
+        doubt = doubt_of(row)
+        tag(picture, f"face {row['face_id']}", (8, TAG), colour_of(row))
+        write(picture, doubt, (74, 14), ALARM if row["success"] == 1 else WHITE, 0.38)
+        if row["success"] != 1:
+            return
+        names = list(self.timeline.names)
+        chosen = names if tall else [max(names, key=lambda name: float(row[name]))] if self.bars else names[:1]
+        for i, name in enumerate(chosen):
+            self.value(picture, name, float(row[name]), HEAD - 4 + LINE * i)
+
+    def value(self, picture: Any, name: str, value: float, top: int) -> None:
+        """A name, a bar for a probability, and the number."""
+        write(picture, name[:12], (8, top + 12), WHITE, 0.42)
+        number = f"{value:.2f}" if self.bars else f"{value:+.2f}"
+        write(picture, number, (PANEL - 44, top + 12), WHITE, 0.42)
+        if self.bars:
+            left, right = 98, PANEL - 50
+            cv2.rectangle(picture, (left, top + 3), (right, top + 13), SHADE, -1)
+            share = min(max(value, 0.0), 1.0)
+            cv2.rectangle(
+                picture, (left, top + 3), (left + round((right - left) * share), top + 13), self.colours[name], -1
+            )
+        else:
+            cv2.circle(picture, (PANEL - 56, top + 8), 4, self.colours[name], -1, cv2.LINE_AA)
+
+
+def colour_of(row: dict[str, Any]) -> tuple[int, int, int]:
+    """Colour of a face's box and panel."""
+    return rgb(COLOURS[int(row["face_id"]) % len(COLOURS)])
+
+
+def doubt_of(row: dict[str, Any]) -> str:
+    """What stands beside a face's number: bridged, or why its values are not reliable."""
+    if row["success"] != 1:
+        return "bridged, no values"
+    if row.get("reliable") is not False:
+        return ""
+    reasons = str(row["reasons"]).split(SEPARATOR)
+    more = f" +{len(reasons) - 1}" if len(reasons) > 1 else ""
+    return f"unreliable: {reasons[0]}{more}"
 
 
 def write(picture: Any, text: str, place: tuple[int, int], colour: tuple[int, ...], size: float = 0.5) -> None:
@@ -132,6 +185,14 @@ def write(picture: Any, text: str, place: tuple[int, int], colour: tuple[int, ..
     font = cv2.FONT_HERSHEY_SIMPLEX
     cv2.putText(picture, text, place, font, size, (0, 0, 0), 3, cv2.LINE_AA)
     cv2.putText(picture, text, place, font, size, colour, 1, cv2.LINE_AA)
+
+
+def tag(picture: Any, text: str, place: tuple[int, int], colour: tuple[int, ...]) -> None:
+    """White text on a colour; ``place`` is the bottom left corner."""
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    width = cv2.getTextSize(text, font, 0.48, 1)[0][0] + 8
+    cv2.rectangle(picture, (place[0], place[1] - TAG), (place[0] + width, place[1]), colour, -1)
+    cv2.putText(picture, text, (place[0] + 4, place[1] - 5), font, 0.48, WHITE, 1, cv2.LINE_AA)
 
 
 def rgb(colour: str) -> tuple[int, int, int]:

@@ -22,8 +22,8 @@ from mien import distributed, metrics
 from mien.analysis import plots
 from mien.analysis.analyzer import load
 from mien.analysis.report import Report
-from mien.checkpoint import write_whole
-from mien.commands.fitting import DataConfig, load_clips, located
+from mien.checkpoint import describe, write_whole
+from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
 from mien.crossing import Crossed, crossings
@@ -64,6 +64,7 @@ def run(config: Config) -> list[dict[str, object]]:
         if not isinstance(analyzer.config, ClassificationConfig):
             raise ValueError(f"{config.model} gives values, not classes; mien evaluate marks it on any corpus")
         clips = load_clips(config.data, config.workers)
+        warn(config.data, clips, describe(config.model))
         known = replace(analyzer.config, column=config.column or analyzer.config.column)
         column = located(known, clips).column
         labels = labels_of(clips, column, pairs(config.rename, "--rename"))

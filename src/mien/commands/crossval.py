@@ -81,6 +81,8 @@ class Probe(probe.Config):
     folds: FoldsConfig = FoldsConfig()
 
 
+OFTEN = ("folds.column", "folds.devices", "folds.subgroups", *finetune.OFTEN, *probe.OFTEN)
+"""Options that ``--help`` explains, as far as the command that trains has them."""
 CONFIGS = {"finetune": Finetune, "probe": Probe}
 """What may train, by the first word on the command line."""
 
@@ -136,6 +138,11 @@ def require_folds_alone(config: Config) -> None:
     if isinstance(config, Finetune):
         if config.split.train or config.split.validation or config.split.test:
             raise ValueError("the folds say which rows train and test: leave --split.train, .validation and .test out")
+        if config.train.skip:
+            raise ValueError(
+                "cross-validation tests every clip once, so none can be left out of it: put the file right, or take its row "
+                "out of the manifest and begin again in another --output"
+            )
         if config.split.group_by:
             raise ValueError("cross-validation marks each clip: leave --split.group_by out")
         return
@@ -243,6 +250,7 @@ def pool_choice(config: Config, corpus: Corpus, kind: str, folder: Path) -> Cros
     kept = (*config.folds.subgroups, config.folds.column)
     leaks = [leak for fold in corpus.folds for leak in leaks_of(marked(config, fold)[kind])]
     said = {"selection": kind} | ({"leaks": list(dict.fromkeys(leaks))} if leaks else {})
+    said |= evaluate.origin(config.output, config.data, corpus.clips)
     evaluate.write(marks, corpus.clips, outputs, corpus.targets, corpus.names, folder, kept, [section], said)
     write_protocol(folder, replace(protocol(config, corpus), selection=kind))
     return found

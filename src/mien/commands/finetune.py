@@ -23,15 +23,18 @@ from mien.commands.choosing import LAST, RESULTS, TEST, VALIDATION, Choice, Mark
 from mien.commands.fitting import (
     ClipConfig,
     TrainingDataConfig,
+    claim_folder,
     description,
     fit,
-    load_clips,
+    load_training_clips,
     located,
     open_folder,
-    start_encoder,
 )
 from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, hash_shared
-from mien.config import STRICT, to_yaml
+from mien.commands.preflight import preflight
+from mien.commands.skips import unread_paths
+from mien.commands.starting import start_encoder
+from mien.config import STRICT
 from mien.distributed import Session
 from mien.encoders import EncoderConfig
 from mien.encoders.tpsbt import TPSBTConfig
@@ -44,6 +47,14 @@ from mien.training import TrainConfig
 from mien.video.leaks import Hashes
 from mien.video.transforms import AugmentConfig
 from mien.video.views import ViewConfig
+
+FITS = "recipes/finetune.yaml with recipes/tiny.yaml behind it"
+"""What trains on a small machine."""
+
+OFTEN = (
+    "output", "init", "data.manifest", "data.select", "split.test", "split.holdout", "task.labels", "task.columns", "clip.size", "clip.stride", "train.epochs", "train.batch", "train.accumulate", "train.precision", "train.device", "train.workers", "optim.lr",
+)  # fmt: skip
+"""Options that ``--help`` explains; ``--help-all`` has the others."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -73,17 +84,17 @@ def run(config: Config) -> None:
     """Fine-tune, export, and mark what was chosen."""
     refuse_probing(config.task)
     with distributed.session(config.train.device, config.train.matmul, config.train.parallel) as session:
-        clips = load_clips(config.data, config.train.workers, session.say)
+        clips = load_training_clips(config, session)
         config = replace(config, task=located(config.task, clips, session.say))
         parts, hashes, history = look(config, clips, session)
         names = config.task.names(parts["train"])
         targets = {part: config.task.targets(clips, names) for part, clips in parts.items()}
-        marking = Marking(config.split, config.views, config.train.workers, session)
+        marking = Marking(config.split, config.views, config.train.workers, session, config.data)
         others = [*parts["validation"], *parts["test"]]
-        if open_folder(config, to_yaml(config), parts["train"], session, others):
+        if open_folder(config, parts["train"], session, others):
             distributed.seed_step(config.train.seed)
             encoder = config.encoder.build(config.clip.frames, config.clip.size)
-            start_encoder(encoder, config.init)
+            start_encoder(encoder, config.init, config)
             task = config.task.build(encoder, config.pixels, names, targets["train"])
             learn(task, parts, names, history, hashes, config, marking)
         if others and not (config.output / RESULTS).is_file():
@@ -110,7 +121,8 @@ def look(config: Config, clips: list[Clip], session: Session) -> tuple[Parts, Ha
     if parts["validation"] or parts["test"]:
         session.say(", ".join(f"{len(part)} {name} clips" for name, part in parts.items()))
     refuse_sharded(parts, config)
-    hashes = hash_shared([clip for part in parts.values() for clip in part], config.train.workers, session)
+    unread = unread_paths(config.output, clips, config.train.skip)
+    hashes = hash_shared([clip for part in parts.values() for clip in part], config.train.workers, session, unread)
     history = examine(parts, config.init, config.split.group, hashes)
     guard(history, config.leaks_allowed, session.say)
     return parts, hashes, history
@@ -136,14 +148,21 @@ def learn(
 ) -> None:
     """Train on the training clips, keeping the weights that do best, and export the last ones."""
     session: Session = marking.session
+    learnt = config.task.training_targets(parts["train"], names)
+    preflight(task, config, len(parts["train"]), session, FITS, learnt[0])
+    claim_folder(task, config, parts["train"], session, [*parts["validation"], *parts["test"]])
     about: dict[str, Any] = {"names": list(names), **history.about()}
+    history = history.as_begun(config.output)
     if session.first:
         history.write(config.output)
     analyzer = Analyzer(task, config.clip, names, config.task, session.device)
 
     def choice(kind: str, part: str, history: History) -> Choice:
         folder = config.output / kind.replace(" ", "-")
-        return Choice(kind, parts[part], analyzer, marking, folder, description(config) | about, history)
+        return Choice(
+            kind, parts[part], analyzer, marking, folder,
+            lambda: description(config, parts["train"]) | about, history,
+        )  # fmt: skip
 
     choices = [choice(VALIDATION, "validation", history)] if parts["validation"] else []
     if config.split.choose_on_test:
@@ -152,7 +171,7 @@ def learn(
     steps = config.train.total(len(parts["train"]))
     fit(
         task, parts["train"], config, session,
-        targets=config.task.training_targets(parts["train"], names),
+        targets=learnt,
         describe=about | {"selection": LAST, "step": steps},
         watch=watch(choices, every, steps) if choices else None,
     )  # fmt: skip

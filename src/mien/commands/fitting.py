@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic.dataclasses import dataclass
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from mien import __version__, checkpoint
-from mien.config import STRICT, to_tree
-from mien.distributed import Session
-from mien.interfaces import Batch, Clip, Encoder, Objective
+from mien.commands.skips import broke, keep_skips, micro_batches, read_skips, remark, unread_paths
+from mien.config import STRICT, build, to_tree, to_yaml
+from mien.distributed import Session, meet
+from mien.interfaces import Clip, Objective
 from mien.optim import OptimConfig
-from mien.runlog import finished, open_run
+from mien.runlog import finished, open_run, refuse_other_run
 from mien.tasks import TaskConfig
-from mien.training import EXECUTION, TrainConfig, train
-from mien.video.clips import ClipConfig, ClipDataset, StepSampler, prepare_worker
-from mien.video.manifest import check, read_manifest, select
+from mien.training import EXECUTION, MicroBatch, TrainConfig, require_whole_batches, train
+from mien.video.clips import ClipConfig, ClipDataset
+from mien.video.decode import VideoError
+from mien.video.manifest import Problem, checked, read_manifest, select
+from mien.video.rates import count_rates, rate_warnings
 from mien.video.transforms import AugmentConfig
 
 Labelled = TypeVar("Labelled", bound=TaskConfig)
@@ -50,24 +52,34 @@ class TrainingDataConfig(DataConfig):
     """Keep all decoded frames in memory, at their own size (about 1.5 bytes a pixel); for small corpora."""
 
 
-def load_clips(config: DataConfig, workers: int, say: Callable[[str], object] = print) -> list[Clip]:
-    """The selected clips of a manifest that can be read; the others are listed and, unless asked for, refused."""
+def load_clips(
+    config: DataConfig,
+    workers: int,
+    say: Callable[[str], object] = print,
+    unread: Callable[[list[Clip]], Collection[Path]] = lambda clips: (),
+) -> list[Clip]:
+    """The selected clips of a manifest that can be read; the others are listed and, unless asked for, refused.
+
+    Files that ``unread`` names stay in the list whatever their state.
+    """
     if not config.manifest:
         raise ValueError("no clips: give --data.manifest a CSV, Parquet file, folder of videos or video")
     clips = select(read_manifest(Path(config.manifest)), config.select)
-    problems = check(clips, workers=workers, decode=config.decode_all)
+    left = set(unread(clips))
+    found = checked([clip for clip in clips if clip.path not in left], workers=workers, decode=config.decode_all)
+    problems = [problem for problem in found if isinstance(problem, Problem)]
     for problem in problems:
         say(f"bad clip: {problem}")
     if problems and not config.skip_bad:
         raise ValueError(
             f"{len(problems)} of {len(clips)} clips cannot be used (listed above); mend or remove those rows, or leave "
-            "them out with --data.skip_bad"
+            "them out with --data.skip_bad; a clip that broke since a run began is left out of it with --train.skip LINE"
         )
-    bad = {problem.row for problem in problems}
-    kept = [clip for clip in clips if clip.row not in bad]
+    good = {clip.row: clip for clip in found if isinstance(clip, Clip)}
+    kept = [good.get(clip.row, clip) for clip in clips if clip.row in good or clip.path in left]
     if not kept:
         raise ValueError(f"{config.manifest}: no clip is left")
-    say(f"{len(kept)} clips from {config.manifest}" + (f", {len(bad)} left out" if bad else ""))
+    say(f"{len(kept)} clips from {config.manifest}" + (f", {len(problems)} left out" if problems else ""))
     return kept
 
 
@@ -77,6 +89,36 @@ def located(task: Labelled, clips: Sequence[Clip], say: Callable[[str], object] 
     for note in notes:
         say(f"note: {note}")
     return found  # pyright: ignore[reportReturnType]
+
+
+def warn(
+    config: DataConfig, clips: Sequence[Clip], about: Mapping[str, Any], say: Callable[[str], object] = print
+) -> None:
+    """Say what touches every answer to these clips: ``about`` is a model's card, or what will be one.
+
+    Clips of a manifest are read as in training, frames as they are; so they must be cut as the training clips were.
+    """
+    clip, trained = build(ClipConfig, about["clip"]), about.get("face_crop")
+    lines = rate_warnings(count_rates(clips), clip.fps, clip.stride, about.get("rates"))
+    here = face_crop(Path(config.manifest)).get("face_crop")
+    if trained and trained != here:
+        cut = "are cut otherwise" if here else "are not said to be cut to faces"
+        lines.append(
+            f"the model was trained on faces that mien faces cut ({trained['preset']}), the clips of {config.manifest} {cut}. "
+            "Clips of a manifest are read as they are: cut them with the same --crop, or take mien study, which finds faces"
+        )
+    for line in lines:
+        say(f"warning: {line}")
+
+
+def load_training_clips(config: Any, session: Session) -> list[Clip]:
+    """The clips of a command that trains; those that its run leaves out (--train.skip) need not be readable."""
+    clips = load_clips(
+        config.data, config.train.workers, session.say,
+        lambda clips: unread_paths(config.output, clips, config.train.skip),
+    )  # fmt: skip
+    warn(config.data, clips, to_tree(config), session.say)
+    return clips
 
 
 def fit(
@@ -97,10 +139,22 @@ def fit(
     optim: OptimConfig = config.optim
     folder: Path = config.output
     steps = train_config.total(len(clips))
-    dataset = ClipDataset(clips, config.clip, config.augment, train_config.seed, targets, config.data.cache)
+
+    def batches(step: int) -> Iterator[MicroBatch]:
+        skipped = keep_skips(folder, clips, train_config.skip, step, session.first)
+        if skipped:
+            session.say("left out: " + "; ".join(map(str, read_skips(folder))))
+        try:
+            dataset = ClipDataset(
+                clips, config.clip, config.augment, train_config.seed, targets, config.data.cache, skipped
+            )
+        except VideoError as error:
+            raise broke(str(error), step + 1, folder) from error
+        return micro_batches(dataset, train_config, session, step, skipped, folder)
+
     train(
         objective,
-        lambda micro: loader(dataset, train_config, session, micro),
+        batches,
         steps,
         train_config,
         optim,
@@ -110,33 +164,18 @@ def fit(
         draw=draw,
         watch=watch,
     )
-    checkpoint.export(folder, objective, description(config) | (describe or {}), write=session.first)
+    checkpoint.export(folder, objective, description(config, clips) | (describe or {}), write=session.first)
     session.say(f"{steps} steps done; weights in {folder}")
 
 
-def loader(dataset: ClipDataset, config: TrainConfig, session: Session, start: int) -> Iterable[Batch]:
-    """Micro-batches of this rank, endlessly, from micro-step ``start`` on."""
-    sampler = StepSampler(
-        len(dataset), config.micro_batch(session.world), config.seed, start, session.rank, session.world
-    )
-    return DataLoader(
-        dataset,
-        batch_sampler=sampler,
-        num_workers=config.workers,
-        pin_memory=session.device.type == "cuda",
-        persistent_workers=config.workers > 0,
-        worker_init_fn=prepare_worker,
-    )
-
-
-def open_folder(config: Any, yaml: str, clips: Sequence[Clip], session: Session, others: Sequence[Clip] = ()) -> bool:
-    """Make or re-open the run's folder; False if the run there is done already.
+def open_folder(config: Any, clips: Sequence[Clip], session: Session, others: Sequence[Clip] = ()) -> bool:
+    """Look at the run's folder, and leave it as it is; False if the run there is done already.
 
     Resuming with another config, other clips, or ``others`` (validation and test) is refused with the difference shown.
     """
     steps = config.train.total(len(clips))
-    if session.first:
-        open_run(config.output, yaml, identity(config, clips, others))
+    refuse_other_run(config.output, identity(config, clips, others))
+    meet()  # before any rank makes the folder
     if finished(config.output, steps) and (config.output / "weights.safetensors").is_file():
         session.say(f"{config.output} holds this run, finished at step {steps}: nothing to do")
         return False
@@ -146,17 +185,32 @@ def open_folder(config: Any, yaml: str, clips: Sequence[Clip], session: Session,
     return True
 
 
+def claim_folder(
+    objective: Objective, config: Any, clips: Sequence[Clip], session: Session, others: Sequence[Clip] = ()
+) -> None:
+    """Make the folder of a run that is about to train, now that its model stands; every rank must call."""
+    require_whole_batches(objective, config.train, session)
+    if session.first:
+        open_run(config.output, to_yaml(config), identity(config, clips, others))
+    meet()
+
+
 def identity(config: Any, clips: Sequence[Clip], others: Sequence[Clip] = ()) -> str:
     """What decides the result of a run, a line per key: the config without its execution fields, and the clips."""
     return identity_of(decisive(config) | ({"others": fingerprint(others)} if others else {}), clips)
 
 
 def decisive(config: Any) -> dict[str, Any]:
-    """A command's config without the fields that do not decide the result."""
+    """A command's config without the fields that do not decide the result.
+
+    Frames that are counted (``clip.fps`` 0) go unsaid, as before there was a choice: runs from then go on.
+    """
     tree = {k: v for k, v in to_tree(config).items() if k not in ("output", "device", "workers")}
     for section, ignored in (("train", EXECUTION), ("data", ("cache", "decode_all"))):
         if isinstance(tree.get(section), dict):
             tree[section] = {k: v for k, v in tree[section].items() if k not in ignored}
+    if isinstance(tree.get("clip"), dict) and not tree["clip"].get("fps"):
+        tree["clip"].pop("fps", None)
     return tree
 
 
@@ -180,12 +234,16 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> list[str]:
     return lines
 
 
-def description(config: Any) -> dict[str, Any]:
-    """What exported weights are: enough to rebuild the model and to feed it as in training."""
+def description(config: Any, clips: Sequence[Clip]) -> dict[str, Any]:
+    """What exported weights are: enough to rebuild the model and to feed it as in training on ``clips``."""
     tree = to_tree(config)
     kept = ("encoder", "objective", "task", "clip", "pixels")
     return (
-        {"mien": __version__} | {key: tree[key] for key in kept if key in tree} | face_crop(Path(config.data.manifest))
+        {"mien": __version__}
+        | {key: tree[key] for key in kept if key in tree}
+        | {"rates": count_rates(clips)}
+        | face_crop(Path(config.data.manifest))
+        | remark(read_skips(config.output))
     )
 
 
@@ -195,20 +253,4 @@ def face_crop(manifest: Path) -> dict[str, Any]:
     return {"face_crop": yaml.safe_load(store.read_text(encoding="utf-8"))["crop"]} if store.is_file() else {}
 
 
-def start_encoder(encoder: Encoder, init: str) -> None:
-    """Fill an encoder from an exported run or import, strictly; of a joint embedding the teacher is taken."""
-    if init:
-        weights = checkpoint.read_weights(Path(init))
-        checkpoint.load_strictly(encoder, checkpoint.encoder_weights(weights), init)
-
-
-__all__ = [
-    "AugmentConfig",
-    "ClipConfig",
-    "DataConfig",
-    "TrainingDataConfig",
-    "fit",
-    "load_clips",
-    "open_folder",
-    "start_encoder",
-]
+__all__ = ["AugmentConfig", "ClipConfig", "DataConfig", "TrainingDataConfig", "fit", "load_clips", "open_folder"]

@@ -7,7 +7,7 @@ where it marks every report on that model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass as plain
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from mien.video.manifest import select
 from mien.video.splits import carve
 
 SEEN_FILE = "seen.csv"
-REMARKS = ("selection", "leaks")
+REMARKS = ("selection", "leaks", "skipped")
 """What model.json says about how weights came about, which every report on them repeats."""
 Parts = dict[str, list[Clip]]
 
@@ -110,6 +110,11 @@ class History:
         """The same for weights that have learnt from more clips."""
         return replace(self, seen=[*self.seen, *as_seen(part, clips, hashes)])
 
+    def as_begun(self, run: Path) -> History:
+        """The same of a run that goes on: what it wrote when it began, for a file may have broken or changed since."""
+        seen = seen_by(run)
+        return self if seen is None else replace(self, seen=seen)
+
     def write(self, folder: Path) -> None:
         """Write seen.csv, whole or not at all."""
         checkpoint.write_whole(folder / SEEN_FILE, lambda path: write_seen(path, self.seen))
@@ -159,16 +164,21 @@ def guard(history: History, allowed: bool, say: Callable[[str], object]) -> None
     say(f"leaks allowed; every report will say so:\n{lines}")
 
 
-def hash_shared(clips: Sequence[Clip], workers: int, session: Session) -> dict[Path, str]:
-    """The content of all clips, on every rank; each rank reads its share."""
-    mine = hash_clips(clips[session.rank :: session.world], workers)
+def hash_shared(
+    clips: Sequence[Clip], workers: int, session: Session, unread: Collection[Path] = ()
+) -> dict[Path, str]:
+    """The content of all clips, on every rank; each rank reads its share. That of files ``unread`` is not known."""
+    known = [clip for clip in clips if clip.path not in unread]
+    mine = hash_clips(known[session.rank :: session.world], workers) | dict.fromkeys(unread, "")
     return dict(gather(list(mine.items()), session))
 
 
-def remember(folder: Path, clips: Sequence[Clip], init: str, workers: int, session: Session) -> None:
+def remember(
+    folder: Path, clips: Sequence[Clip], init: str, workers: int, session: Session, unread: Collection[Path] = ()
+) -> None:
     """Write what a pre-training learns from, unless that has been done; every rank must call."""
     if not (folder / SEEN_FILE).is_file():
-        hashes = hash_shared(clips, workers, session)
+        hashes = hash_shared(clips, workers, session, unread)
         seen = [*(seen_by(init) or []), *as_seen("pretraining", clips, hashes)]
         if session.first:
             History(seen, [], []).write(folder)
@@ -189,6 +199,7 @@ def remarks(model: Path, clips: Sequence[Clip] = (), workers: int = 4) -> dict[s
 def warnings(remarks: dict[str, Any]) -> list[str]:
     """The remarks that touch every number, as sentences."""
     lines = [f"leak: {leak}" for leak in remarks.get("leaks", [])]
+    lines += [f"a training clip broke and is not in all of the training: {skip}" for skip in remarks.get("skipped", [])]
     if remarks.get("selection") == "best on test":
         lines.insert(0, "these weights were chosen on test clips: the numbers are the best of many, not a test")
     return lines

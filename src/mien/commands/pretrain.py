@@ -12,15 +12,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from pydantic.dataclasses import dataclass
 from torch.utils.data import default_collate
 
 from mien import distributed
 from mien.analysis.plots import reconstruction_grid, save_png
-from mien.commands.fitting import ClipConfig, TrainingDataConfig, fit, load_clips, open_folder, start_encoder
+from mien.checkpoint import checkpoints
+from mien.commands.fitting import (
+    ClipConfig,
+    TrainingDataConfig,
+    claim_folder,
+    fit,
+    load_training_clips,
+    open_folder,
+)
 from mien.commands.parts import remember
-from mien.config import STRICT, to_yaml
+from mien.commands.preflight import preflight
+from mien.commands.skips import read_skips, unread_paths
+from mien.commands.starting import start_objective
+from mien.config import STRICT
 from mien.distributed import Session
 from mien.encoders import EncoderConfig
 from mien.encoders.tpsbt import TPSBTConfig
@@ -31,7 +41,16 @@ from mien.optim import OptimConfig
 from mien.pixels import PixelsConfig
 from mien.training import TrainConfig
 from mien.video.clips import ClipDataset
+from mien.video.decode import VideoError
 from mien.video.transforms import AugmentConfig
+
+FITS = "recipes/svfap_tiny.yaml or recipes/vjepa_tiny.yaml"
+"""What trains on a small machine."""
+
+OFTEN = (
+    "output", "init", "data.manifest", "data.select", "data.skip_bad", "clip.size", "clip.frames", "clip.stride", "train.epochs", "train.steps", "train.batch", "train.accumulate", "train.precision", "train.device", "train.workers", "optim.lr",
+)  # fmt: skip
+"""Options that ``--help`` explains; ``--help-all`` has the others."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -41,7 +60,7 @@ class Config:
     output: Path = Path("runs/pretrain")
     """Folder of the run."""
     init: str = ""
-    """Start the encoder from these weights: a run's folder or an import."""
+    """Go on from these weights, a run's folder or an import: all parts that fit the objective are taken."""
     data: TrainingDataConfig = TrainingDataConfig()
     clip: ClipConfig = ClipConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -55,31 +74,40 @@ class Config:
 def run(config: Config) -> None:
     """Pre-train and export."""
     with distributed.session(config.train.device, config.train.matmul, config.train.parallel) as session:
-        clips = load_clips(config.data, config.train.workers, session.say)
-        if not open_folder(config, to_yaml(config), clips, session):
+        clips = load_training_clips(config, session)
+        if not open_folder(config, clips, session):
             return
-        remember(config.output, clips, config.init, config.train.workers, session)
         distributed.seed_step(config.train.seed)
         encoder = config.encoder.build(config.clip.frames, config.clip.size)
-        start_encoder(encoder, config.init)
         objective = config.objective.build(encoder, config.pixels)
+        if not checkpoints(config.output):
+            start_objective(objective, config.init, config, session.say)
+        preflight(objective, config, len(clips), session, fits=FITS)
+        claim_folder(objective, config, clips, session)
+        unread = unread_paths(config.output, clips, config.train.skip)
+        remember(config.output, clips, config.init, config.train.workers, session, unread)
         fit(objective, clips, config, session, draw=lambda step: draw(objective, clips, config, session, step))
 
 
 def draw(
     objective: Objective, clips: Sequence[Clip], config: Config, session: Session, step: int, count: int = 4
 ) -> None:
-    """Picture of the first clips: original, what the encoder sees, and what comes of it.
+    """Picture of the first clips that the run reads: original, what the encoder sees, and what comes of it.
 
-    Every rank takes part, for weights may be spread over them; the first one saves.
+    Every rank takes part, for weights may be spread over them; the first one saves. A clip that cannot be read costs the
+    picture and not the run.
     """
-    dataset = ClipDataset(clips[:count], config.clip, AugmentConfig.none(), config.train.seed)
-    batch = session.to_device(default_collate([dataset[0, i] for i in range(len(dataset))]))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.train.seed)
-        objective.eval()
-        rows = objective.picture(batch)
-        objective.train()
+    skipped = {skip.index for skip in read_skips(config.output)}
+    shown = [clip for i, clip in enumerate(clips) if i not in skipped][:count]
+    dataset = ClipDataset(shown, config.clip, AugmentConfig.none(), config.train.seed)
+    try:
+        batch = session.to_device(default_collate([dataset[0, i] for i in range(len(dataset))]))
+    except VideoError as error:
+        session.say(f"no picture at step {step}: {error}")
+        return
+    objective.eval()
+    rows = objective.picture(batch)
+    objective.train()
     if not session.first:
         return
     image = reconstruction_grid({name: value.float().cpu().numpy() for name, value in rows.items()})

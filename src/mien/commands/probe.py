@@ -31,8 +31,9 @@ from mien.analysis.frozen import Frozen, answers, load_encoder, views_of
 from mien.analysis.report import Report
 from mien.commands import evaluate
 from mien.commands.choosing import VALIDATION, headline
-from mien.commands.fitting import DataConfig, load_clips, located
+from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, remarks, warnings
+from mien.commands.preflight import preflight_probes
 from mien.config import STRICT, changed, to_tree, to_yaml
 from mien.heads import AttentiveHeadConfig, HeadConfig, MeanHeadConfig, Standardised
 from mien.interfaces import Clip, Task
@@ -41,11 +42,17 @@ from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.video.clips import order
 from mien.video.leaks import hash_clips
+from mien.video.rates import count_rates
 from mien.video.transforms import AugmentConfig
 from mien.video.views import ViewConfig
 
 SHOWN = ("UAR", "UAR mean", "UAR deviation", "WAR", "CCC", "CCC mean", "CCC deviation", "PCC")
 """Test columns of the printed table, as far as there are any; mean and deviation are over --probe.seeds."""
+
+OFTEN = (
+    "model", "output", "data.manifest", "data.select", "train", "validation", "test", "task.labels", "task.columns", "segments", "baselines", "probe.lrs", "probe.epochs", "features.folder", "device", "workers",
+)  # fmt: skip
+"""Options that ``--help`` explains; ``--help-all`` has the others."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -114,7 +121,6 @@ def run(config: Config) -> list[dict[str, Any]]:
         parts, histories = split(config, clips)
         names = config.task.names(parts["train"])
         targets = {part: config.task.targets(clips, names) for part, clips in parts.items()}
-        checkpoint.write_whole(config.output / "config.yaml", lambda path: path.write_text(to_yaml(config)))
         rows = [
             probe(source, parts, names, targets, config, session.device, history)
             for source, history in sources(config, session.device, histories)
@@ -129,6 +135,8 @@ def split(config: Config, clips: list[Clip]) -> tuple[Parts, dict[str, History]]
     """Training, validation and test clips, and what each model ('' has random weights) has seen; leaks are refused."""
     holdout = None if config.validation else 5
     rows = SplitConfig(config.train, config.validation, config.test, holdout=holdout, group=config.group)
+    for folder in config.model:
+        warn(config.data, clips, checkpoint.describe(folder))
     parts = divide(clips, rows, config.task, config.probe.seed)
     print(", ".join(f"{len(part)} {name} clips" for name, part in parts.items()), flush=True)
     hashes = hash_clips([clip for clips in parts.values() for clip in clips], config.workers)
@@ -158,9 +166,14 @@ def probe(
 ) -> dict[str, Any]:  # fmt: skip
     """Train the probes over one encoder, keep the best and mark it; returns its row of the table."""
     task = config.task.build(source.encoder, source.pixels, names, targets["train"]).to(device)
+    learnt = config.task.training_targets(parts["train"], names)
+    heads = len(config.probe.settings()) * config.probe.seeds
+    preflight_probes(
+        task, heads, config, source.clip, views_in_all(task, parts, config), len(parts["train"]), learnt[0], device
+    )
+    checkpoint.write_whole(config.output / "config.yaml", lambda path: path.write_text(to_yaml(config)))
     features = {part: features_of(part, source, task, clips, config, device) for part, clips in parts.items() if clips}
     folder = config.output / source.name.replace(", ", "-").replace(" ", "-")
-    learnt = config.task.training_targets(parts["train"], names)
     found = fit(task, features, targets | {"train": learnt}, config, device, folder)
     best = max(found, key=lambda one: one.score)
     heads = [with_weights(task.head, one) for one in found]
@@ -169,7 +182,7 @@ def probe(
     about = {
         "mien": __version__, "encoder": to_tree(source.config), "clip": to_tree(source.clip),
         "pixels": to_tree(source.pixels), "task": to_tree(config.task), "names": list(names),
-        "selection": VALIDATION, **history.about(),
+        "selection": VALIDATION, "rates": count_rates(parts["train"]), **history.about(),
     }  # fmt: skip
     history.write(folder)
     checkpoint.export(folder, task, about)
@@ -178,9 +191,19 @@ def probe(
         return row
     print(f"{source.name}, marked on the test clips:")
     each = answers(task, heads, features["test"], device)
-    truth, said = targets["test"].numpy(), remarks(folder)
+    truth = targets["test"].numpy()
+    said = remarks(folder) | evaluate.origin(folder, config.data, parts["test"], config.test)
     marks = evaluate.report(parts["test"], each[found.index(best)], truth, names, folder / "evaluation", said=said)
     return row | marks.scores | over_seeds(task, each, truth) | history.about()
+
+
+def views_in_all(task: Task, parts: Parts, config: Config) -> int:
+    """Views of all clips that the encoder reads, each once; windows at a hop are counted as if they were segments."""
+    segments = task.segments if task.segments > 1 else config.views.segments or 2
+    return segments * sum(
+        len(clips) * (config.features.variants if part == "train" else config.views.crops)
+        for part, clips in parts.items()
+    )
 
 
 def with_weights(head: nn.Module, best: Best) -> nn.Module:

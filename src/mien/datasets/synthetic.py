@@ -179,14 +179,15 @@ def plan(config: SynthConfig) -> list[Take]:
 
 
 def claim(config: SynthConfig) -> None:
-    """Make the output folder ours: empty but for ``synth.json``, or a ValueError."""
+    """Make the output folder ours: empty but for ``synth.json``, or a ValueError. A corpus that never became whole is
+    drawn anew."""
     output = config.output
     if output.exists() and not output.is_dir():
         raise ValueError(f"{output} is a file; name a folder for the corpus")
     if output.exists() and any(output.iterdir()):
         if not (output / "synth.json").exists():
             raise ValueError(f"{output} is not empty and holds no drawn corpus; choose another folder")
-        if not config.overwrite:
+        if not config.overwrite and (output / "manifest.csv").exists():
             raise ValueError(f"{output} holds a drawn corpus; choose another folder or pass --overwrite")
         shutil.rmtree(output / "videos", ignore_errors=True)
         for name in _OURS:

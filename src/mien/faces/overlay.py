@@ -16,6 +16,11 @@ COLOURS = [(255, 90, 70), (70, 200, 90), (80, 150, 255), (255, 200, 40), (220, 9
 PEOPLE = 24
 """People on a contact sheet, at most."""
 FONT = cv2.FONT_HERSHEY_SIMPLEX
+WHITE, INK = (255, 255, 255), (40, 40, 40)
+PAPER = 245
+"""Grey level of what is empty on a sheet."""
+LABEL = 36
+"""Height in pixels of what stands under a crop."""
 
 
 def colour_of(id: int) -> tuple[int, int, int]:
@@ -23,34 +28,44 @@ def colour_of(id: int) -> tuple[int, int, int]:
     return COLOURS[id % len(COLOURS)]
 
 
-def draw(sighting: Sighting) -> Pixels:
-    """A copy of the frame with its faces marked. A thin box was not detected on this frame but tracked or bridged."""
+def draw(sighting: Sighting, width: int | None = None) -> Pixels:
+    """A copy of the frame with its faces marked, at ``width`` pixels if that is given and less than it has.
+
+    A thin box was not detected on this frame but tracked or bridged.
+    """
+    scale = min(1.0, width / sighting.frame.pixels.shape[1]) if width else 1.0
     pixels = np.ascontiguousarray(sighting.frame.pixels).copy()
-    unit = max(pixels.shape[:2]) / 640
+    if scale < 1:
+        size = (round(scale * pixels.shape[1]), max(1, round(scale * pixels.shape[0])))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+    unit = max(1.0, max(pixels.shape[:2]) / 640)
     for face in sighting.faces:
-        mark(pixels, face, unit)
-    note = f"{sighting.frame.time:.3f} s  shot {sighting.shot}" + (f"  {sighting.reason}" if sighting.reason else "")
-    write(pixels, note, (round(6 * unit), pixels.shape[0] - round(8 * unit)), unit, (255, 255, 255))
+        mark(pixels, face, unit, scale)
+    note = f"{sighting.frame.time:.2f} s" + (f"  {sighting.reason}" if sighting.reason else "")
+    write(pixels, note, (round(6 * unit), pixels.shape[0] - round(8 * unit)), unit, WHITE)
     return pixels
 
 
-def mark(pixels: Pixels, face: Face, unit: float) -> None:
-    """Box, id, confidence, state and landmarks of one face, into the picture."""
-    x, y, width, height = (round(v) for v in face.box)
+def mark(pixels: Pixels, face: Face, unit: float, scale: float = 1.0) -> None:
+    """Box, id, confidence, state and landmarks of one face, into a picture that is ``scale`` times the frame."""
+    x, y, width, height = (round(scale * v) for v in face.box)
     thick = max(1, round((2.5 if face.state == "detected" else 1) * unit))
     cv2.rectangle(pixels, (x, y), (x + width, y + height), colour_of(face.id), thick, cv2.LINE_AA)
-    letter = "" if face.state == "detected" else f" {face.state}"
-    write(
-        pixels,
-        f"{face.id}: {face.confidence:.2f}{letter}",
-        (x, max(round(12 * unit), y - round(5 * unit))),
-        unit,
-        colour_of(face.id),
-    )
     for point in [] if face.landmarks is None else face.landmarks:
-        cv2.circle(
-            pixels, (round(float(point[0])), round(float(point[1]))), max(1, round(2 * unit)), colour_of(face.id), -1
-        )
+        place = (round(scale * float(point[0])), round(scale * float(point[1])))
+        cv2.circle(pixels, place, max(1, round(2 * unit * scale)), colour_of(face.id), -1)
+    state = "" if face.state == "detected" else f" {face.state}"
+    tag(pixels, f"{face.id}: {face.confidence:.2f}{state}", (x, y), unit, colour_of(face.id))
+
+
+def tag(pixels: Pixels, text: str, place: tuple[int, int], unit: float, colour: tuple[int, int, int]) -> None:
+    """Dark text on a colour, above ``place`` and inside the picture."""
+    size, thick = 0.45 * unit, max(1, round(unit))
+    (wide, tall), below = cv2.getTextSize(text, FONT, size, thick)
+    left = min(max(place[0], 0), max(pixels.shape[1] - wide - 6, 0))
+    bottom = max(place[1], tall + below + 4)
+    cv2.rectangle(pixels, (left, bottom - tall - below - 4), (left + wide + 6, bottom), colour, -1)
+    cv2.putText(pixels, text, (left + 3, bottom - below), FONT, size, (0, 0, 0), thick, cv2.LINE_AA)
 
 
 def write(pixels: Pixels, text: str, place: tuple[int, int], unit: float, colour: tuple[int, int, int]) -> None:
@@ -71,7 +86,7 @@ class ContactSheet:
     def add(self, sighting: Sighting) -> None:
         """Take a frame, if it is one of those kept: every n-th, n doubling whenever there are too many."""
         if self.taken % self.every == 0:
-            self.frames.append(self.small(draw(sighting)))
+            self.frames.append(self.framed(draw(sighting, self.width)))
             for face in (f for f in sighting.faces if f.id in self.crops or len(self.crops) < PEOPLE):
                 self.crops.setdefault(face.id, []).append(
                     self.named(crop(sighting.frame.pixels, face, self.config), face)
@@ -82,33 +97,36 @@ class ContactSheet:
             self.frames = self.frames[::2]
             self.crops = {id: crops[::2] for id, crops in self.crops.items()}
 
-    def small(self, pixels: Pixels) -> Pixels:
-        """A frame at the width of a tile."""
-        size = (self.width, round(self.width * pixels.shape[0] / pixels.shape[1]))
-        return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+    def framed(self, pixels: Pixels) -> Pixels:
+        """A marked frame in the middle of a tile; a frame narrower than the tile keeps its size."""
+        missing = self.width - pixels.shape[1]
+        return np.pad(pixels, ((0, 4), (missing // 2, missing - missing // 2), (0, 0)), constant_values=PAPER)
 
     def named(self, face_pixels: Pixels, face: Face) -> Pixels:
-        """A crop at half the width of a tile, with its id and sharpness."""
+        """A crop at half the width of a tile; under it its id, sharpness and the turn of the head."""
         side = self.width // 2
-        tile = cv2.resize(face_pixels, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8)
-        turn = "" if face.pose is None else f" yaw {face.pose[0]:.0f}"
-        write(tile, f"{face.id} sharp {face.sharpness:.0f}{turn}", (3, side - 5), 0.75, colour_of(face.id))
+        tile = np.full((side + LABEL, side, 3), PAPER, np.uint8)
+        how = cv2.INTER_AREA if len(face_pixels) > side - 4 else cv2.INTER_CUBIC
+        tile[: side - 4, 2:-2] = cv2.resize(face_pixels, (side - 4, side - 4), interpolation=how)
+        tag(tile, f"face {face.id}", (2, side + 14), 0.9, colour_of(face.id))
+        turn = "" if face.pose is None else f"yaw {face.pose[0]:.0f}"
+        for text, place in ((turn, (66, side + 11)), (f"sharpness {face.sharpness:.0f}", (4, side + 28))):
+            cv2.putText(tile, text, place, FONT, 0.38, INK, 1, cv2.LINE_AA)
         return tile
 
     def picture(self) -> Pixels:
-        """The sheet: rows of frames, then half a row of crops for each of the first people."""
+        """The sheet: rows of frames, then the crops of one person after another, without gaps between people."""
         step = max(1, -(-len(self.frames) // (2 * self.columns)))
         rows = list(tiles(self.frames[::step], self.columns))
         crops: list[Pixels] = []
         for _, own in sorted(self.crops.items()):
-            chosen = own[:: max(1, -(-len(own) // self.columns))]
-            crops += chosen + [np.zeros_like(own[0])] * (self.columns - len(chosen))
+            crops += own[:: max(1, -(-len(own) // self.columns))]
         return np.concatenate([*rows, *tiles(crops, 2 * self.columns)]).astype(np.uint8)
 
 
 def tiles(pictures: list[Pixels], columns: int) -> Iterable[NDArray[np.uint8]]:
-    """Rows of pictures of one size, the last one filled up with black."""
+    """Rows of pictures of one size, the last one filled up with the colour of paper."""
     for start in range(0, len(pictures), columns):
         row = pictures[start : start + columns]
-        row += [np.zeros_like(row[0])] * (columns - len(row))
+        row += [np.full_like(row[0], PAPER)] * (columns - len(row))
         yield np.concatenate(row, axis=1)

@@ -67,17 +67,21 @@ def shard(chosen: Sequence[Source], part: str) -> list[Source]:
 
 
 def claim(store: Path, config: CutConfig) -> None:
-    """Make the store, or check that it was begun with the same settings. Raises ``ValueError`` with the difference."""
+    """Make the store, or check that it was begun with the same settings. Raises ``ValueError`` with the difference.
+
+    A store in which no video was cut, and none is being cut, takes the new settings.
+    """
     tree = identity(config)
     path = store / "store.yaml"
-    if path.is_file():
+    begun = any(next((store / name).glob("*"), None) for name in ("clips", "frames", "partial"))
+    if path.is_file() and begun:
         before = yaml.safe_load(path.read_text(encoding="utf-8"))
         lines = difference(before, tree)
         if lines:
             raise ValueError(
                 f"{store} was begun with other settings; use another --output or the same:\n" + "\n".join(lines)
             )
-    elif store.exists() and any(not p.name.startswith(".") for p in store.iterdir()):
+    elif not path.is_file() and store.exists() and any(not p.name.startswith(".") for p in store.iterdir()):
         raise ValueError(f"{store}: the folder holds something else; name a new folder with --output")
     else:
         store.mkdir(parents=True, exist_ok=True)

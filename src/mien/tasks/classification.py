@@ -33,7 +33,7 @@ from mien.tasks.labels import (
 
 @dataclass(frozen=True, config=STRICT)
 class ClassificationConfig:
-    """Labels, loss and mixing; the defaults are SVFAP's fine-tuning."""
+    """One class per clip, such as an expression; the defaults are SVFAP's fine-tuning."""
 
     name: Literal["classification"] = "classification"
     column: str = "expression"
@@ -110,11 +110,20 @@ class Classification(Task):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """``video`` (B, 3, T, H, W) and ``target`` class indices (B,) or shares (B, classes) -> loss and accuracy."""
+        batch = batch if "mix" in batch else self.draw(batch)
         video, target = self.pixels(batch["video"]), batch["target"]
         target = F.one_hot(target, len(self.names)).float() if target.dim() == 1 else target
-        if self.training:
-            video, target = mix(video, target, self.config.mixup, self.config.cutmix)
+        if "mix" in batch:
+            video, target = mix(video, target, batch["mix"])
         return self.judge(self.head(self.encoder.features(video)), target)
+
+    def draw(self, batch: Batch) -> Batch:
+        """The batch with ``mix`` (H, W), how much of each pixel stays, in training with mixup or cutmix."""
+        mixup, cutmix = self.config.mixup, self.config.cutmix
+        if not self.training or (mixup <= 0 and cutmix <= 0):
+            return batch
+        video = batch["video"]
+        return {**batch, "mix": draw_mix(video.shape[3], video.shape[4], mixup, cutmix).to(video.device)}
 
     def judge(self, raw: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Logits (B, classes), class indices (B,) or shares (B, classes) -> loss and accuracy."""
@@ -132,25 +141,27 @@ class Classification(Task):
         return metrics.classification(predictions, targets, self.names)
 
 
-def mix(video: Tensor, target: Tensor, mixup: float, cutmix: float) -> tuple[Tensor, Tensor]:
-    """Blend each clip with the one at the mirrored place of the batch: whole (mixup) or in a box (cutmix).
-
-    One share per batch, from the global random state; soft targets (B, classes) are blended by what was really mixed.
-    """
-    if mixup <= 0 and cutmix <= 0:
-        return video, target
+def draw_mix(height: int, width: int, mixup: float, cutmix: float) -> Tensor:
+    """How much of each pixel stays when clips are blended (height, width): alike everywhere (mixup), or all of it but in
+    a box (cutmix). One draw for a micro-batch, from the global random state."""
     use_cutmix = cutmix > 0 and (mixup <= 0 or bool(torch.rand(()) < 0.5))
     alpha = cutmix if use_cutmix else mixup
     share = float(torch.distributions.Beta(alpha, alpha).sample())
-    other = video.flip(0)
-    if use_cutmix:
-        top, bottom, left, right = box(video.shape[3], video.shape[4], 1.0 - share)
-        video = video.clone()
-        video[..., top:bottom, left:right] = other[..., top:bottom, left:right]
-        share = 1.0 - (bottom - top) * (right - left) / (video.shape[3] * video.shape[4])
-    else:
-        video = share * video + (1.0 - share) * other
-    return video, share * target + (1.0 - share) * target.flip(0)
+    if not use_cutmix:
+        return torch.full((height, width), share)
+    top, bottom, left, right = box(height, width, 1.0 - share)
+    keep = torch.ones(height, width)
+    keep[top:bottom, left:right] = 0.0
+    return keep
+
+
+def mix(video: Tensor, target: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+    """Blend each clip with the one at the mirrored place of the batch: ``keep`` (H, W) of it stays.
+
+    Soft targets (B, classes) are blended by the share of the pixels that stays.
+    """
+    share = keep.mean()
+    return keep * video + (1.0 - keep) * video.flip(0), share * target + (1.0 - share) * target.flip(0)
 
 
 def box(height: int, width: int, area: float) -> tuple[int, int, int, int]:

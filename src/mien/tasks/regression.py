@@ -20,13 +20,14 @@ from mien.tasks.labels import value_targets
 
 @dataclass(frozen=True, config=STRICT)
 class RegressionConfig:
-    """Targets, loss and output range."""
+    """Values per clip, such as valence and arousal, or personality."""
 
     name: Literal["regression"] = "regression"
     columns: tuple[str, ...] = ("valence", "arousal")
     """Columns of the manifest that hold the values."""
     loss: Literal["mse", "ccc"] = "mse"
-    """Mean squared error (the paper), or 1 - concordance over the batch."""
+    """Mean squared error (the paper), or 1 - concordance over the batch, which then must be whole: one process and
+    --train.accumulate 1."""
     output: Literal["none", "sigmoid", "tanh"] = "none"
     """Range of the outputs: any number, (0, 1) as for personality, or (-1, 1) as for valence."""
     scaling: Literal["none", "zscore", "minmax"] = "none"
@@ -80,6 +81,7 @@ class Regression(Task):
     ) -> None:
         super().__init__()
         self.config, self.encoder, self.names, self.segments = config, encoder, tuple(names), config.segments
+        self.mean_over_clips = config.loss != "ccc"
         self.pixels, self.head = Pixels(pixels), config.head.build(encoder.dim, len(names))
         shift, spread = torch.zeros(len(names)), torch.ones(len(names))
         if config.scaling != "none" and targets is not None:

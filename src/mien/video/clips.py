@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from itertools import count
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -21,6 +22,7 @@ from mien.interfaces import Clip
 from mien.progress import progress_bar
 from mien.video.decode import Frames, Held, Reader, VideoError, open_video
 from mien.video.manifest import clip_frames
+from mien.video.rates import paced
 from mien.video.transforms import AugmentConfig, Canvas, read_augmented
 
 Indices = NDArray[np.int64]
@@ -34,6 +36,9 @@ class ClipConfig:
     """Frames of a clip."""
     stride: PositiveInt = 4
     """Every stride-th frame of the video is taken."""
+    fps: NonNegativeFloat = 0.0
+    """0 counts the video's own frames, as published. Above 0, sample by time: every video is read as if it had so many
+    frames per second, by its true times, so that stride and hops count steps of 1 / fps seconds."""
     size: PositiveInt = 160
     """Side of the square that the encoder sees, in pixels."""
     crop: Literal["square", "squash", "voxceleb2"] = "square"
@@ -71,27 +76,52 @@ def order(seed: int, epoch: int, count: int) -> Indices:
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 
+Key = tuple[int, int]
+"""Epoch and index of a clip."""
+BLANK: Key = (-1, -1)
+"""Stands alone in a micro-batch none of whose clips is left; it has no weight and keeps the ranks in step."""
+
+
 class StepSampler:
-    """Endless micro-batches of (epoch, index), a function of the position alone.
+    """Endless micro-batches of (epoch, index), a function of the position and of what is skipped, and of nothing else.
 
     The clips form one stream, epoch after epoch, each epoch in its own order; micro-step m takes places
     m * batch * world ... of it, rank r the r-th part of them. Batches may reach over the end of an epoch, so no clip is
-    dropped or repeated.
+    dropped or repeated. ``skipped`` maps the index of a clip to the step (of ``accumulate`` micro-steps) from which on its
+    places stay empty; no other clip moves.
     """
 
-    def __init__(self, count: int, batch: int, seed: int, start: int = 0, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, count: int, batch: int, seed: int, start: int = 0, rank: int = 0, world: int = 1, accumulate: int = 1,
+        skipped: Mapping[int, int] | None = None,
+    ) -> None:  # fmt: skip
         self.count, self.batch, self.seed = count, batch, seed
-        self.start, self.rank, self.world = start, rank, world
+        self.start, self.rank, self.world, self.accumulate = start, rank, world, accumulate
+        self.skipped = skipped or {}
+        self.orders: dict[int, Indices] = {}
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        orders: dict[int, Indices] = {}
-        place = (self.start * self.world + self.rank) * self.batch
-        while True:
-            positions = [divmod(p, self.count) for p in range(place, place + self.batch)]
-            epochs = {epoch for epoch, _ in positions}
-            orders = {e: orders[e] if e in orders else order(self.seed, e, self.count) for e in epochs}
-            yield [(epoch, int(orders[epoch][i])) for epoch, i in positions]
-            place += self.batch * self.world
+    def __iter__(self) -> Iterator[list[Key]]:
+        for micro in count(self.start):
+            yield self.left(micro, self.rank) or [BLANK]
+
+    def left(self, micro: int, rank: int) -> list[Key]:
+        """The clips of one rank in a micro-step that are not skipped."""
+        place, step = (micro * self.world + rank) * self.batch, micro // self.accumulate
+        positions = [divmod(p, self.count) for p in range(place, place + self.batch)]
+        epochs = {epoch for epoch, _ in positions}
+        self.orders = {e: self.orders[e] if e in self.orders else order(self.seed, e, self.count) for e in epochs}
+        keys = [(epoch, int(self.orders[epoch][i])) for epoch, i in positions]
+        return [key for key in keys if step < self.skipped.get(key[1], step + 1)]
+
+    def weight(self, micro: int) -> float | None:
+        """Clips of this rank's micro-step over an even share of its step's, all ranks and micro-steps together; None where
+        the whole step has none left."""
+        if not self.skipped:
+            return 1.0
+        first = micro - micro % self.accumulate
+        parts = [self.left(m, r) for m in range(first, first + self.accumulate) for r in range(self.world)]
+        total = sum(map(len, parts))
+        return len(self.left(micro, self.rank)) * len(parts) / total if total else None
 
 
 class ClipDataset(Dataset):
@@ -105,22 +135,32 @@ class ClipDataset(Dataset):
         seed: int,
         targets: Tensor | None = None,
         cache: bool = False,
+        unread: Collection[int] = (),
     ) -> None:
+        """``cache`` decodes all clips now, but for those with the indices ``unread``."""
         self.clips, self.config, self.augmentation, self.seed = clips, config, augmentation, seed
         self.targets = targets
-        self.cached = decode_all(clips) if cache else None
+        self.cached = decode_all(clips, config.fps, unread) if cache else None
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+    def __getitem__(self, key: Key) -> dict[str, Any]:
         """``video`` uint8 (3, T, size, size), ``index``, ``key``, and ``target`` where there are labels."""
+        if key == BLANK:
+            return self.blank()
         epoch, index = key
         chance = np.random.SeedSequence((self.seed, epoch, index))
         rng = np.random.default_rng(chance)
         frames = self.frames(index, rng)
         item = {"video": to_tensor(frames), "index": index, "key": int(chance.generate_state(1)[0])}
         return item if self.targets is None else item | {"target": self.targets[index]}
+
+    def blank(self) -> dict[str, Any]:
+        """Black frames that are no clip: ``index`` -1, and a target of zeros."""
+        video = torch.zeros(3, self.config.frames, self.config.size, self.config.size, dtype=torch.uint8)
+        item = {"video": video, "index": -1, "key": 0}
+        return item if self.targets is None else item | {"target": torch.zeros_like(self.targets[0])}
 
     def frames(self, index: int, rng: np.random.Generator) -> Frames:
         """A random clip (T, size, size, 3) of the video, changed at random."""
@@ -132,22 +172,24 @@ class ClipDataset(Dataset):
 
     def open(self, index: int) -> AbstractContextManager[tuple[Reader, Indices]]:
         """A clip's video, from the file or from memory, and the indices of the clip's frames."""
-        if self.cached is None:
-            return open_clip(self.clips[index])
-        held = self.cached[index]
-        return nullcontext((held, np.arange(len(held))))
+        held = None if self.cached is None else self.cached[index]
+        return open_clip(self.clips[index], self.config.fps) if held is None else nullcontext(held)
 
 
 class open_clip(AbstractContextManager[tuple[Reader, Indices]]):
-    """Open a clip's video: gives the reader and the indices of the clip's frames; errors name the manifest's line."""
+    """Open a clip's video: gives the reader and the indices of the clip's frames; errors name the manifest's line.
 
-    def __init__(self, clip: Clip) -> None:
-        self.clip = clip
+    With ``fps`` these are the frames that a video of so many frames per second would show (``mien.video.rates.paced``).
+    """
+
+    def __init__(self, clip: Clip, fps: float = 0.0) -> None:
+        self.clip, self.fps = clip, fps
 
     def __enter__(self) -> tuple[Reader, Indices]:
         try:
             self.reader = open_video(self.clip.path)
-            return self.reader, clip_frames(self.clip, self.reader.timestamps)
+            inside = clip_frames(self.clip, self.reader.timestamps)
+            return self.reader, inside[steps(self.clip, self.reader.timestamps[inside], self.fps)]
         except VideoError as error:
             raise self.located(error) from error
 
@@ -161,15 +203,29 @@ class open_clip(AbstractContextManager[tuple[Reader, Indices]]):
         return VideoError(f"line {self.clip.row}: {error}") if self.clip.row else error
 
 
-def decode_all(clips: Sequence[Clip]) -> list[Held]:
-    """All frames of all clips as they were decoded, at their own size."""
+def steps(clip: Clip, times: NDArray[np.float64], fps: float) -> Indices:
+    """Which of a clip's frames are taken at ``fps`` steps a second."""
+    try:
+        return paced(times, fps)
+    except ValueError as error:
+        raise VideoError(f"{clip.path}: {error}") from error
 
-    def one(clip: Clip) -> Held:
-        with open_clip(clip) as (reader, inside):
-            return Held(reader, inside)
+
+def decode_all(
+    clips: Sequence[Clip], fps: float = 0.0, unread: Collection[int] = ()
+) -> list[tuple[Held, Indices] | None]:
+    """The frames of all clips as they were decoded, at their own size, and which of them each frame (or step, with
+    ``fps``) takes; None for those with the indices ``unread``."""
+
+    def one(index: int) -> tuple[Held, Indices] | None:
+        if index in unread:
+            return None
+        with open_clip(clips[index], fps) as (reader, inside):
+            frames, places = np.unique(inside, return_inverse=True)
+            return Held(reader, frames), places.astype(np.int64)
 
     with ThreadPoolExecutor() as pool:
-        return list(progress_bar(pool.map(one, clips), "decoding", total=len(clips)))
+        return list(progress_bar(pool.map(one, range(len(clips))), "decoding", total=len(clips)))
 
 
 def read_scaled(reader: Reader, indices: Indices, config: ClipConfig) -> Frames:

@@ -140,6 +140,9 @@ class Journal:
                     f"{self.path} line {number}: not a journal ({error}); delete it to begin anew"
                 ) from error
             if number == 1 and record.get("about") != subject:
+                if whole.count("\n") == 1:  # a start that failed before anything was found
+                    self.path.unlink()
+                    return
                 raise ValueError(f"{self.path} is about {record.get('about')}, not {subject}; choose another folder")
 
     def put(self, record: dict[str, object]) -> None:

@@ -83,7 +83,7 @@ def find_leaks(parts: Mapping[str, Sequence[Clip]], hashes: Hashes, group: str) 
         a, b = parts[one], parts[other]
         by_path = overlapping(a, b, lambda clip: clip.path)
         named = {id(clip) for clip in by_path}
-        by_content = [c for c in overlapping(a, b, lambda clip: hashes[clip.path]) if id(c) not in named]
+        by_content = [c for c in overlapping(a, b, lambda clip: hashes[clip.path] or clip.path) if id(c) not in named]
         people = sorted(({cell(c, group) for c in a} - {""}) & {cell(c, group) for c in b})
         found += [leak("path", one, other, [c.path.name for c in by_path])] if by_path else []
         found += [leak("content", one, other, [c.path.name for c in by_content])] if by_content else []
@@ -127,8 +127,8 @@ def meet(a: tuple[float | None, float | None], b: tuple[float | None, float | No
 
 
 def as_seen(part: str, clips: Iterable[Clip], hashes: Hashes) -> list[Seen]:
-    """Clips as a model remembers them."""
-    return [Seen(part, hashes[clip.path], clip.start, clip.end) for clip in clips]
+    """Clips as a model remembers them; without those whose content is not known, for it has never read them."""
+    return [Seen(part, hashes[clip.path], clip.start, clip.end) for clip in clips if hashes[clip.path]]
 
 
 def write_seen(path: Path, seen: Iterable[Seen]) -> None:

@@ -1,0 +1,162 @@
+"""What a step of training costs before it is taken: parameters, memory and time, from one small step.
+
+    cost = measure(module, lambda clips: loss of a batch of so many clips, 3 * frames * size**2, device)
+    cost.memory(clips)      # bytes that a step over so many clips at once needs
+
+Method. Weights, gradients and AdamW's two moments are counted from the parameters: 16 bytes for each that is trained, 4
+for each other one. What a clip adds is what autograd keeps for the backward pass; it is summed up while the forward pass
+runs over one and over two clips, which gives a part that does not depend on the batch and one that grows with it. ``COPIES``
+of a clip's pixels live for a moment only, and ``RUNTIME`` is what PyTorch takes when it first works. Time is that of a
+forward and a backward pass over two clips; larger batches are somewhat faster per clip. benchmarks/cost.py holds the
+estimate against the peak of real processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+COPIES = 5
+"""Copies of a clip in fp32 that are alive at once while it is normalised, cut into patches and compared."""
+RUNTIME = 150e6
+"""Bytes that the libraries take when they first work."""
+TIMED = 2
+"""Clips of the step that is timed."""
+PATIENCE = 10.0
+"""Seconds of a forward pass over one clip beyond which nothing more is measured, and the rest is reckoned from it."""
+STEP_OVER_FORWARD = 3.0
+"""A backward pass does about twice the products of the forward pass."""
+
+Loss = Callable[[int], Tensor]
+"""The loss of a batch of so many made-up clips."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one model costs to train at one clip size, on one device."""
+
+    parameters: int
+    """Numbers that are learnt, and those that are not."""
+    trained: int
+    """Numbers that are learnt."""
+    weights: int
+    """Bytes of all parameters and buffers, as they lie in memory once the model is built."""
+    fixed: float
+    """Bytes that a step keeps whatever its batch."""
+    per_clip: float
+    """Bytes that each clip of a micro-step adds."""
+    pixels: int
+    """Numbers of one clip of video."""
+    seconds: float
+    """Of a forward and a backward pass, per clip."""
+    measured: int
+    """Clips of the step that was timed; 0 where the time is reckoned from a forward pass."""
+
+    @property
+    def states(self) -> int:
+        """Bytes of gradients and of AdamW's moments."""
+        return 12 * self.trained
+
+    def memory(self, clips: int) -> float:
+        """Bytes at the peak of a step over ``clips`` clips at once."""
+        return self.weights + self.states + RUNTIME + self.fixed + self.each * clips
+
+    @property
+    def each(self) -> float:
+        """Bytes for each clip of a micro-step."""
+        return self.per_clip + 4 * COPIES * self.pixels
+
+
+def measure(module: nn.Module, loss: Loss, pixels: int, device: torch.device, precision: str = "fp32") -> Cost:
+    """Cost of training ``module`` on clips of so many ``pixels`` (numbers); it is left as it was, and the random state too.
+
+    Takes about as long as a step over four clips.
+    """
+    sizes = [(p.numel(), p.requires_grad) for p in module.parameters()]
+    tensors = [*module.parameters(), *module.buffers()]
+    known = {t.untyped_storage().data_ptr() for t in tensors}
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), training(module):
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            one, first = kept(loss, 1, known, device)
+            quick = first < PATIENCE
+            two = kept(loss, 2, known, device)[0] if quick else 2 * one
+        seconds = timed(loss, device, precision) if quick else STEP_OVER_FORWARD * first
+    module.zero_grad(set_to_none=True)
+    return Cost(
+        sum(n for n, _ in sizes), sum(n for n, learnt in sizes if learnt),
+        sum(t.untyped_storage().nbytes() for t in tensors), max(2 * one - two, 0.0), max(two - one, one / 2), pixels, seconds,
+        TIMED if quick else 0,
+    )  # fmt: skip
+
+
+def kept(loss: Loss, clips: int, known: set[int], device: torch.device) -> tuple[float, float]:
+    """Bytes that autograd keeps of a forward pass, storages of ``known`` left out, and its seconds."""
+    found: dict[int, int] = {}
+    alive: list[Tensor] = []  # so that no storage takes the place of another one
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            found[storage.data_ptr()] = storage.nbytes()
+            alive.append(tensor.detach())
+        return tensor
+
+    began = perf_counter()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss(clips)
+    finish(device)
+    return float(sum(found.values())), perf_counter() - began
+
+
+def timed(loss: Loss, device: torch.device, precision: str) -> float:
+    """Seconds per clip of a forward and a backward pass over ``TIMED`` clips."""
+    began = perf_counter()
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        value = loss(TIMED)
+    value.backward()
+    finish(device)
+    return (perf_counter() - began) / TIMED
+
+
+def finish(device: torch.device) -> None:
+    """Wait for a device that works on its own."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def products(module: nn.Module, loss: Loss) -> float:
+    """Multiplications with an addition (MACs) of a forward pass over one clip; the module stays as it was."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), training(module), counter:
+        loss(1)
+    return counter.get_total_flops() / 2
+
+
+@contextmanager
+def training(module: nn.Module) -> Iterator[None]:
+    """As when it trains, for a while."""
+    before = module.training
+    module.train()
+    try:
+        yield
+    finally:
+        module.train(before)
+
+
+def made_up(clips: int, frames: int, size: int, device: torch.device, target: Tensor | None = None) -> dict[str, Any]:
+    """A batch of noise: clips of ``frames`` x ``size`` x ``size`` pixels, each with the ``target`` of one clip."""
+    batch: dict[str, Any] = {
+        "video": torch.randint(0, 256, (clips, 3, frames, size, size), dtype=torch.uint8, device=device),
+        "index": torch.arange(clips, device=device),
+        "key": torch.arange(clips, device=device),
+    }
+    return batch if target is None else batch | {"target": target.expand(clips, *target.shape).to(device)}

@@ -1,0 +1,66 @@
+"""A start that failed before there was anything to lose does not keep its folder from the corrected command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mien.analysis.analyzer import load
+from mien.analysis.job import Job
+from mien.commands import demo
+from mien.datasets.synthetic import SynthConfig, claim
+from mien.faces import store
+from mien.faces.clipfile import ClipFileConfig
+from mien.faces.cut import CutConfig
+from mien.video.inspection import Journal, survey
+from models import write_model
+from trees import inspect
+
+
+def test_a_store_in_which_nothing_was_cut_takes_other_settings(tmp_path: Path) -> None:
+    one, other = CutConfig(), CutConfig(clip=ClipFileConfig(shortest=99))
+    store.claim(tmp_path, one)
+    store.claim(tmp_path, other)
+    (tmp_path / "clips" / "a-0123456789").mkdir(parents=True)
+    store.claim(tmp_path, other)
+    with pytest.raises(ValueError, match="99 there"):
+        store.claim(tmp_path, one)
+
+
+def test_a_journal_without_findings_takes_another_subject(tmp_path: Path) -> None:
+    path = tmp_path / "checked.jsonl"
+    Journal(path, "typo").close()
+    journal = Journal(path, "right")
+    survey([tmp_path / "no.mp4"], journal, 1, True, act=inspect)
+    journal.close()
+    with pytest.raises(ValueError, match="is about right"):
+        Journal(path, "typo")
+
+
+def test_an_analysis_without_rows_makes_way_for_another(tmp_path: Path) -> None:
+    layout = load(write_model(tmp_path / "model"), "cpu").layout()
+    with Job(tmp_path / "out", layout, {"hop": 3}, "csv") as job:
+        assert not job.open(overwrite=False)
+    with Job(tmp_path / "out", layout, {"hop": 4}, "csv") as job:
+        assert not job.open(overwrite=False)
+        job.frames.append([["x"] * len(job.frames.columns)])
+    with pytest.raises(ValueError, match="hop was 4"):
+        Job(tmp_path / "out", layout, {"hop": 3}, "csv").open(overwrite=False)
+
+
+def test_a_corpus_that_never_became_whole_is_drawn_anew(tmp_path: Path) -> None:
+    claim(SynthConfig(tmp_path, clips=42))
+    claim(SynthConfig(tmp_path, clips=49))
+    (tmp_path / "manifest.csv").touch()
+    with pytest.raises(ValueError, match="holds a drawn corpus"):
+        claim(SynthConfig(tmp_path, clips=42))
+
+
+def test_a_demo_that_has_not_trained_takes_other_settings(tmp_path: Path) -> None:
+    demo.draw_corpus(demo.Config(tmp_path, clips=21, subjects=5, labels=7))
+    demo.draw_corpus(demo.Config(tmp_path, clips=14, subjects=5, labels=7))
+    (tmp_path / "pretrain" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "pretrain" / "checkpoints" / "step-0000001.pt").touch()
+    with pytest.raises(ValueError, match="holds another corpus"):
+        demo.draw_corpus(demo.Config(tmp_path, clips=21, subjects=5, labels=7))
