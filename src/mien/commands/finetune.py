@@ -52,7 +52,7 @@ FITS = "recipes/finetune.yaml with recipes/tiny.yaml behind it"
 """What trains on a small machine."""
 
 OFTEN = (
-    "output", "init", "data.manifest", "data.select", "split.test", "split.holdout", "task.labels", "task.columns", "clip.size", "clip.stride", "train.epochs", "train.batch", "train.accumulate", "train.precision", "train.device", "train.workers", "optim.lr",
+    "output", "init", "data.manifest", "data.select", "split.test", "split.holdout", "task.column", "task.columns", "clip.size", "clip.stride", "train.epochs", "train.batch", "train.accumulate", "train.precision", "train.device", "train.workers", "optim.lr",
 )  # fmt: skip
 """Options that ``--help`` explains; ``--help-all`` has the others."""
 

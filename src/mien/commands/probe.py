@@ -50,7 +50,7 @@ SHOWN = ("UAR", "UAR mean", "UAR deviation", "WAR", "CCC", "CCC mean", "CCC devi
 """Test columns of the printed table, as far as there are any; mean and deviation are over --probe.seeds."""
 
 OFTEN = (
-    "model", "output", "data.manifest", "data.select", "train", "validation", "test", "task.labels", "task.columns", "segments", "baselines", "probe.lrs", "probe.epochs", "features.folder", "device", "workers",
+    "model", "output", "data.manifest", "data.select", "train", "validation", "test", "task.column", "task.columns", "segments", "baselines", "probe.lrs", "probe.epochs", "features.folder", "device", "workers",
 )  # fmt: skip
 """Options that ``--help`` explains; ``--help-all`` has the others."""
 
