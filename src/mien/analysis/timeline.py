@@ -68,7 +68,7 @@ class Timeline:
             rows.append(row)
         return pd.DataFrame(rows)
 
-    def face(self, number: int | None = None) -> pd.Series:
+    def face(self, number: int | None = None) -> dict[str, Any]:
         """The row of ``summary`` of a face, by default of the one seen longest (of equals the first).
 
         Raises ``ValueError`` where no face was seen, or none of that number.
@@ -77,10 +77,10 @@ class Timeline:
         if summary.empty:
             raise ValueError(f"{name}: no face is seen; for a clip that is cropped to one face: --faces whole")
         if number is None:
-            return summary.loc[summary["frames"].idxmax()]
+            number = int(summary.loc[summary["frames"].idxmax(), "face_id"])
         if number not in set(summary["face_id"]):
             raise ValueError(f"{name}: no face {number}; there are {', '.join(map(str, summary['face_id']))}")
-        return summary[summary["face_id"] == number].iloc[0]
+        return next(row for row in summary.to_dict("records") if row["face_id"] == number)
 
     def sentence(self) -> str:
         """One line for a person."""
