@@ -165,7 +165,8 @@ def test_sets_and_intervals_agree_with_another_implementation() -> None:
 
 def test_reasons_name_what_is_beyond_its_limit_and_nothing_unknown() -> None:
     limits = Limits(sharpness=20, width=40, pose=45, distance=0.5)
-    assert reasons(30, 60, (10, -20, 80), 0.4, limits) == []
+    assert reasons(30, 60, (10, -20, 59), 0.4, limits) == []
+    assert reasons(30, 60, (10, -20, -61), 0.4, limits) == ["pose"]
     assert reasons(19, 60, 10.0, 0.4, limits) == ["blur"]
     assert reasons(30, 39, 10, 0.4, limits) == ["small"]
     assert reasons(30, 60, (10, -50, 0), 0.4, limits) == ["pose"]

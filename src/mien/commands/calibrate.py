@@ -51,6 +51,8 @@ class Config:
     """Least width of a face in the video, in pixels; 0 takes half of what the model sees."""
     pose: PositiveFloat = 45.0
     """Largest yaw or pitch of the head, in degrees."""
+    roll: float = 60.0
+    """Largest tilt of the head, in degrees; crops of voxceleb2 are not turned upright: lower it for them."""
     views: ViewConfig = ViewConfig()
     device: str = "auto"
     """auto, cpu, cuda, ..."""
@@ -77,6 +79,7 @@ def run(config: Config) -> None:
         sharpness=float(np.quantile(read.sharpness, config.blur)),
         width=config.width or analyzer.clip.size / 2,
         pose=config.pose,
+        roll=config.roll,
         distance=distance,
     )
     origin = origin_of(config, analyzer, clips)
@@ -135,6 +138,6 @@ def tell(found: calibration.Calibration, folder: Path) -> None:
     limits = facts.limits
     print(
         f"unreliable: sharpness below {limits.sharpness:.3g}, face narrower than {limits.width:g} px, head turned over "
-        f"{limits.pose:g} degrees, feature distance over {limits.distance:.3g}"
+        f"{limits.pose:g} or tilted over {limits.roll:g} degrees, feature distance over {limits.distance:.3g}"
     )
     print(f"stored in {folder / 'calibration.yaml'}")
