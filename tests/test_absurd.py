@@ -97,7 +97,6 @@ WRONG = [
     ["evaluate", "--model=model", "--data.manifest=clips.csv", "--coverage=2"],
     ["demo", "--clips=0"],
     ["compare", "model", "--draws=0"],
-    [*FINETUNE, "--data.manifest=clips.csv", "--task.labels=nope"],
     [*FINETUNE, "--data.manifest=clips.csv", "--task.name=regression", "--task.columns", "nope"],
     [*FINETUNE, "--data.manifest=clips.csv", "--task.name=regression", "--task.columns", "expression"],
     [*FINETUNE, "--data.manifest=clips.csv", "--data.select=nope=1"],

@@ -23,7 +23,7 @@ from mien.analysis.analyzer import Analyzer, load
 from mien.analysis.pooling import Pooled, pool_clips
 from mien.analysis.reliability import Limits
 from mien.checkpoint import describe
-from mien.commands.fitting import DataConfig, load_clips, warn
+from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import seen_by
 from mien.config import STRICT
 from mien.interfaces import Clip
@@ -71,7 +71,7 @@ def run(config: Config) -> None:
         density.require_several(whom([clip.columns.get("subject") for clip in clips]))
         warn(config.data, clips, describe(config.model))
         refuse_trained(config.model, clips, config.workers)
-        targets = analyzer.config.targets(clips, analyzer.names).numpy()
+        targets = located(analyzer.config, clips).targets(clips, analyzer.names).numpy()
         read = pool_clips(analyzer, clips, config.views, config.workers)
     subjects = [clip.columns.get("subject") for clip in clips]
     known, distance = density.fit(read.features, whom(subjects), config.density)
