@@ -147,7 +147,7 @@ class Analyzer:
     def layout(self, clock: float | None = None) -> Layout:
         """Columns of the tables; ``clock`` is what a stimulus' clock shows at the video's second 0."""
         if isinstance(self.config, ClassificationConfig):
-            return Layout(self.names, "classification", task_label(self.names, self.config.labels), clock)
+            return Layout(self.names, "classification", task_label(self.names, self.config.column), clock)
         return Layout(self.names, "regression", "", clock)
 
     def identity(self) -> dict[str, Any]:

@@ -17,13 +17,14 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from mien.analysis import plots
 from mien.analysis.report import Report, as_png
 from mien.analysis.runs import paired, read_run
 from mien.commands import evaluate, finetune, predict, pretrain, synth
-from mien.commands.fitting import DataConfig
+from mien.commands.fitting import DataConfig, TrainingDataConfig
 from mien.config import STRICT
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.heads import MeanHeadConfig
@@ -53,17 +54,17 @@ class Config:
 
     output: Path = Path("mien-demo")
     """Folder for everything."""
-    clips: int = 2500
+    clips: PositiveInt = 2500
     """Videos to draw."""
-    subjects: int = 180
+    subjects: PositiveInt = 180
     """Persons to draw; a fifth of them is held out for the test."""
-    labels: int = 700
+    labels: PositiveInt = 700
     """Labelled clips for fine-tuning."""
-    pretrain_steps: int = 1200
+    pretrain_steps: PositiveInt = 1200
     """Steps of pre-training, 64 clips each."""
-    finetune_steps: int = 220
+    finetune_steps: PositiveInt = 220
     """Steps of fine-tuning, 64 clips each."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Draws other people, other weights, other labels."""
 
 
@@ -110,11 +111,12 @@ def draw_corpus(config: Config) -> tuple[Path, Path, Path]:
             f"{folder} holds another corpus than asked for; choose another --output, or delete {config.output}"
         )
     rows = list(csv.DictReader(manifest.open()))
-    seen = [row for row in rows if row["fold"] != "0"]
+    held_out = min(row["fold"] for row in rows)
+    seen = [row for row in rows if row["fold"] != held_out]
     files = {
         "unlabelled": [{"path": row["path"], "subject": row["subject"]} for row in seen],
         "labelled": choose_labelled(seen, config.labels, config.seed),
-        "test": [row for row in rows if row["fold"] == "0"],
+        "test": [row for row in rows if row["fold"] == held_out],
     }
     for name, chosen in files.items():
         write_manifest(folder / f"{name}.csv", chosen)
@@ -142,7 +144,7 @@ def pretraining(config: Config, manifest: Path) -> pretrain.Config:
     """Masked autoencoding at the demo's size."""
     return pretrain.Config(
         output=config.output / "pretrain",
-        data=DataConfig(manifest=str(manifest), cache=True),
+        data=TrainingDataConfig(manifest=str(manifest), cache=True),
         clip=CLIP,
         augment=GENTLE,
         encoder=ENCODER,
@@ -157,7 +159,7 @@ def finetuning(config: Config, manifest: Path, init: str, output: Path) -> finet
     return finetune.Config(
         output=output,
         init=init,
-        data=DataConfig(manifest=str(manifest), cache=True),
+        data=TrainingDataConfig(manifest=str(manifest), cache=True),
         clip=CLIP,
         augment=GENTLE,
         encoder=ENCODER,
@@ -278,7 +280,7 @@ def with_intervals(run: Path, scores: dict[str, float]) -> dict[str, Interval]:
 
 def samples(manifest: Path) -> dict[str, Path]:
     """One clip per expression."""
-    clips: dict[str, Path] = {}
+    clips: PositiveInt = {}
     for clip in read_manifest(manifest):
         clips.setdefault(str(clip.columns["expression"]), clip.path)
     return dict(sorted(clips.items()))

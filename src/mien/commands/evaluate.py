@@ -14,23 +14,24 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field, NonNegativeInt
 from pydantic.dataclasses import dataclass
 
 from mien import distributed, metrics
 from mien.analysis import marking, plots, trust
 from mien.analysis.analyzer import Analyzer, Scores, load
-from mien.analysis.calibration import Calibration
+from mien.analysis.calibration import Calibration, require_calibration
 from mien.analysis.grouping import mean_by
 from mien.analysis.marking import Marks
 from mien.analysis.pooling import Pooled, pool_clips
 from mien.analysis.sections import Section
 from mien.checkpoint import describe, write_whole
-from mien.commands.fitting import DataConfig, load_clips, warn
+from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
 from mien.distributed import Session
@@ -58,12 +59,12 @@ class Config:
     """Columns of the manifest whose groups are marked on their own: sex, age (in bands), or age:30,45 (at these)."""
     group_by: str = ""
     """Column whose clips are marked together by their mean answer, such as video for AVCAffe; empty marks each clip."""
-    coverage: float | None = None
+    coverage: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of the truth that sets and intervals shall hold, in (0, 1); by default what the model was calibrated for."""
     views: ViewConfig = ViewConfig()
     device: str = "auto"
     """auto, cpu, cuda, ..."""
-    workers: int = 2
+    workers: NonNegativeInt = 2
     """Processes that decode."""
     matmul: distributed.MatmulPrecision = "medium"
     """Precision of fp32 matrix products."""
@@ -74,10 +75,11 @@ def run(config: Config) -> dict[str, float]:
     folder = config.output or config.model / "evaluation"
     with distributed.session(config.device, config.matmul) as session:
         analyzer, calibration = load(config.model, config.device), Calibration.load(config.model)
+        require_calibration(calibration, config.coverage)
         clips = load_clips(config.data, config.workers, session.say)
         warn(config.data, clips, describe(config.model), session.say)
         marking.require(clips, config.subgroups, analyzer.names)
-        targets = analyzer.config.targets(clips, analyzer.names).numpy()
+        targets = located(analyzer.config, clips, session.say).targets(clips, analyzer.names).numpy()
         read = pool(analyzer, clips, config.views, config.workers, session, calibration)
         scores = Scores(read.outputs, read.votes)
         said = remarks(config.model, clips, config.workers) if session.first else {}

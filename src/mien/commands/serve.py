@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from mien import distributed
 from mien.analysis.analyzer import Analyzer, load
+from mien.analysis.calibration import require_calibration
 from mien.analysis.predicting import ReadConfig
 from mien.config import STRICT
 from mien.extras import install
@@ -100,7 +101,7 @@ def load_all(config: Config, reading: ReadConfig) -> dict[str, Analyzer]:
     for name, model in zip(short_names(config.model), config.model, strict=True):
         analyzers[name] = analyzer = load(model, config.device)
         reading.watcher(analyzer)
-        _ = analyzer.calibration
+        require_calibration(analyzer.calibration, reading.coverage)
     return analyzers
 
 

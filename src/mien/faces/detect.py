@@ -109,6 +109,10 @@ class DetectConfig:
         if self.model is not None and not self.model.is_file():
             raise ValueError(f"{self.model}: no such model file; correct --detector-model")
         if self.name == "haar":
+            if self.model is not None:
+                raise ValueError(
+                    "the Haar cascades come with OpenCV: leave --detector-model out, or --detector.name haar"
+                )
             return self
         if self.name == "auto" and self.model is not None:
             return replace(self, name=kind_of(self.model))

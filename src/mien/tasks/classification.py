@@ -7,10 +7,12 @@ on the label.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field, NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -19,7 +21,15 @@ from mien.config import STRICT
 from mien.heads import HeadConfig, MeanHeadConfig
 from mien.interfaces import Batch, Clip, Encoder, Task
 from mien.pixels import Pixels, PixelsConfig
-from mien.tasks.labels import class_names, class_targets, require_covered, vote_shares
+from mien.tasks.labels import (
+    canonical,
+    class_names,
+    class_targets,
+    label_column,
+    renamings,
+    require_covered,
+    vote_shares,
+)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -27,32 +37,42 @@ class ClassificationConfig:
     """One class per clip, such as an expression; the defaults are SVFAP's fine-tuning."""
 
     name: Literal["classification"] = "classification"
-    labels: str = "expression"
-    """Column of the manifest that holds the class name."""
+    column: str = "expression"
+    """Column of the manifest that holds the class name; where there is no column expression, the only one that can be
+    meant is taken, and said."""
     classes: tuple[str, ...] = ()
     """Class names; empty takes those of the training rows in alphabetical order."""
     votes: str = ""
     """Start of the names of columns that hold each class's share of raters' votes, such as face_ for face_anger ...;
     training then learns these shares instead of the label. Empty trains on the label."""
-    smoothing: float = 0.1
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Label smoothing."""
-    mixup: float = 0.8
+    mixup: NonNegativeFloat = 0.8
     """Alpha of mixup's Beta distribution; 0 is off."""
-    cutmix: float = 1.0
+    cutmix: NonNegativeFloat = 1.0
     """Alpha of cutmix's Beta distribution; 0 is off. With both on, each batch takes one of them by chance."""
     class_weights: bool = False
     """Weigh classes by the inverse of their frequency in the training rows."""
     head: HeadConfig = MeanHeadConfig()
-    segments: int = 1
+    segments: PositiveInt = 1
     """Segments of a video that the head sees at once, for probes; with 1 the answers of the segments are averaged."""
+
+    def located(self, clips: Sequence[Clip]) -> tuple[ClassificationConfig, list[str]]:
+        """The config with the label column of these rows, and sentences on what was guessed and renamed."""
+        column = label_column(clips, self.column)
+        notes = [] if column == self.column else [f"no column {self.column!r}: the classes are taken from {column!r}"]
+        if renamed := renamings(clips, column):
+            each = ", ".join(f"{old} -> {new}" for old, new in renamed.items())
+            notes.append(f"classes of column {column!r} under the names that mien gives them: {each}")
+        return replace(self, column=column), notes
 
     def names(self, clips: Sequence[Clip]) -> tuple[str, ...]:
         """Names of the outputs, for these training rows."""
-        return self.classes or class_names(clips, self.labels)
+        return tuple(map(canonical, self.classes)) or class_names(clips, self.column)
 
     def targets(self, clips: Sequence[Clip], names: Sequence[str]) -> Tensor:
         """Class index per clip (N,)."""
-        return class_targets(clips, self.labels, names)
+        return class_targets(clips, self.column, names)
 
     def training_targets(self, clips: Sequence[Clip], names: Sequence[str]) -> Tensor:
         """What training learns: class indices (N,), or with ``votes`` the shares of the classes (N, names)."""
@@ -63,7 +83,7 @@ class ClassificationConfig:
     ) -> Classification:
         """The task around an encoder; ``targets`` of the training rows give the class weights."""
         if targets is not None:
-            require_covered(names, targets, self.labels)
+            require_covered(names, targets, self.column)
         return Classification(encoder, self, pixels, names, targets)
 
 
