@@ -25,6 +25,7 @@ from mien.analysis.reliability import Limits
 from mien.commands.fitting import DataConfig, load_clips
 from mien.commands.parts import seen_by
 from mien.config import STRICT
+from mien.files import LOCK
 from mien.interfaces import Clip
 from mien.video.inspection import digest
 from mien.video.leaks import find_seen, hash_clips
@@ -57,6 +58,11 @@ class Config:
     """Processes that decode."""
     matmul: distributed.MatmulPrecision = "medium"
     """Precision of fp32 matrix products."""
+
+
+def writes(config: Config) -> Path | None:
+    """The lock of the model's folder."""
+    return config.model / LOCK if config.model.is_dir() else None
 
 
 def run(config: Config) -> None:

@@ -143,9 +143,9 @@ def write_tables(store: Path, keys: Sequence[str]) -> list[Record]:
     clips = [manifest_row(record, track) for record, track in tracks if track.path]
     extra = sorted({name for row in clips for name in row} - set(MANIFEST))
     files = [file_row(record) for record in records]
-    write_beside(store / "manifest.csv", lambda p: write_manifest(p, clips, (*MANIFEST, *extra)))
     write_beside(store / "files.csv", lambda p: write_manifest(p, files, FILES))
     write_beside(store / "tracks.parquet", lambda p: write_tracks(p, tracks))
+    write_beside(store / "manifest.csv", lambda p: write_manifest(p, clips, (*MANIFEST, *extra)))
     return records
 
 

@@ -77,6 +77,10 @@ def value_targets(clips: Sequence[Clip], columns: Sequence[str]) -> Tensor:
     return torch.tensor([[number(clip, column) for column in columns] for clip in clips])
 
 
+LARGEST = 1e6
+"""Values beyond this are no rating: their squares leave the range in which training computes."""
+
+
 def number(clip: Clip, column: str) -> float:
     """One finite number of a row."""
     text = cell(clip, column)
@@ -86,6 +90,11 @@ def number(clip: Clip, column: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise ValueError(f"{where(clip)}: {text!r} in column {column!r} is not a finite number; correct the row")
+    if abs(value) > LARGEST:
+        raise ValueError(
+            f"{where(clip)}: {text!r} in column {column!r} is beyond {LARGEST:,.0f} and no plausible label; correct the row, "
+            "or give the column in larger units"
+        )
     return value
 
 
