@@ -23,9 +23,9 @@ import torch
 
 from mien import checkpoint
 from mien.commands import synth
-from mien.commands.convert_vjepa import EncoderOnly
 from mien.config import to_tree
 from mien.encoders.vjepa import VJEPAConfig
+from mien.layouts.source import EncoderOnly
 from mien.pixels import PixelsConfig
 from mien.video.clips import ClipConfig
 

@@ -77,12 +77,15 @@ def test_evaluation_of_values(runs: Path, corpus: Path, capsys) -> None:
 
 def test_prediction_is_the_same_on_the_command_line_and_in_python(runs: Path, corpus: Path, capsys) -> None:
     video = sorted((corpus.parent / "videos").rglob("*.mp4"))[0]
-    run("predict", video, f"--model={runs / 'classes'}", "--json", "--device=cpu", "--matmul=highest")
+    whole = [f"--model={runs / 'classes'}", "--faces=whole", "--device=cpu"]
+    run("predict", video, *whole, "--json", "--matmul=highest")
     printed = json.loads(capsys.readouterr().out)
-    scores = mien.load(runs / "classes", device="cpu").scores(video)
-    assert {k: v for k, v in printed.items() if k != "path"} == pytest.approx(scores)
+    scores = mien.load(runs / "classes", device="cpu").scores(video, faces="whole")
+    assert printed["scores"] == pytest.approx(scores)
+    assert {name: printed[name] for name in scores} == printed["scores"]
+    assert printed["emotion"] == max(scores, key=lambda name: scores[name])
     assert sum(scores.values()) == pytest.approx(1.0)
-    run("predict", video, f"--model={runs / 'classes'}", "--device=cpu")
+    run("predict", video, *whole)
     assert "anger" in capsys.readouterr().out
 
 
@@ -151,7 +154,8 @@ def test_official_videomae_layouts_convert(kind: str, tmp_path: Path) -> None:
         official = {spelling[p] + k.removeprefix(p): model.state_dict()[k] for k, p in old.items()}
     torch.save({"model": official}, tmp_path / "videomae.pth")
     names = ["--names", "anger", "fear"] if kind == "classes" else []
-    run("convert", tmp_path / "videomae.pth", tmp_path / "out", "--clip.frames=8", "--clip.size=32", *names)
+    small = ["--decoder-heads=1", "--clip.frames=8", "--clip.size=32"]
+    run("convert", tmp_path / "videomae.pth", tmp_path / "out", "--heads=1", *small, *names)
     back = load_file(tmp_path / "out" / "weights.safetensors")
     assert back.keys() == model.state_dict().keys()
     assert all(torch.equal(back[k], v) for k, v in model.state_dict().items())

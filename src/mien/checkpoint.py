@@ -172,7 +172,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     Of an official checkpoint the state dict under ``model`` or ``module`` is taken.
     """
-    state = read_state(path)
+    return tensors_of(read_state(path))
+
+
+def tensors_of(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights by name in what a file holds."""
     for key in ("model", "module", "state_dict"):
         state = state[key] if isinstance(state.get(key), Mapping) else state
     return {name: value for name, value in state.items() if isinstance(value, Tensor) and name[:2] != "__"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import platform
 import re
@@ -19,6 +20,8 @@ except ImportError:  # not a Unix: there is no lock that the kernel releases
 
 LOCK = ".lock"
 """Stands in a folder while a process writes there; says who it is."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Errors that can only come of writing."""
 HELD: set[Path] = set()
 """Folders that this process holds."""
 
@@ -26,17 +29,22 @@ HELD: set[Path] = set()
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write beside and rename, so that ``path`` is always a whole file or absent, even after a power cut.
 
-    Raises ``OSError`` with a sentence where the disk is full or may not be written; what was there before is kept.
+    It has the mode that the user's umask gives to new files, whatever ``write`` does (safetensors makes it 0600). Raises
+    ``OSError`` with a sentence where the disk is full or may not be written; what was there before is kept.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        beside.touch()
+        mode = beside.stat().st_mode
         write(beside)
+        beside.chmod(mode)
         with open(beside, "rb") as file:
             os.fsync(file.fileno())
         os.replace(beside, path)
     except Exception as error:
-        if (fault := disk_fault(error)) is None:
+        fault = disk_fault(error)
+        if fault is None or not (fault.errno in FULL or str(fault.filename).startswith(str(path.parent))):
             raise
         raise refusal(path, fault) from error
     finally:

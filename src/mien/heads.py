@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
@@ -12,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from mien.config import STRICT
-from mien.layers import MLP, Block, LayerNorm, divide, init_weights
+from mien.layers import MLP, Block, LayerNorm, divide, hidden_width, rescale, truncated_normal
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -129,7 +130,7 @@ class AttentiveHead(nn.Module):
     As there is one query, keys and values are never computed: the query goes through the keys' weights once, and the
     mean of the tokens that it asks for through the values'. That is the same product in another order, at a fraction of
     the cost (1/16 per token at width 96, 1/64 at 1280). Attention heads are not mixed afterwards: the published weights
-    have a layer for it, which their forward pass does not use.
+    have a layer for it, which their forward pass does not use. First weights are V-JEPA's, the last layer's PyTorch's.
     """
 
     def __init__(self, dim: int, outputs: int, heads: int, depth: int = 1, mlp_ratio: float = 4.0) -> None:
@@ -143,10 +144,12 @@ class AttentiveHead(nn.Module):
         self.key = nn.Linear(dim, dim, bias=False)
         self.value = nn.Linear(dim, dim)
         self.norm2 = LayerNorm(dim)
-        self.mlp = MLP(dim, int(dim * mlp_ratio))
-        self.apply(init_weights)
+        self.mlp = MLP(dim, hidden_width(dim, mlp_ratio))
+        self.apply(truncated_normal)
+        rescale(self.blocks)
+        self.mlp.fc2.weight.data.div_(math.sqrt(2.0 * max(depth - 1, 1)))
         nn.init.trunc_normal_(self.query_token, std=0.02)
-        self.linear = linear(dim, outputs)
+        self.linear = nn.Linear(dim, outputs)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, N, dim) -> (B, outputs)."""

@@ -6,7 +6,8 @@ logits of a query alike and drops out of the softmax (not where keys are rotated
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -190,7 +191,7 @@ class Block(nn.Module):
         self.norm1 = LayerNorm(dim)
         self.attn = Attention(dim, heads, key_bias)
         self.norm2 = LayerNorm(dim)
-        self.mlp = MLP(dim, int(dim * mlp_ratio))
+        self.mlp = MLP(dim, hidden_width(dim, mlp_ratio))
         self.drop_path1, self.drop_path2 = DropPath(drop_path), DropPath(drop_path)
 
     def forward(self, x: Tensor, rotation: Tensor | None = None) -> Tensor:
@@ -198,15 +199,44 @@ class Block(nn.Module):
         return x + self.drop_path2(self.mlp(self.norm2(x)))
 
 
-def init_weights(module: nn.Module) -> None:
-    """Xavier-uniform matrices and zero biases, as VideoMAE and SVFAP start; for ``nn.Module.apply``.
+def hidden_width(dim: int, ratio: float) -> int:
+    """Hidden width of feed-forward layers, cut to a whole number; 48/11 of 1408 is 6144 however it is rounded."""
+    return int(dim * ratio + 1e-6)
 
-    The patch embedding is treated as the matrix it is.
+
+def xavier(module: nn.Module) -> None:
+    """Xavier-uniform matrices with zero biases, as VideoMAE and SVFAP pre-train; for ``nn.Module.apply``.
+
+    Their released code leaves convolutions (patch embedding, temporal down-sampling) at PyTorch's default, and so does
+    this.
     """
-    if isinstance(module, nn.Linear | nn.Conv3d | nn.Conv1d):
-        nn.init.xavier_uniform_(module.weight.view(module.weight.shape[0], -1))
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def truncated_normal(module: nn.Module) -> None:
+    """Matrices and convolutions from a normal distribution of deviation 0.02, zero biases, as V-JEPA starts.
+
+    For ``nn.Module.apply``; ``rescale`` then makes the output projections of blocks smaller.
+    """
+    if isinstance(module, nn.Linear | nn.Conv3d):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def rescale(blocks: Iterable[nn.Module]) -> None:
+    """Divide what each block adds to its input by sqrt(2 x layer), counted from 1, so that depth does not amplify.
+
+    That is the last matrix of attention and of the feed-forward layers (V-JEPA).
+    """
+    for layer, block in enumerate(blocks, start=1):
+        assert isinstance(block, Block)
+        block.attn.proj.weight.div_(math.sqrt(2.0 * layer))
+        block.mlp.fc2.weight.div_(math.sqrt(2.0 * layer))
 
 
 def divide(what: str, whole: int, part: int) -> int:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import secrets
 import sys
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 from mien.progress import progress_bar
@@ -93,16 +93,14 @@ def fetch(name: str, url: str | None = None, folder: Path | None = None) -> Path
     if target.is_file() and sha256(target) == model.sha256:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=target.parent, prefix=f".{model.file}.", delete=False) as part:
-        try:
-            download(url or model.url, part, model)
-            part.close()
-            check(Path(part.name), model, url or model.url)
-            Path(part.name).chmod(0o644)
-            os.replace(part.name, target)
-        finally:
-            part.close()
-            Path(part.name).unlink(missing_ok=True)
+    part = target.with_name(f".{model.file}.{secrets.token_hex(4)}")
+    try:
+        with part.open("xb") as file:
+            download(url or model.url, file, model)
+        check(part, model, url or model.url)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
     return target
 
 

@@ -21,16 +21,26 @@ def sinusoid(positions: int, dim: int) -> Tensor:
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1).float()  # P D
 
 
-def sincos3d(grid: Grid, dim: int) -> Tensor:
+def sincos3d(grid: Grid, dim: int, uniform_power: bool = True) -> Tensor:
     """Fixed 3-D position table (T*H*W, dim) of V-JEPA 1: a third of the channels each for time, row and column.
 
-    Each third holds sines, then cosines. Thirds are rounded up to even widths, and what is over at the end is cut.
+    Each share holds sines, then cosines. Thirds are rounded up to even widths, and what is over at the end is cut.
+    Without ``uniform_power`` time has half of the channels, rows and columns a quarter each; ``dim`` must then divide
+    by 8.
     """
+    if not uniform_power and dim % 8:
+        raise ValueError(f"a position table without uniform_power needs a width that divides by 8, not {dim}")
     third = 2 * math.ceil(dim / 6)
-    frequency = 10000.0 ** (-torch.arange(third // 2, dtype=torch.float64) / (third / 2))
-    angles = coordinates(grid).double()[..., None] * frequency  # 3 P third/2
-    parts = torch.cat([angles.sin(), angles.cos()], dim=-1)  # 3 P third
-    return torch.cat(list(parts), dim=-1)[:, :dim].float()
+    shares = (third,) * 3 if uniform_power else (dim // 2, dim // 4, dim // 4)
+    parts = [sincos(places, share) for places, share in zip(coordinates(grid), shares, strict=True)]
+    return torch.cat(parts, dim=-1)[:, :dim].float()
+
+
+def sincos(places: Tensor, width: int) -> Tensor:
+    """Places (P,) -> (P, width): sines, then cosines of width / 2 frequencies."""
+    frequency = 10000.0 ** (-torch.arange(width // 2, dtype=torch.float64) / (width / 2))
+    angles = places.double()[:, None] * frequency  # P width/2
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
 def coordinates(grid: Grid) -> Tensor:

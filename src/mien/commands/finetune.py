@@ -27,11 +27,11 @@ from mien.commands.fitting import (
     fit,
     load_training_clips,
     open_folder,
-    start_encoder,
 )
 from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, hash_shared
 from mien.commands.preflight import preflight
 from mien.commands.skips import unread_paths
+from mien.commands.starting import start_encoder
 from mien.config import STRICT
 from mien.distributed import Session
 from mien.encoders import EncoderConfig
@@ -79,12 +79,12 @@ def run(config: Config) -> None:
         parts, hashes, history = look(config, session)
         names = config.task.names(parts["train"])
         targets = {part: config.task.targets(clips, names) for part, clips in parts.items()}
-        marking = Marking(config.split, config.views, config.train.workers, session)
+        marking = Marking(config.split, config.views, config.train.workers, session, config.data)
         others = [*parts["validation"], *parts["test"]]
         if open_folder(config, parts["train"], session, others):
             distributed.seed_step(config.train.seed)
             encoder = config.encoder.build(config.clip.frames, config.clip.size)
-            start_encoder(encoder, config.init)
+            start_encoder(encoder, config.init, config)
             task = config.task.build(encoder, config.pixels, names, targets["train"])
             learn(task, parts, names, history, hashes, config, marking)
         if others and not (config.output / RESULTS).is_file():
@@ -136,7 +136,10 @@ def learn(
 
     def choice(kind: str, part: str, history: History) -> Choice:
         folder = config.output / kind.replace(" ", "-")
-        return Choice(kind, parts[part], analyzer, marking, folder, lambda: description(config) | about, history)
+        return Choice(
+            kind, parts[part], analyzer, marking, folder,
+            lambda: description(config, parts["train"]) | about, history,
+        )  # fmt: skip
 
     choices = [choice(VALIDATION, "validation", history)] if parts["validation"] else []
     if config.split.choose_on_test:

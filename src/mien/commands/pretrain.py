@@ -17,6 +17,7 @@ from torch.utils.data import default_collate
 
 from mien import distributed
 from mien.analysis.plots import reconstruction_grid, save_png
+from mien.checkpoint import checkpoints
 from mien.commands.fitting import (
     ClipConfig,
     DataConfig,
@@ -24,11 +25,11 @@ from mien.commands.fitting import (
     fit,
     load_training_clips,
     open_folder,
-    start_encoder,
 )
 from mien.commands.parts import remember
 from mien.commands.preflight import preflight
 from mien.commands.skips import read_skips, unread_paths
+from mien.commands.starting import start_objective
 from mien.config import STRICT
 from mien.distributed import Session
 from mien.encoders import EncoderConfig
@@ -54,7 +55,7 @@ class Config:
     output: Path = Path("runs/pretrain")
     """Folder of the run."""
     init: str = ""
-    """Start the encoder from these weights: a run's folder or an import."""
+    """Go on from these weights, a run's folder or an import: all parts that fit the objective are taken."""
     data: DataConfig = DataConfig()
     clip: ClipConfig = ClipConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -73,8 +74,9 @@ def run(config: Config) -> None:
             return
         distributed.seed_step(config.train.seed)
         encoder = config.encoder.build(config.clip.frames, config.clip.size)
-        start_encoder(encoder, config.init)
         objective = config.objective.build(encoder, config.pixels)
+        if not checkpoints(config.output):
+            start_objective(objective, config.init, config, session.say)
         preflight(objective, config, len(clips), session, fits=FITS)
         claim_folder(objective, config, clips, session)
         unread = unread_paths(config.output, clips, config.train.skip)

@@ -31,7 +31,7 @@ from mien.layers import (
     PatchEmbed,
     divide,
     drop_rates,
-    init_weights,
+    xavier,
 )
 from mien.masking import tubes
 from mien.positions import sinusoid
@@ -48,8 +48,8 @@ class TPSBTConfig:
     """Attention heads; must divide dim."""
     depths: tuple[int, ...] = (12, 6, 3)
     """Blocks per stage; every stage after the first halves time and needs at least 2 blocks."""
-    bottleneck: int = 8
-    """Bottleneck tokens G per time slot."""
+    bottleneck: int | tuple[int, ...] = 8
+    """Bottleneck tokens G per time slot; several numbers are those of each stage after the first."""
     patch: int = 16
     """Side of a patch in pixels; must divide the image side."""
     tubelet: int = 2
@@ -58,6 +58,18 @@ class TPSBTConfig:
     """Hidden width of the feed-forward layers over dim."""
     drop_path: float = 0.0
     """Largest stochastic depth rate, reached by the last block; 0.1 for fine-tuning in the paper."""
+
+    @property
+    def bottlenecks(self) -> tuple[int, ...]:
+        """Bottleneck tokens of each stage after the first."""
+        stages = len(self.depths) - 1
+        counts = (self.bottleneck,) * stages if isinstance(self.bottleneck, int) else self.bottleneck
+        if len(counts) != stages:
+            raise ValueError(
+                f"encoder.bottleneck {counts}: {len(counts)} numbers for the {stages} stages after the first; give one for "
+                "each, or one for all"
+            )
+        return counts
 
     @classmethod
     def base(cls) -> TPSBTConfig:
@@ -144,11 +156,11 @@ class TPSBT(Encoder):
             (Block if i < c.depths[0] else BottleneckBlock)(c.dim, c.heads, c.mlp_ratio, rate)
             for i, rate in enumerate(rates)
         )
-        later = range(len(c.depths) - 1)
-        self.temporal_downsamples = nn.ModuleList(nn.Conv1d(c.dim, c.dim, 2, stride=2) for _ in later)
-        self.spatial_downsamples = nn.ModuleList(SpatialAttention(c.dim, c.bottleneck) for _ in later)
+        counts = c.bottlenecks
+        self.temporal_downsamples = nn.ModuleList(nn.Conv1d(c.dim, c.dim, 2, stride=2) for _ in counts)
+        self.spatial_downsamples = nn.ModuleList(SpatialAttention(c.dim, count) for count in counts)
         self.register_buffer("position", sinusoid(self.grid[0] * side * side, c.dim), persistent=False)
-        self.apply(init_weights)
+        self.apply(xavier)
 
     def forward(self, video: Tensor, visible: Tensor | None = None) -> Tensor:
         """Tokens of all stages summed at full resolution: X1 + up(X2) + up(X3) (paper eq. 9-10).
@@ -218,6 +230,12 @@ def require_tubes(visible: Tensor, grid: tuple[int, int, int]) -> None:
     sites = visible[:, :per_time]
     if visible.device.type == "cpu" and not torch.equal(tubes(sites, grid), visible):
         raise ValueError("TPSBT needs tubes: the same sites visible at every time, in rising order")
+
+
+HEADS = {512: 8, 768: 12}
+"""Attention heads by width, as in the released code; those of SVFAP-S (384) are not published."""
+DEPTHS = {(12, 9): (12, 6, 3), (8, 6): (8, 4, 2)}
+"""Blocks per stage by (blocks of stage 1, blocks of all later ones): SVFAP-B and S."""
 
 
 def convert(official: dict[str, Tensor]) -> dict[str, Tensor]:

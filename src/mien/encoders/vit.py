@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mien.config import STRICT
 from mien.encoders import tpsbt
 from mien.interfaces import Encoder
-from mien.layers import Block, PatchEmbed, divide, drop_rates, init_weights
+from mien.layers import Block, PatchEmbed, divide, drop_rates, xavier
 from mien.positions import sinusoid
 
 
@@ -76,7 +76,7 @@ class ViT(Encoder):
         self.patch_embed = PatchEmbed(self.patch, c.dim)
         self.blocks = nn.ModuleList(Block(c.dim, c.heads, c.mlp_ratio, rate) for rate in rates)
         self.register_buffer("position", sinusoid(self.grid[0] * side * side, c.dim), persistent=False)
-        self.apply(init_weights)
+        self.apply(xavier)
 
     def forward(self, video: Tensor, visible: Tensor | None = None) -> Tensor:
         t, h, w = (divide("video / patch", n, p) for n, p in zip(video.shape[2:], self.patch, strict=True))
@@ -93,6 +93,9 @@ class ViT(Encoder):
         """0 for the patch embedding, 1... for the blocks."""
         return 0 if parameter.startswith("patch_embed") else int(parameter.split(".")[1]) + 1
 
+
+HEADS = {384: 6, 768: 12, 1024: 16, 1280: 16, 1408: 16}
+"""Attention heads by width: ViT-S, B, L, H of VideoMAE and V2, ViT-g of V2. The width of a head is not always 64."""
 
 convert = tpsbt.convert
 """Official VideoMAE names (pre-training or fine-tuned) differ from ours by the same prefixes as SVFAP's."""

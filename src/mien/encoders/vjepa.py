@@ -6,6 +6,7 @@
 
 Takes any visible set, and clips of any size: the table of V-JEPA 1 is interpolated from the clip it was laid out for.
 Official weights of both fit by renaming alone: see ``convert`` and ``convert_transformers``.
+First weights are the published ones: truncated normal, output projections smaller with depth (``layers.rescale``).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from mien.config import STRICT
 from mien.interfaces import Encoder
-from mien.layers import Block, LayerNorm, PatchEmbed, divide, drop_rates, init_weights
+from mien.layers import Block, LayerNorm, PatchEmbed, divide, drop_rates, rescale, truncated_normal
 from mien.positions import Grid, interpolate, rotary, sincos3d
 
 
@@ -42,6 +43,9 @@ class VJEPAConfig:
     """Hidden width of the feed-forward layers over dim."""
     positions: Literal["sincos", "rotary"] = "sincos"
     """sincos adds a fixed 3-D table (V-JEPA 1), rotary turns queries and keys (V-JEPA 2)."""
+    uniform_power: bool = True
+    """Whether time, rows and columns share the channels of the sincos table evenly; if not, time has half of them and
+    rows and columns a quarter each."""
     table_frames: int = 0
     """Frames that the sincos table was laid out for; other clips interpolate it. 0 is those of the clip."""
     table_size: int = 0
@@ -93,7 +97,8 @@ class VJEPA(Encoder):
         self.blocks = nn.ModuleList(Block(c.dim, c.heads, c.mlp_ratio, rate, key_bias=True) for rate in rates)
         self.norm = LayerNorm(c.dim)
         self.register_buffer("table", self.positions(self.grid), persistent=False)
-        self.apply(init_weights)
+        self.apply(truncated_normal)
+        rescale(self.blocks)
 
     def forward(self, video: Tensor, visible: Tensor | None = None) -> Tensor:
         grid = self.grid_of(*video.shape[2:])
@@ -128,7 +133,7 @@ class VJEPA(Encoder):
         t, h, w = self.grid
         frames, size = c.table_frames or t * c.tubelet, c.table_size
         laid = self.grid_of(frames, size or h * c.patch, size or w * c.patch)
-        return interpolate(sincos3d(laid, c.dim), laid, grid)
+        return interpolate(sincos3d(laid, c.dim, c.uniform_power), laid, grid)
 
     def layer_of(self, parameter: str) -> int:
         """0 for the patch embedding, 1... for the blocks, the top for the norm."""
@@ -138,17 +143,35 @@ class VJEPA(Encoder):
         return int(rest.split(".")[0]) + 1 if part == "blocks" else self.layers
 
 
-def convert(official: dict[str, Tensor]) -> dict[str, Tensor]:
-    """V-JEPA 1 names of one network (``encoder`` or ``target_encoder`` of a checkpoint) -> names of the encoder here.
+HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
+"""Attention heads of V-JEPA 1's encoders by width."""
+ROTARY_HEADS = {1024: 16, 1280: 16, 1408: 22}
+"""Attention heads of V-JEPA 2's encoders by width."""
 
-    The position table is fixed and not kept; one that is not the 3-D sine-cosine table raises ``ValueError``.
+
+def convert(official: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Names of one network of an official V-JEPA 1 or 2 checkpoint (``target_encoder``) -> names of the encoder here.
+
+    A position table is fixed and not kept; one that is not a 3-D sine-cosine table raises ``ValueError``.
     """
     names = {key.removeprefix("module.").removeprefix("backbone."): value for key, value in official.items()}
-    table = names.pop("pos_embed")[0]
-    laid, _ = table_of(table.shape[0])
-    if not torch.allclose(sincos3d(laid, table.shape[1]), table.float(), atol=1e-4):
-        raise ValueError("pos_embed is not the 3-D sine-cosine table of V-JEPA 1")
+    if "pos_embed" in names:
+        table = names.pop("pos_embed")
+        power_of(table, table_of(table.shape[1])[0])
     return names
+
+
+def power_of(table: Tensor, laid: Grid) -> bool:
+    """Whether a stored table (1, N, dim) shares its channels evenly (``uniform_power``) or half of them are time's.
+
+    One that is neither raises ``ValueError``.
+    """
+    for uniform in (True, False):
+        if torch.allclose(sincos3d(laid, table.shape[-1], uniform), table[0].float(), atol=1e-4):
+            return uniform
+    raise ValueError(
+        "the position table in the file is not the 3-D sine-cosine table of V-JEPA 1, with or without uniform_power"
+    )
 
 
 def table_of(positions: int) -> tuple[Grid, int]:

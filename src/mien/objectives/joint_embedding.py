@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mien.blocks import Blocks, block_mask, lengths
 from mien.config import STRICT
 from mien.interfaces import Batch, Encoder, Objective
-from mien.layers import Block, LayerNorm, divide, init_weights, patchify, take, unpatchify
+from mien.layers import Block, LayerNorm, divide, patchify, rescale, take, truncated_normal, unpatchify
 from mien.masking import Mask
 from mien.pixels import Pixels, PixelsConfig
 from mien.positions import sincos3d
@@ -39,6 +39,8 @@ class JointEmbeddingConfig:
     """Attention heads of the predictor; 0 takes the encoder's (published), where they divide its width."""
     predictor_depth: int = 12
     """Blocks of the predictor."""
+    uniform_power: bool = True
+    """Whether time, rows and columns share the channels of the predictor's positions evenly; if not, time has half."""
     momentum: tuple[float, float] = (0.998, 1.0)
     """Share of itself that the teacher keeps per step: at the start and at the end of the schedule, linear between."""
 
@@ -52,16 +54,19 @@ class Predictor(nn.Module):
 
     position: Tensor
 
-    def __init__(self, encoder: Encoder, dim: int, heads: int, depth: int, masks: int) -> None:
+    def __init__(self, encoder: Encoder, config: JointEmbeddingConfig) -> None:
         super().__init__()
-        divide("objective.predictor_dim / predictor_heads", dim, heads)
+        dim, masks = config.predictor_dim, len(config.blocks)
+        self.heads = config.predictor_heads or heads_of(encoder)
+        divide("objective.predictor_dim / predictor_heads", dim, self.heads)
         self.embed = nn.Linear(encoder.dim, dim)
         self.mask_tokens = nn.ParameterList(torch.zeros(1, 1, dim) for _ in range(masks))
-        self.blocks = nn.ModuleList(Block(dim, heads, key_bias=True) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(dim, self.heads, key_bias=True) for _ in range(config.predictor_depth))
         self.norm = LayerNorm(dim)
         self.proj = nn.Linear(dim, encoder.dim)
-        self.register_buffer("position", sincos3d(encoder.grid, dim), persistent=False)
-        self.apply(init_weights)
+        self.register_buffer("position", sincos3d(encoder.grid, dim, config.uniform_power), persistent=False)
+        self.apply(truncated_normal)
+        rescale(self.blocks)
 
     def forward(self, context: Tensor, visible: Tensor, hidden: Tensor, kind: int) -> Tensor:
         """Context (B, N, C) at ``visible`` (B, N) -> predictions (B, M, C) at ``hidden`` (B, M) of a mask of that kind."""
@@ -83,8 +88,7 @@ class JointEmbedding(Objective):
         self.masks = [Blocks(count, scale, c.aspect) for count, scale in c.blocks]
         self.lengths = [lengths(encoder.grid, blocks) for blocks in self.masks]
         self.encoder_norm = nn.Identity() if encoder.normed else LayerNorm(encoder.dim)
-        heads = c.predictor_heads or heads_of(encoder)
-        self.predictor = Predictor(encoder, c.predictor_dim, heads, c.predictor_depth, len(c.blocks))
+        self.predictor = Predictor(encoder, c)
         self.teacher = copy.deepcopy(encoder).requires_grad_(False).eval()
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

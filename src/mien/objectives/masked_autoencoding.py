@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mien.config import STRICT
 from mien.interfaces import Batch, Encoder, Objective
-from mien.layers import Block, LayerNorm, init_weights, patchify, take, unpatchify
+from mien.layers import Block, LayerNorm, divide, patchify, take, unpatchify, xavier
 from mien.masking import MASKS, Mask
 from mien.pixels import Pixels, PixelsConfig
 from mien.positions import sinusoid
@@ -35,6 +35,8 @@ class MaskedAutoencodingConfig:
     """Attention heads of the decoder."""
     decoder_depth: int = 4
     """Blocks of the decoder."""
+    decoder_mlp_ratio: float = 4.0
+    """Hidden width of the decoder's feed-forward layers over its width."""
     normalize_target: bool = True
     """Predict pixels normalised by the mean and deviation of their own patch."""
 
@@ -46,9 +48,13 @@ class MaskedAutoencodingConfig:
 class Decoder(nn.Module):
     """Transformer over visible and mask tokens that ends in the pixels of the hidden ones."""
 
-    def __init__(self, dim: int, heads: int, depth: int, out: int) -> None:
+    def __init__(self, config: MaskedAutoencodingConfig, out: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(Block(dim, heads) for _ in range(depth))
+        dim, self.heads = config.decoder_dim, config.decoder_heads
+        divide("objective.decoder_dim / decoder_heads", dim, self.heads)
+        self.blocks = nn.ModuleList(
+            Block(dim, self.heads, config.decoder_mlp_ratio) for _ in range(config.decoder_depth)
+        )
         self.norm = LayerNorm(dim)
         self.head = nn.Linear(dim, out)
 
@@ -74,12 +80,12 @@ class MaskedAutoencoding(Objective):
         self.encoder_norm = LayerNorm(encoder.dim)
         self.encoder_to_decoder = nn.Linear(encoder.dim, c.decoder_dim, bias=False)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, c.decoder_dim))
-        self.decoder = Decoder(c.decoder_dim, c.decoder_heads, c.decoder_depth, t * h * w * 3)
+        self.decoder = Decoder(c, t * h * w * 3)
         positions = encoder.grid[0] * encoder.grid[1] * encoder.grid[2]
         self.register_buffer("position", sinusoid(positions, c.decoder_dim), persistent=False)
         for part in (self.encoder_to_decoder, self.decoder):
-            part.apply(init_weights)
-        nn.init.trunc_normal_(self.mask_token, std=0.02)
+            part.apply(xavier)
+        nn.init.trunc_normal_(self.mask_token, std=0.02, a=-0.02, b=0.02)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         batch = batch if "visible" in batch else self.draw(batch)
@@ -136,6 +142,10 @@ class MaskedAutoencoding(Objective):
         return {"original": original} | {
             name: unpatchify(value, self.encoder.patch, self.encoder.grid).clamp(0, 1) for name, value in show.items()
         }
+
+
+HEADS = {192: 3, 384: 6, 512: 8, 640: 8}
+"""Attention heads of the decoders of VideoMAE (S, B, L and V2, H) and SVFAP (384) by width."""
 
 
 def convert(official: dict[str, Tensor]) -> dict[str, Tensor]:
