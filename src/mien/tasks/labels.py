@@ -77,7 +77,7 @@ def value_targets(clips: Sequence[Clip], columns: Sequence[str]) -> Tensor:
     return torch.tensor([[number(clip, column) for column in columns] for clip in clips])
 
 
-LARGEST = 1e6
+LARGEST = 1e12
 """Values beyond this are no rating: their squares leave the range in which training computes."""
 
 
@@ -92,7 +92,7 @@ def number(clip: Clip, column: str) -> float:
         raise ValueError(f"{where(clip)}: {text!r} in column {column!r} is not a finite number; correct the row")
     if abs(value) > LARGEST:
         raise ValueError(
-            f"{where(clip)}: {text!r} in column {column!r} is beyond {LARGEST:,.0f} and no plausible label; correct the row, "
+            f"{where(clip)}: {text!r} in column {column!r} is beyond {LARGEST:g} and no plausible label; correct the row, "
             "or give the column in larger units"
         )
     return value
