@@ -52,7 +52,7 @@ def overview() -> str:
             "",
             *lines,
             "",
-            "mien COMMAND --help explains each option. Recipes merge left to right, options win over recipes.",
+            "mien COMMAND --help explains the options most used, --help-all each one. Recipes merge left to right, options win over recipes.",
             "First steps: mien demo",
         ]
     )
@@ -86,7 +86,8 @@ def run(name: str, arguments: Sequence[str]) -> int:
     end_politely()
     try:
         schema, prog, rest = choose(command, f"mien {name}", arguments)
-        config = parse(schema, rest, prog=prog, description=command.__doc__)
+        often = getattr(command, "OFTEN", ())
+        config = parse(schema, rest, prog=prog, description=command.__doc__, often=often)
         with held(command, config):
             command.run(config)
     except KeyboardInterrupt as stop:

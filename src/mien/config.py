@@ -17,19 +17,32 @@ import tyro
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from mien.help import choices_help, short_help
+
 STRICT = ConfigDict(extra="forbid", validate_default=True)
 
 T = TypeVar("T")
 
 
-def parse(schema: type[T], arguments: Sequence[str], prog: str, description: str | None = None) -> T:
-    """``recipe.yaml ... --section.key value ...`` -> a config: recipes merge left to right, flags last."""
+def parse(
+    schema: type[T], arguments: Sequence[str], prog: str, description: str | None = None, often: Sequence[str] = ()
+) -> T:
+    """``recipe.yaml ... --section.key value ...`` -> a config: recipes merge left to right, flags last.
+
+    ``--help`` prints the options ``often`` used, ``--help-all`` every one; both then raise ``SystemExit``.
+    """
     recipes = [a for a in arguments if a.endswith((".yaml", ".yml")) and Path(a).suffix]
     flags = [a for a in arguments if a not in recipes]
     trees = [*[read_recipe(Path(r)) for r in recipes], chosen_names(flags)]
     options: dict[str, Any] = {}
     if any(trees):
         options["default"] = partly(schema, merge(sections(schema), *trees))
+    if {"-h", "--help"} & set(flags):
+        print(short_help(schema, often, prog, description or "", options.get("default")))
+        raise SystemExit(0)
+    if "--help-all" in flags:
+        print(choices_help(schema, options.get("default")))
+        flags = ["--help" if flag == "--help-all" else flag for flag in flags]
     return tyro.cli(
         schema, args=flags, prog=prog, description=description, config=(tyro.conf.AvoidSubcommands,), **options
     )

@@ -79,6 +79,8 @@ class Probe(probe.Config):
     folds: FoldsConfig = FoldsConfig()
 
 
+OFTEN = ("folds.column", "folds.devices", "folds.subgroups", *finetune.OFTEN, *probe.OFTEN)
+"""Options that ``--help`` explains, as far as the command that trains has them."""
 CONFIGS = {"finetune": Finetune, "probe": Probe}
 """What may train, by the first word on the command line."""
 

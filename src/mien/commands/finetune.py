@@ -49,6 +49,11 @@ from mien.video.views import ViewConfig
 FITS = "recipes/finetune.yaml with recipes/tiny.yaml behind it"
 """What trains on a small machine."""
 
+OFTEN = (
+    "output", "init", "data.manifest", "data.select", "split.test", "split.holdout", "task.labels", "task.columns", "clip.size", "clip.stride", "train.epochs", "train.batch", "train.accumulate", "train.precision", "train.device", "train.workers", "optim.lr",
+)  # fmt: skip
+"""Options that ``--help`` explains; ``--help-all`` has the others."""
+
 
 @dataclass(frozen=True, config=STRICT)
 class Config:

@@ -47,6 +47,11 @@ from mien.video.transforms import AugmentConfig
 FITS = "recipes/svfap_tiny.yaml or recipes/vjepa_tiny.yaml"
 """What trains on a small machine."""
 
+OFTEN = (
+    "output", "init", "data.manifest", "data.select", "data.skip_bad", "clip.size", "clip.frames", "clip.stride", "train.epochs", "train.steps", "train.batch", "train.accumulate", "train.precision", "train.device", "train.workers", "optim.lr",
+)  # fmt: skip
+"""Options that ``--help`` explains; ``--help-all`` has the others."""
+
 
 @dataclass(frozen=True, config=STRICT)
 class Config:

@@ -33,6 +33,7 @@ from mien.commands import evaluate
 from mien.commands.choosing import VALIDATION, headline
 from mien.commands.fitting import DataConfig, load_clips, warn
 from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, remarks, warnings
+from mien.commands.preflight import preflight_probes
 from mien.config import STRICT, to_tree, to_yaml
 from mien.heads import AttentiveHeadConfig, HeadConfig, MeanHeadConfig, Standardised
 from mien.interfaces import Clip, Task
@@ -47,6 +48,11 @@ from mien.video.views import ViewConfig
 
 SHOWN = ("UAR", "UAR mean", "UAR deviation", "WAR", "CCC", "CCC mean", "CCC deviation", "PCC")
 """Test columns of the printed table, as far as there are any; mean and deviation are over --probe.seeds."""
+
+OFTEN = (
+    "model", "output", "data.manifest", "data.select", "train", "validation", "test", "task.labels", "task.columns", "segments", "baselines", "probe.lrs", "probe.epochs", "features.folder", "device", "workers",
+)  # fmt: skip
+"""Options that ``--help`` explains; ``--help-all`` has the others."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -103,7 +109,6 @@ def run(config: Config) -> list[dict[str, Any]]:
         parts, histories = split(config)
         names = config.task.names(parts["train"])
         targets = {part: config.task.targets(clips, names) for part, clips in parts.items()}
-        checkpoint.write_whole(config.output / "config.yaml", lambda path: path.write_text(to_yaml(config)))
         rows = [
             probe(source, parts, names, targets, config, session.device, history)
             for source, history in sources(config, session.device, histories)
@@ -149,9 +154,14 @@ def probe(
 ) -> dict[str, Any]:  # fmt: skip
     """Train the probes over one encoder, keep the best and mark it; returns its row of the table."""
     task = config.task.build(source.encoder, source.pixels, names, targets["train"]).to(device)
+    learnt = config.task.training_targets(parts["train"], names)
+    heads = len(config.probe.settings()) * config.probe.seeds
+    preflight_probes(
+        task, heads, config, source.clip, views_in_all(task, parts, config), len(parts["train"]), learnt[0], device
+    )
+    checkpoint.write_whole(config.output / "config.yaml", lambda path: path.write_text(to_yaml(config)))
     features = {part: features_of(part, source, task, clips, config, device) for part, clips in parts.items() if clips}
     folder = config.output / source.name.replace(", ", "-").replace(" ", "-")
-    learnt = config.task.training_targets(parts["train"], names)
     found = fit(task, features, targets | {"train": learnt}, config, device, folder)
     best = max(found, key=lambda one: one.score)
     heads = [with_weights(task.head, one) for one in found]
@@ -173,6 +183,15 @@ def probe(
     said = remarks(folder) | evaluate.origin(folder, config.data, parts["test"], config.test)
     marks = evaluate.report(parts["test"], each[found.index(best)], truth, names, folder / "evaluation", said=said)
     return row | marks.scores | over_seeds(task, each, truth) | history.about()
+
+
+def views_in_all(task: Task, parts: Parts, config: Config) -> int:
+    """Views of all clips that the encoder reads, each once; windows at a hop are counted as if they were segments."""
+    segments = task.segments if task.segments > 1 else config.views.segments or 2
+    return segments * sum(
+        len(clips) * (config.features.variants if part == "train" else config.views.crops)
+        for part, clips in parts.items()
+    )
 
 
 def with_weights(head: nn.Module, best: Best) -> nn.Module:

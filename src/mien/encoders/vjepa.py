@@ -26,7 +26,7 @@ from mien.positions import Grid, interpolate, rotary, sincos3d
 
 @dataclass(frozen=True, config=STRICT)
 class VJEPAConfig:
-    """Sizes of a V-JEPA encoder; the defaults are ViT-L/16."""
+    """V-JEPA's video ViT, which takes clips of any size; the defaults are ViT-L/16."""
 
     name: Literal["vjepa"] = "vjepa"
     dim: int = 1024

@@ -24,7 +24,7 @@ from mien.tasks.labels import class_names, class_targets, require_covered, vote_
 
 @dataclass(frozen=True, config=STRICT)
 class ClassificationConfig:
-    """Labels, loss and mixing; the defaults are SVFAP's fine-tuning."""
+    """One class per clip, such as an expression; the defaults are SVFAP's fine-tuning."""
 
     name: Literal["classification"] = "classification"
     labels: str = "expression"

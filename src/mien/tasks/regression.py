@@ -20,7 +20,7 @@ from mien.tasks.labels import value_targets, where
 
 @dataclass(frozen=True, config=STRICT)
 class RegressionConfig:
-    """Targets, loss and output range."""
+    """Values per clip, such as valence and arousal, or personality."""
 
     name: Literal["regression"] = "regression"
     columns: tuple[str, ...] = ("valence", "arousal")
