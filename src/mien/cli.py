@@ -80,15 +80,14 @@ def run(name: str, arguments: Sequence[str]) -> int:
     from pydantic import ValidationError
 
     from mien.config import explain, parse
-    from mien.stopping import Stopped, end_politely
+    from mien.stopping import Stopped, ending_politely
 
     command, schema = import_module(f"mien.commands.{name}"), None
-    end_politely()
     try:
         schema, prog, rest = choose(command, f"mien {name}", arguments)
         often = getattr(command, "OFTEN", ())
         config = parse(schema, rest, prog=prog, description=command.__doc__, often=often)
-        with held(command, config):
+        with ending_politely(), held(command, config):
             command.run(config)
     except KeyboardInterrupt as stop:
         print(f"\nmien {name}: {stop if str(stop) else GOES_ON}", file=sys.stderr)

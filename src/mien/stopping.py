@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -26,10 +28,17 @@ def stop_at_once(number: int, frame: FrameType | None) -> None:
     raise Stopped(number)
 
 
-def end_politely() -> None:
-    """Let SIGTERM end this process as Ctrl-C does; for the main thread of a command."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, stop_at_once)
+@contextmanager
+def ending_politely() -> Iterator[None]:
+    """Let SIGTERM end the command of this process as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop_at_once)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class Stopper:
