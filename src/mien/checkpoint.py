@@ -24,6 +24,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_state_dict,
 )
 
+from mien.config import RENAMED, renamed
 from mien.distributed import Session, gather
 from mien.extras import install
 from mien.files import write_whole as write_whole
@@ -164,7 +165,7 @@ def describe(path: Path) -> dict[str, Any]:
     file = path / CARD
     if not file.is_file():
         raise ValueError(f"{path}: no model here (model.json is missing); name the folder of a finished run")
-    return json.loads(file.read_text())
+    return renamed(json.loads(file.read_text()), RENAMED)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from mien.analysis.plots import reconstruction_grid, save_png
 from mien.checkpoint import checkpoints
 from mien.commands.fitting import (
     ClipConfig,
-    DataConfig,
+    TrainingDataConfig,
     claim_folder,
     fit,
     load_training_clips,
@@ -61,7 +61,7 @@ class Config:
     """Folder of the run."""
     init: str = ""
     """Go on from these weights, a run's folder or an import: all parts that fit the objective are taken."""
-    data: DataConfig = DataConfig()
+    data: TrainingDataConfig = TrainingDataConfig()
     clip: ClipConfig = ClipConfig()
     augment: AugmentConfig = AugmentConfig()
     pixels: PixelsConfig = PixelsConfig()

@@ -26,15 +26,15 @@ from torch import Tensor, nn
 
 from mien import __version__, checkpoint, distributed
 from mien.analysis import baselines, plots
-from mien.analysis.features import FeatureConfig, Features
+from mien.analysis.features import Features, ProbeFeatureConfig
 from mien.analysis.frozen import Frozen, answers, load_encoder, views_of
 from mien.analysis.report import Report
 from mien.commands import evaluate
 from mien.commands.choosing import VALIDATION, headline
-from mien.commands.fitting import DataConfig, load_clips, warn
+from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, remarks, warnings
 from mien.commands.preflight import preflight_probes
-from mien.config import STRICT, to_tree, to_yaml
+from mien.config import STRICT, changed, to_tree, to_yaml
 from mien.heads import AttentiveHeadConfig, HeadConfig, MeanHeadConfig, Standardised
 from mien.interfaces import Clip, Task
 from mien.probing import Best, ProbeConfig, train_probes
@@ -50,7 +50,7 @@ SHOWN = ("UAR", "UAR mean", "UAR deviation", "WAR", "CCC", "CCC mean", "CCC devi
 """Test columns of the printed table, as far as there are any; mean and deviation are over --probe.seeds."""
 
 OFTEN = (
-    "model", "output", "data.manifest", "data.select", "train", "validation", "test", "task.labels", "task.columns", "segments", "baselines", "probe.lrs", "probe.epochs", "features.folder", "device", "workers",
+    "model", "output", "data.manifest", "data.select", "train", "validation", "test", "task.column", "task.columns", "segments", "baselines", "probe.lrs", "probe.epochs", "features.folder", "device", "workers",
 )  # fmt: skip
 """Options that ``--help`` explains; ``--help-all`` has the others."""
 
@@ -80,7 +80,7 @@ class Config:
     segments: PositiveInt = 8
     """Segments of a video that the probe attends to at once; with 1 the answers for single segments are averaged."""
     probe: ProbeConfig = ProbeConfig()
-    features: FeatureConfig = FeatureConfig()
+    features: ProbeFeatureConfig = ProbeFeatureConfig()
     views: ViewConfig = ViewConfig(crops=3)
     augment: AugmentConfig = AugmentConfig(scales=(), operations=4, erase=0.25)
     """Changes of the training views, where --features.variants is more than 1."""
@@ -98,6 +98,16 @@ def run(config: Config) -> list[dict[str, Any]]:
     """Probe every encoder, print and save the table; returns its rows."""
     if config.task != replace(config.task, head=MeanHeadConfig(), segments=1):
         raise ValueError("a probe's head and segments are --head and --segments, not --task.head and --task.segments")
+    if isinstance(config.task, ClassificationConfig) and (config.task.mixup or config.task.cutmix):
+        raise ValueError(
+            "a probe trains on features, where clips cannot be mixed: leave --task.mixup and --task.cutmix at 0"
+        )
+    given = changed(config.augment, "augment", Config.augment)
+    if config.features.variants == 1 and given:
+        raise ValueError(
+            f"{', '.join(given)} changes nothing while there is one view of each training clip: "
+            "add --features.variants, the number of augmented views"
+        )
     if config.segments > 1 and (config.views.sliding or config.views.segments not in (0, config.segments)):
         raise ValueError(
             "the probe attends to --segments at once; with --segments 1, --views.segments and .sliding count"
@@ -106,7 +116,9 @@ def run(config: Config) -> list[dict[str, Any]]:
         raise ValueError("two --model folders have the same name, and so would their probes; rename one")
     config = replace(config, task=replace(config.task, head=config.head, segments=config.segments))
     with distributed.session(config.device, config.matmul) as session:
-        parts, histories = split(config)
+        clips = load_clips(config.data, config.workers)
+        config = replace(config, task=located(config.task, clips))
+        parts, histories = split(config, clips)
         names = config.task.names(parts["train"])
         targets = {part: config.task.targets(clips, names) for part, clips in parts.items()}
         rows = [
@@ -119,10 +131,10 @@ def run(config: Config) -> list[dict[str, Any]]:
     return rows
 
 
-def split(config: Config) -> tuple[Parts, dict[str, History]]:
+def split(config: Config, clips: list[Clip]) -> tuple[Parts, dict[str, History]]:
     """Training, validation and test clips, and what each model ('' has random weights) has seen; leaks are refused."""
-    rows = SplitConfig(config.train, config.validation, config.test, holdout=5, group=config.group)
-    clips = load_clips(config.data, config.workers)
+    holdout = None if config.validation else 5
+    rows = SplitConfig(config.train, config.validation, config.test, holdout=holdout, group=config.group)
     for folder in config.model:
         warn(config.data, clips, checkpoint.describe(folder))
     parts = divide(clips, rows, config.task, config.probe.seed)

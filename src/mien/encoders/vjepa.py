@@ -53,6 +53,10 @@ class VJEPAConfig:
     drop_path: float = 0.0
     """Largest stochastic depth rate, reached by the last block."""
 
+    def __post_init__(self) -> None:
+        if self.positions == "rotary" and (self.table_frames or self.table_size):
+            raise ValueError("rotary positions have no table: leave encoder.table_frames and .table_size at 0")
+
     @classmethod
     def large(cls) -> VJEPAConfig:
         """ViT-L/16."""

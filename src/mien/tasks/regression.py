@@ -41,6 +41,10 @@ class RegressionConfig:
         if self.scaling == "zscore" and self.output != "none":
             raise ValueError(f"z-scores leave the range of output {self.output}; take scaling minmax, or output none")
 
+    def located(self, clips: Sequence[Clip]) -> tuple[RegressionConfig, list[str]]:
+        """The config itself: its columns are named, never guessed."""
+        return self, []
+
     def names(self, clips: Sequence[Clip]) -> tuple[str, ...]:
         """Names of the outputs."""
         return self.columns
