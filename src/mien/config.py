@@ -78,7 +78,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not valid YAML: {error}") from error
+        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
         raise ValueError(f"{path}: a recipe is sections and keys, this is {type(tree).__name__}")
     return tree

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from pydantic import PositiveFloat
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -15,7 +16,7 @@ class PixelsConfig:
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """Subtracted from red, green, blue."""
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.229, 0.224, 0.225)
     """Divides red, green, blue."""
 
 
