@@ -3,7 +3,7 @@
     mien faces VIDEOS --output faces
     python benchmarks/loader.py faces VIDEOS [--clips 300] [--size 160] [--stride 4]
 
-A second table has the codecs a clip may be written in. Each reader draws the same moments of the same videos, one process, one thread, times by the CPU clock, so that other work
+A second table has clips as training changes them, a third the codecs a clip may be written in. Each reader draws the same moments of the same videos, one process, one thread, times by the CPU clock, so that other work
 on the machine counts little. From the originals the whole frame is read at the training size: an optimist's baseline, for
 training on faces would also have to find and crop them. ``store`` and ``PyAV`` are what training uses (``ClipDataset``),
 ``PyAV plainly`` is the usual loop (seek, decode to full-size RGB), decord its ``get_batch`` (left out if not installed).
@@ -28,8 +28,9 @@ import pandas as pd
 
 from mien.faces.clipfile import ClipFile, ClipFileConfig
 from mien.interfaces import Clip
-from mien.video.clips import ClipConfig, open_clip, read_scaled, square, train_indices
+from mien.video.clips import ClipConfig, ClipDataset, open_clip, read_scaled, square, train_indices
 from mien.video.decode import open_video
+from mien.video.transforms import AugmentConfig
 
 Draw = Callable[[Path, Path, float], np.ndarray]
 """(clip in the store, original, place in [0, 1)) -> frames (T, S, S, 3)."""
@@ -87,6 +88,24 @@ def measure(draw: Callable[[Path, float], np.ndarray], jobs: list[tuple[Path, fl
         except Exception:  # a reader that cannot read a format is marked down, not out
             failed += 1
     return time.process_time() - cpu, time.perf_counter() - wall, failed
+
+
+def augmented(store: list[Path], originals: list[Path], count: int) -> None:
+    """The table of training clips as the recipes change them, drawn in the source and decoded straight to."""
+    print("\n| changed as in | read from | ms of CPU time a clip |\n|---|---|---|")
+    crops = AugmentConfig(scales=(), area=(0.3, 1.0), ratio=(0.75, 1.35), flip=0.5)
+    for name, changes, size in (
+        ("nothing", AugmentConfig.none(), 160),
+        ("svfap_pretrain.yaml", AugmentConfig(), 160),
+        ("finetune.yaml", AugmentConfig.finetune(), 160),
+        ("vjepa_pretrain.yaml", crops, 224),
+    ):
+        for kind, paths in (("store", store), ("originals", originals)):
+            dataset = ClipDataset([Clip(path) for path in paths], ClipConfig(size=size), changes, seed=0)
+            began = time.process_time()
+            for number in range(count):
+                dataset[divmod(number, len(paths))]
+            print(f"| {name} | {kind} | {1000 * (time.process_time() - began) / count:.1f} |", flush=True)
 
 
 def codecs(videos: list[Path], config: ClipConfig) -> None:
@@ -170,6 +189,7 @@ def main() -> None:
         cpu, wall, failed = measure(draw, jobs)
         first = first or cpu
         print(f"| {name} | {a.clips / cpu:.1f} | {a.clips / wall:.1f} | {failed} | {cpu / first:.1f} |", flush=True)
+    augmented([path for path, _ in cut], [path for path, _ in whole], a.clips)
     codecs(
         [a.videos / name for name in sorted(table["input"].unique())[:: max(1, table["input"].nunique() // 6)]], config
     )

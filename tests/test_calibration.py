@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -261,16 +262,17 @@ def test_calibrate_evaluate_predict(tuned: Path, corpus: Path, capsys: pytest.Ca
     assert table[name][0] >= 12 / 14 - 1e-9  # 0.8 of 15 places is the 12th of the 14 clips it was fitted on
     rows = pd.read_csv(tuned / "evaluation" / "calibrated.csv")
     assert rows["reliable"].dtype == bool
-    assert run("predict", read_manifest(corpus)[0].path, "--model", tuned, "--json", "--coverage=0.6") == 0
+    whole = [read_manifest(corpus)[0].path, "--model", tuned, "--json", "--faces=whole", "--coverage=0.6"]
+    assert run("predict", *whole) == 0
     both = capsys.readouterr()
-    assert both.err == ""
+    assert "this is a mean over 2 windows" in both.err  # 16 frames, windows of 15
     said = json.loads(both.out.splitlines()[-1])
     assert said["coverage"] == 0.6
     assert isinstance(said["reliable"], bool)
     assert ("set" in said) == (facts["task"] == "classification")
     assert ("intervals" in said) == (facts["task"] == "regression")
-    assert run("predict", read_manifest(corpus)[0].path, "--model", tuned, "--json", "--views.segments=5") == 0
-    assert "calibrate again with these --views" in capsys.readouterr().err
+    assert run("evaluate", *data, "--views.segments=5") == 0
+    assert "calibrate again with these --views" in capsys.readouterr().out
 
 
 def test_calibration_of_other_weights_is_refused(tuned: Path, corpus: Path, capsys) -> None:
@@ -296,3 +298,8 @@ def test_calibration_of_other_weights_is_refused(tuned: Path, corpus: Path, caps
     file.unlink()
     assert run("evaluate", *data[:-1]) == 0
     assert "not calibrated" in capsys.readouterr().out
+    page = (tuned / "evaluation" / "report.html").read_text()
+    assert re.search(r'class="warning"[^>]*><strong>not calibrated', page), "what was printed stands in the report too"
+    for named in (tuned.name, "manifest.csv", "fold=1", "clips</td><td>14"):
+        assert named in page
+    assert str(tuned.parent) not in page, "no folders of this machine"

@@ -77,12 +77,15 @@ def test_evaluation_of_values(runs: Path, corpus: Path, capsys) -> None:
 
 def test_prediction_is_the_same_on_the_command_line_and_in_python(runs: Path, corpus: Path, capsys) -> None:
     video = sorted((corpus.parent / "videos").rglob("*.mp4"))[0]
-    run("predict", video, f"--model={runs / 'classes'}", "--json", "--device=cpu", "--matmul=highest")
+    whole = [f"--model={runs / 'classes'}", "--faces=whole", "--device=cpu"]
+    run("predict", video, *whole, "--json", "--matmul=highest")
     printed = json.loads(capsys.readouterr().out)
-    scores = mien.load(runs / "classes", device="cpu").scores(video)
-    assert {k: v for k, v in printed.items() if k != "path"} == pytest.approx(scores)
+    scores = mien.load(runs / "classes", device="cpu").scores(video, faces="whole")
+    assert printed["scores"] == pytest.approx(scores)
+    assert {name: printed[name] for name in scores} == printed["scores"]
+    assert printed["emotion"] == max(scores, key=lambda name: scores[name])
     assert sum(scores.values()) == pytest.approx(1.0)
-    run("predict", video, f"--model={runs / 'classes'}", "--device=cpu")
+    run("predict", video, *whole)
     assert "anger" in capsys.readouterr().out
 
 

@@ -12,23 +12,24 @@ import torch
 from torch import Tensor, nn
 
 from conftest import ONE_PROCESS, TINY_DECODER, TINY_TPSBT
-from mien.analysis.analyzer import load
+from mien.analysis.analyzer import Analyzer, load
 from mien.analysis.explaining.attention import attention_map, bottleneck_attention
 from mien.analysis.explaining.checks import curves, randomised, similarity
-from mien.analysis.explaining.explanation import MapConfig, occlusion_maps, read_windows, surviving
+from mien.analysis.explaining.explanation import MapConfig, occlusion_maps, surviving
+from mien.analysis.explaining.faces import Stretch, Windows, read_face, spread_over
 from mien.analysis.explaining.occlusion import boxes, hide, losses, occlusion_map, spatial, spread, temporal
 from mien.analysis.explaining.overlay import Window, paint
 from mien.analysis.explaining.question import answers, ask
 from mien.analysis.explaining.reconstruction import error_map, load_autoencoder
+from mien.analysis.predicting import ReadConfig
+from mien.analysis.sources import open_source
 from mien.cli import main
 from mien.encoders.tpsbt import TPSBTConfig
-from mien.interfaces import Clip
 from mien.layers import patchify
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.pixels import PixelsConfig
 from mien.video.decode import open_video
 from mien.video.manifest import read_manifest
-from mien.video.views import ViewConfig
 
 GRID, PATCH = (4, 4, 4), (2, 8, 8)
 PLACE = (2, 1, 2)
@@ -166,18 +167,27 @@ def video(corpus: Path) -> Path:
 
 
 def explain(*arguments: object) -> int:
-    return main(["explain", *map(str, arguments), "--device=cpu", "--maps.draws=2", "--maps.orders=3"])
+    flags = ["--faces=whole", "--device=cpu", "--maps.draws=2", "--maps.orders=3"]
+    return main(["explain", *map(str, arguments), *flags])
+
+
+def windows_of(analyzer: Analyzer, video: Path, count: int = 0) -> Windows:
+    reading = ReadConfig(faces="whole")
+    with open_source(video) as source:
+        _, there = read_face(analyzer, source, reading, None)
+        return Stretch(source, reading, analyzer.clip, None, spread_over(there, count)).read()
 
 
 def test_batch_size_does_not_change_the_maps(runs: Path, video: Path) -> None:
     analyzer = load(runs / "classes", "cpu")
-    windows = read_windows(Clip(video), analyzer.clip, ViewConfig(segments=2))
+    windows = windows_of(analyzer, video)
+    assert len(windows.clips) == 2
     question = ask(analyzer, windows.clips)
     maps = [np.stack(occlusion_maps(question, MapConfig(batch=batch))) for batch in (1, 7, 64)]
     assert np.ptp(maps[0]) > 1e-3
     np.testing.assert_allclose(maps[1], maps[0], atol=1e-5)
     np.testing.assert_allclose(maps[2], maps[0], atol=1e-5)
-    autoencoder, _ = load_autoencoder(runs / "pretrain", torch.device("cpu"))
+    autoencoder, *_ = load_autoencoder(runs / "pretrain", torch.device("cpu"))
     errors = [error_map(autoencoder, windows.clips[0], batch=batch) for batch in (1, 32)]
     np.testing.assert_allclose(errors[0], errors[1], atol=1e-5)
 
@@ -224,10 +234,10 @@ def test_error_is_larger_where_nothing_can_be_guessed() -> None:
 
 def test_joined_windows_are_asked_as_the_model_reads_them(runs: Path, video: Path) -> None:
     analyzer = load(runs / "joint", "cpu")
-    windows = read_windows(Clip(video), analyzer.clip, analyzer.suited(ViewConfig()))
+    windows = windows_of(analyzer, video)
     question = ask(analyzer, windows.clips, "fear")
     assert len(windows.clips) == 2
-    whole = analyzer.scores(video)["fear"]
+    whole = float(analyzer.predict(video, faces="whole").windows["fear"].iloc[0])
     assert float(answers(question)[0, question.output]) == pytest.approx(whole, abs=1e-6)
     for i, window in enumerate(windows.clips):
         probability = float(question.score(i, "answer")(window[None])[0])
@@ -253,9 +263,8 @@ def test_explain_a_classifier_with_checks(runs: Path, video: Path, tmp_path: Pat
     }
     assert {file.name for file in tmp_path.iterdir()} == names
     saved = json.loads((tmp_path / "explanation.json").read_text())
-    assert saved["answer"] == pytest.approx(
-        load(runs / "classes", "cpu").scores(video, ViewConfig(segments=1))["fear"], abs=1e-6
-    )
+    assert saved["answer"] == load(runs / "classes", "cpu").scores(video, faces="whole")["fear"]
+    assert (saved["face"], saved["windows"], len(saved["explained"])) == (0, 2, 1)
     assert set(saved["checks"]) == {"occlusion", "attention"}
     assert len(saved["checks"]["occlusion"]["randomised_rank_correlation"]) == 2
     with np.load(tmp_path / "maps.npz") as maps:
@@ -264,7 +273,7 @@ def test_explain_a_classifier_with_checks(runs: Path, video: Path, tmp_path: Pat
         assert maps["where"].shape == (1, 4, 4)
     with open_video(video) as source, av.open(str(tmp_path / "occlusion.mp4")) as overlay:
         times = [frame.time for frame in overlay.decode(video=0)]
-        np.testing.assert_allclose(times, source.timestamps - source.timestamps[0], atol=1e-3)
+        np.testing.assert_allclose(times, source.timestamps[:15] - source.timestamps[0], atol=1e-3)  # the first window
 
 
 def test_explain_values_and_a_pre_training_run(runs: Path, video: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mien.analysis import plots
-from mien.analysis.report import Report
+from mien.analysis.report import HIDE, SHOW, Report, as_png
 
 EVIL = "<script>alert(1)</script> \" onload='x' & $1$"
 VOID = {"meta", "img", "link", "br"}
@@ -78,7 +78,8 @@ def full(clip: Path) -> Report:
 def test_everything_is_escaped_and_nests(clip: Path) -> None:
     page = Page(full(clip).html())
     assert not page.of("script")
-    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+    handlers = {code for _, attributes in page.tags for name, code in attributes.items() if name.startswith("on")}
+    assert handlers <= {SHOW, HIDE}, "nothing that was given becomes code"
     for tag in ("title", "h1", "h2", "p", "th", "td"):
         assert page.words(tag)[0] == EVIL
     assert page.words("figcaption") == [EVIL, EVIL, EVIL, "two"]
@@ -124,11 +125,17 @@ def test_what_is_no_picture_is_an_error() -> None:
 def test_videos_are_embedded_whole(clip: Path) -> None:
     report = Report("t")
     report.video(clip, "one")
-    report.videos({"two": clip})
+    poster = as_png(np.zeros((4, 4, 3), np.uint8))
+    report.videos({"two": clip}, {"two": poster})
     films = Page(report.html()).of("video")
     assert [content(film["src"], "video/mp4") for film in films] == [clip.read_bytes()] * 2
-    assert all({"controls", "loop", "muted"} <= set(film) for film in films)
-    assert ["autoplay" in film for film in films] == [False, True]
+    assert all({"loop", "muted"} <= set(film) for film in films)
+    assert ["controls" in film for film in films] == [True, False], "on small pictures they would cover the face"
+    assert content(films[1]["poster"], "image/png") == poster
+    assert "autoplay" not in films[1], "the poster stands until somebody plays it"
+    assert {"onpointerenter", "onfocus", "ontouchstart", "tabindex"} <= set(films[1]), (
+        "controls by mouse, key and finger"
+    )
 
 
 def test_table_columns_keys_and_gaps() -> None:

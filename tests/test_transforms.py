@@ -288,3 +288,30 @@ def test_crops_cover_the_longer_side_once() -> None:
     assert [int(c[0, 0, 0, 0]) for c in crops(wide, 32, 3)] == [0, 16, 32]
     assert [int(c[0, 0, 0, 0]) for c in crops(wide, 32, 1)] == [16]
     assert len(crops(noise(size=32), 32, 3)) == 1
+
+
+def reference(picture: np.ndarray, change: Change, size: int) -> np.ndarray:
+    """One frame under a change, every step by Pillow."""
+    image = Image.fromarray(by_pillow(picture, change, size))
+    image = ImageOps.mirror(image) if change.flip else image
+    for name, strength in change.colour:
+        image = pillow(image, name, strength)
+    return np.asarray(image)
+
+
+def test_64_augmentations_are_the_references(tmp_path: Path) -> None:
+    """Fine-tuning's augmentation beside Pillow's; both side by side, 64 times, in sheet.png."""
+    reader = folder(tmp_path / "clip", scene(100, 130)[None])
+    canvas, config = ClipConfig(size=48).canvas(100, 130), AugmentConfig.finetune()
+    pairs, errors = [], []
+    for seed in range(64):
+        change = draw(config, canvas, np.random.default_rng(seed))
+        frames = read_changed(reader, [0], canvas, change, 48)
+        out = recolour(frames[:, :, ::-1] if change.flip else frames, change.colour)[0]
+        expected = reference(scene(100, 130), change, 48)
+        pairs.append(np.pad(np.concatenate([out, expected], axis=1), ((0, 4), (0, 8), (0, 0)), constant_values=255))
+        errors.append(float(np.median(np.abs(out.astype(int) - expected))))
+    rows = [np.concatenate(pairs[i : i + 8], axis=1) for i in range(0, 64, 8)]
+    Image.fromarray(np.concatenate(rows)).save(tmp_path / "sheet.png")
+    assert np.mean(errors) < 2
+    assert np.quantile(errors, 0.9) < 4

@@ -82,7 +82,7 @@ def two_faces() -> list[Sighting]:
 def test_averages_equal_those_computed_at_once(hop: int, batch: int) -> None:
     seen = windows_of(two_faces(), hop)
     windows = [w for s in seen for w in s.windows]
-    events = list(read(iter(seen), lambda ws: [said(w) for w in ws], Averager(7, 3), batch))
+    events = list(read(iter(seen), lambda ws: [said(w) for w in ws], Averager(3), batch))
     frames = [item for event in events for item in event.frames]
     assert [s.frame for s, _ in frames] == list(range(60))
     for s, faces in frames:
@@ -99,7 +99,7 @@ def test_averages_equal_those_computed_at_once(hop: int, batch: int) -> None:
 
 def test_inside_a_run_the_average_is_not_late() -> None:
     frames = [Sighting(Frame(i, i / 25, np.zeros((1, 1, 3), np.uint8)), sighting(i, (0,)).faces, 0, None) for i in range(60)]  # fmt: skip
-    events = read(iter(windows_of(frames, 1)), lambda ws: [said(w) for w in ws], Averager(7, 3), 4)
+    events = read(iter(windows_of(frames, 1)), lambda ws: [said(w) for w in ws], Averager(3), 4)
     lags = [faces[0].lag for event in events for _, faces in event.frames]
     np.testing.assert_allclose(lags[6:-6], 0, atol=1e-9)
     assert lags[0] == pytest.approx(-3 / 25)
@@ -107,7 +107,7 @@ def test_inside_a_run_the_average_is_not_late() -> None:
 
 
 def test_frames_are_given_out_soon_and_nothing_is_kept_behind() -> None:
-    averager, waiting = Averager(7, 3), 0
+    averager, waiting = Averager(3), 0
     seen = windows_of([sighting(i, (i // 90,)) for i in range(900)], 2)
     given = 0
     for event in read(iter(seen), lambda ws: [said(w) for w in ws], averager, 4):

@@ -33,6 +33,8 @@ class Clip:
     """All other columns of the row by name: labels, subject, split, fold, anything."""
     row: int = 0
     """Line in the manifest file, as an editor shows it (the first clip is on line 2)."""
+    rate: float | None = None
+    """Frames per second on average, where the video has been looked at; not part of the manifest."""
 
 
 class Encoder(nn.Module, ABC):

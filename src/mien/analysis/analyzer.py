@@ -38,6 +38,7 @@ from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.video.clips import ClipConfig
 from mien.video.inspection import digest
+from mien.video.rates import Rates
 from mien.video.views import ViewConfig, ViewDataset, load_views
 
 
@@ -81,7 +82,8 @@ def load(path: str | Path, device: str = "auto") -> Analyzer:
     task = config.build(encoder, build(PixelsConfig, about["pixels"]), about["names"])
     checkpoint.load_strictly(task, checkpoint.read_weights(folder), folder)
     face_crop = build(CropConfig, about["face_crop"]) if about.get("face_crop") else None
-    return Analyzer(task, clip, tuple(about["names"]), config, choose_device(device), folder, face_crop)
+    names, rates = tuple(about["names"]), about.get("rates")
+    return Analyzer(task, clip, names, config, choose_device(device), folder, face_crop, rates)
 
 
 class Analyzer:
@@ -96,9 +98,10 @@ class Analyzer:
         device: torch.device,
         folder: Path | None = None,
         face_crop: CropConfig | None = None,
+        rates: Rates | None = None,
     ) -> None:
         self.task, self.clip, self.names, self.config, self.device = task.to(device).eval(), clip, names, config, device
-        self.folder, self.face_crop = folder, face_crop
+        self.folder, self.face_crop, self.rates = folder, face_crop, rates
 
     @cached_property
     def calibration(self) -> Calibration | None:
@@ -171,14 +174,17 @@ class Analyzer:
         """Normalised clips (V, 3, T, H, W) -> tokens (V, N, dim)."""
         return self.task.encoder.features(pixels)
 
-    def scores(self, video: str | Path, views: ViewConfig | None = None) -> dict[str, float]:
-        """Scores of one video (a file or a folder of frames) by label name."""
-        values = self.score_clips([Clip(Path(video))], views or ViewConfig(), progress=False).mean[0]
-        return dict(zip(self.names, values.tolist(), strict=True))
+    def scores(self, video: Video, **options: Any) -> dict[str, float]:
+        """Means over a video by label name, of the face seen longest: what ``predict(video).summary()`` says of it.
+
+        Options are those of ``predict``. Raises ``ValueError`` where no face is seen.
+        """
+        face = self.predict(video, progress=False, **options).face()
+        return {name: float(face[name]) for name in self.names}
 
     @torch.inference_mode()
     def score_clips(self, clips: Sequence[Clip], views: ViewConfig, workers: int = 0, progress: bool = True) -> Scores:
-        """Outputs of clips, averaged and voted on over their views."""
+        """Outputs of labelled clips, averaged and voted on over their views; frames are taken as they are, as in training."""
         views = self.suited(views)
         items = load_views(ViewDataset(clips, self.clip, views), workers)
         step = self.tokens if self.task.segments > 1 else self.outputs

@@ -137,12 +137,17 @@ class Calibration:
 
     def apply(self, outputs: ArrayLike, coverage: float | None = None) -> Calibrated:
         """Outputs (N, names) -> calibrated probabilities and sets, or values and intervals, at a coverage in (0, 1)."""
+        classes = self.facts.task == "classification"
+        values = scaled(outputs, self.facts.temperature, self.facts.uniform) if classes else outputs
+        return self.around(values, coverage)
+
+    def around(self, values: ArrayLike, coverage: float | None = None) -> Calibrated:
+        """Sets or intervals around values (N, names) that are calibrated already, such as means over windows."""
+        values = np.asarray(values, dtype=float)
         limit = threshold(self.scores, self.facts.coverage if coverage is None else coverage)
         if self.facts.task == "regression":
-            values = np.asarray(outputs, dtype=float)
             return Calibrated(values, lower=values - limit, upper=values + limit)
-        probabilities = scaled(outputs, self.facts.temperature, self.facts.uniform)
-        return Calibrated(probabilities, sets=1 - probabilities <= limit)
+        return Calibrated(values, sets=1 - values <= limit)
 
 
 def scaled(probabilities: ArrayLike, temperature: float, uniform: float = 0.0) -> Array:

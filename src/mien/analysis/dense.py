@@ -38,12 +38,13 @@ class Dense:
 class RunSums:
     """Sums over the windows of one run, for the frames not given out yet."""
 
-    span: int
     names: int
     base: int = 0
     """Place in the run of the first row kept."""
     length: int = 0
     ended: bool = False
+    open: int = 0
+    """The first place that a later window may cover."""
     waiting: list[int] = field(default_factory=list)
     """Places of the windows that have no outputs yet."""
     rows: list[NDArray[np.float64]] = field(default_factory=list)
@@ -70,8 +71,7 @@ class RunSums:
     @property
     def settled(self) -> int:
         """Frames before this place get no more windows."""
-        open_end = self.length if self.ended else max(self.length - self.span, 0)
-        return min([*self.waiting, open_end])
+        return min([*self.waiting, self.length if self.ended else self.open])
 
     def take(self, place: int, appearance: Appearance) -> Dense:
         """Give out the row of a settled frame; rows leave in order."""
@@ -89,7 +89,6 @@ class RunSums:
 class Averager:
     """Takes frames and scored windows, gives frames back in order with averaged outputs."""
 
-    span: int
     names: int
     runs: dict[int, RunSums] = field(default_factory=dict)
     queue: deque[tuple[Seen, list[tuple[int, int, Appearance]]]] = field(default_factory=deque)
@@ -101,8 +100,9 @@ class Averager:
             self.runs[number].ended = True
         places = []
         for number, appearance in seen.faces:
-            run = self.runs.setdefault(number, RunSums(self.span, self.names))
+            run = self.runs.setdefault(number, RunSums(self.names))
             places.append((number, run.grow(), appearance))
+            run.open = seen.open[number]
         for window in seen.windows:
             self.runs[window.run].waiting.append(window.place)
         if seen.frame >= 0:

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import PositiveFloat
+from pydantic import NonNegativeFloat, PositiveFloat
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from mien.analysis.answers import Answer
@@ -36,10 +36,16 @@ class LiveConfig:
 
     every: PositiveFloat = 0.5
     """Seconds from one reading of the model to the next, at least."""
-    rate: PositiveFloat = 25.0
-    """Frames per second of the videos that the model was trained on; its steps are counted in these."""
+    rate: NonNegativeFloat = 0.0
+    """Frames per second in which the model's steps are counted; 0 takes clip.fps of the model, else the rate that most of
+    its training videos had, else, where its card does not say, 25."""
     seconds: PositiveFloat | None = None
     """Stop after so long; left out: when the camera ends, or on Ctrl-C."""
+
+    def pace(self, analyzer: Analyzer) -> float:
+        """Frames per second in which a model's steps are counted."""
+        seen = analyzer.rates or {"25": 1}
+        return self.rate or analyzer.clip.fps or float(max(seen, key=lambda rate: seen[rate]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +178,7 @@ def live(
     """
     tally = tally if tally is not None else Tally()
     now = replace(reading, follow=replace(reading.follow, lookahead=1, smoothing=0.0))
-    watcher, recent, newest = now.watcher(analyzer), Recent(analyzer, config.rate), Newest(frames)
+    watcher, recent, newest = now.watcher(analyzer), Recent(analyzer, config.pace(analyzer)), Newest(frames)
     tally.lag, began, asked = recent.length / 2, monotonic(), -np.inf
     left: dict[int, tuple[int, float]] = {}
 

@@ -5,6 +5,7 @@ The same options serve Python and the command line: ``analyzer.predict(video, ho
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -24,10 +25,13 @@ from mien.analysis.timeline import Timeline
 from mien.analysis.watching import Found, Preset, Watcher, Whole, suited_crop
 from mien.analysis.windows import Windower
 from mien.config import STRICT, to_tree
+from mien.faces.crop import CropConfig
 from mien.faces.detect import DetectConfig
 from mien.faces.follow import FollowConfig
 from mien.progress import progress_bar
+from mien.video.clips import ClipConfig
 from mien.video.decode import VideoError
+from mien.video.rates import rate_warnings
 
 if TYPE_CHECKING:
     from mien.analysis.analyzer import Analyzer
@@ -52,7 +56,8 @@ class ReadConfig:
     detector: DetectConfig = DetectConfig()
     follow: FollowConfig = FollowConfig()
     hop: NonNegativeInt = 0
-    """Frames from the start of a window to the next; 0 takes a quarter of what a window covers."""
+    """Frames (steps of 1 / clip.fps seconds, where the model samples by time) from the start of a window to the next; 0
+    takes a quarter of what a window covers."""
     batch: PositiveInt = 8
     """Windows that the model reads at a time; it does not change the result."""
     offset: float = 0.0
@@ -70,18 +75,29 @@ class ReadConfig:
             return None
         return self.offset - (self.sync_mark or 0.0)
 
+    def reading(self) -> ReadConfig:
+        """These options alone, of a command that has more."""
+        return ReadConfig(**{name: getattr(self, name) for name in ReadConfig.__dataclass_fields__})
+
     def windower(self, analyzer: Analyzer) -> Windower:
         """What cuts windows for a model."""
-        windower = Windower(analyzer.clip, analyzer.task.segments, 1)
+        return self.windower_of(analyzer.clip, analyzer.task.segments)
+
+    def windower_of(self, clip: ClipConfig, segments: int) -> Windower:
+        """What cuts windows of ``segments`` clips by a clip rule."""
+        windower = Windower(clip, segments, 1)
         windower.hop = self.hop or max(1, round(windower.span / 4))
         return windower
 
     def watcher(self, analyzer: Analyzer) -> Watcher:
         """What finds and crops faces for a model."""
+        return self.watcher_of(analyzer.clip, analyzer.face_crop)
+
+    def watcher_of(self, clip: ClipConfig, face_crop: CropConfig | None) -> Watcher:
+        """What finds and crops faces by a clip rule and the crop of the training clips, None where that is not known."""
         if self.faces == "whole":
-            return Whole(analyzer.clip)
-        crop = suited_crop(analyzer.clip, analyzer.face_crop, self.crop)
-        return Found(analyzer.clip, crop, self.detector, self.follow)
+            return Whole(clip)
+        return Found(clip, suited_crop(clip, face_crop, self.crop), self.detector, self.follow)
 
     def resolved(self) -> ReadConfig:
         """The same with the detector named that this machine has."""
@@ -99,7 +115,7 @@ def stream(
     profile, windower = profile or Profile(), config.windower(analyzer)
     step = partial(analyzer.read_windows, coverage=config.coverage)
     seen = ahead(watch(source.frames(), config.watcher(analyzer), windower, profile), AHEAD)
-    averager = Averager(windower.span, len(analyzer.names))
+    averager = Averager(len(analyzer.names))
     with closing(seen):
         yield from read(seen, step, averager, config.batch, known, profile)
 
@@ -127,6 +143,8 @@ def predict_into(
     if job.open(overwrite):
         return Timeline.load(folder)
     profile = profile or Profile()
+    for line in cautions(analyzer, source, config) if progress else ():
+        print(f"warning: {source.name}: {line}", file=sys.stderr)
     bar = progress_bar(total=source.duration, what=source.name, unit="s", bar_format=BAR, disable=not progress)
     stopped = None
     with job, bar, closing(stream(analyzer, source, config, job.known(config.batch), profile)) as events:
@@ -143,3 +161,22 @@ def predict_into(
             stopped = str(error) if source.path is None else str(error).replace(str(source.path), source.name)
         job.finish(stopped)
     return Timeline.load(folder)
+
+
+def cautions(analyzer: Analyzer, source: Source, config: ReadConfig) -> list[str]:
+    """What touches everything that a model says of a video: its frame rate, and faces that are not cut as in training."""
+    lines = rate_warnings(source.rates(), analyzer.clip.fps, analyzer.clip.stride, analyzer.rates)
+    known = analyzer.face_crop is not None or analyzer.clip.crop == "voxceleb2"
+    if config.faces == "find" and not known and config.crop == "model":
+        lines.append(
+            "how the faces that the model was trained on were cropped is not known, so loose squares are cut around those "
+            "found; name another --crop, or take --faces whole for a clip that is cropped to one face"
+        )
+    if config.faces == "find" and source.path is not None and in_store(source.path):
+        lines.append("this clip is of a store of mien faces, cropped to one face already: --faces whole")
+    return lines
+
+
+def in_store(path: Path) -> bool:
+    """Whether a file lies in a folder that `mien faces` wrote."""
+    return any((folder / "store.yaml").is_file() for folder in path.resolve().parents)

@@ -60,6 +60,10 @@ td + td, th + th { padding-left: .9rem }
 }
 """
 
+SHOW, HIDE = "this.controls=true", "if(this.paused)this.controls=false"
+HOVER = f'onpointerenter="{SHOW}" onfocus="{SHOW}" ontouchstart="{SHOW}" onpointerleave="{HIDE}" onblur="{HIDE}"'
+"""What shows the controls of a video only while somebody is at it."""
+
 
 class Report:
     """Collects the parts of a page in order; everything given is escaped."""
@@ -108,9 +112,13 @@ class Report:
         """An MP4 file, embedded, that plays when asked."""
         self.parts.append(player(path, caption))
 
-    def videos(self, files: Mapping[str, Path]) -> None:
-        """MP4 files by caption, side by side, playing in a loop."""
-        figures = "\n".join(player(path, caption, "autoplay") for caption, path in files.items())
+    def videos(self, files: Mapping[str, Path], posters: Mapping[str, bytes] | None = None) -> None:
+        """MP4 files by caption, side by side. Each shows its poster (PNG) until it is played.
+
+        Controls cover a good part of a small picture: they appear under the pointer, on a touch or by the tab key.
+        """
+        shown = posters or {}
+        figures = "\n".join(player(path, caption, shown.get(caption), True) for caption, path in files.items())
         self.parts.append(f'<div class="row">\n{figures}\n</div>')
 
     def html(self) -> str:
@@ -141,10 +149,11 @@ def as_png(content: Figure | bytes | NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def player(path: Path, caption: str, start: str = "") -> str:
-    """A video with its caption; ``start`` may be ``autoplay``."""
+def player(path: Path, caption: str, poster: bytes | None = None, hover: bool = False) -> str:
+    """A video with its caption; ``poster`` (PNG) stands there until it plays, ``hover`` hides the controls until then."""
     source = data("video/mp4", path.read_bytes())
-    options = f"controls loop muted playsinline {start}".strip()
+    options = "loop muted playsinline" + (f' poster="{data("image/png", poster)}"' if poster else "")
+    options += f' tabindex="0" aria-label="{escape(caption)}" {HOVER}' if hover else " controls"
     return f'<figure><video {options} src="{source}"></video>{captioned(caption)}</figure>'
 
 

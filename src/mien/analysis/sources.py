@@ -19,8 +19,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.video.decode import FOLDER_FPS, VideoError, open_container
+from mien.video.decode import FOLDER_FPS, VideoError
+from mien.video.rates import rate_of, rounded
 from mien.video.stream import Frame, read_frames
+from mien.video.table import open_container, video_stream
+
+FASTEST = 500.0
+"""Frames per second beyond which a container tells the unit of its clock, not its rate."""
 
 Video = str | Path | int | BinaryIO | NDArray[np.uint8] | Iterable[Frame]
 """A file, a folder of frames, a camera's number, an open binary file, frames (N, H, W, 3) RGB, or ``Frame`` objects."""
@@ -40,6 +45,8 @@ class Source:
     """The file or folder, where there is one: it can be read again, and marks a job that is gone on with."""
     again: bool = True
     """Whether ``frames`` may be called twice."""
+    rate: float | None = None
+    """Frames per second on average, as far as the container says; None where nobody knows."""
 
     def between(self, start: float | None, end: float | None) -> Source:
         """The same video from ``start`` (included) to ``end`` (excluded) in seconds; frames keep their numbers and times."""
@@ -54,6 +61,10 @@ class Source:
                     yield frame
 
         return replace(self, frames=inside, duration=end if end is not None else self.duration)
+
+    def rates(self) -> dict[str, int]:
+        """The frame rate, as far as it is known, as a count of one clip."""
+        return {} if self.rate is None else {rounded(self.rate): 1}
 
     def fingerprint(self) -> list[int] | None:
         """Size in bytes and time of change of the file, by which a job knows it again; None for what is no file."""
@@ -78,7 +89,7 @@ def open_source(video: Video, timestamps: Sequence[float] | None = None, threads
         yield of_path(Path(video), threads)
     elif isinstance(video, np.ndarray):
         times = checked_times(video, timestamps)
-        yield Source("array", lambda: of_array(video, times), duration=float(times[-1]))
+        yield Source("array", lambda: of_array(video, times), duration=float(times[-1]), rate=rate_of(times))
     elif hasattr(video, "read"):
         with tempfile.TemporaryDirectory(prefix="mien-") as folder:
             yield of_file(video, Path(folder), threads)
@@ -91,7 +102,8 @@ def of_path(path: Path, threads: int) -> Source:
     """A file or a folder of frames."""
     if not path.exists():
         raise VideoError(f"{path}: no such file or folder; correct the path")
-    return Source(" ".join(path.name.split()), lambda: read_frames(path, threads=threads), duration_of(path), path)
+    name = " ".join(path.name.split())
+    return Source(name, lambda: read_frames(path, threads=threads), duration_of(path), path, rate=rate_of_path(path))
 
 
 def of_file(file: Any, folder: Path, threads: int) -> Source:
@@ -100,7 +112,7 @@ def of_file(file: Any, folder: Path, threads: int) -> Source:
     copy = folder / "video"
     with copy.open("wb") as target:
         shutil.copyfileobj(file, target)
-    return Source(name, lambda: read_frames(copy, threads=threads), duration_of(copy))
+    return Source(name, lambda: read_frames(copy, threads=threads), duration_of(copy), rate=rate_of_path(copy))
 
 
 def duration_of(path: Path) -> float | None:
@@ -109,6 +121,15 @@ def duration_of(path: Path) -> float | None:
         return None
     with open_container(path) as container:
         return container.duration / av.time_base if container.duration else None
+
+
+def rate_of_path(path: Path) -> float | None:
+    """Frames per second that a container claims, for warnings only; None where it claims none that a camera has."""
+    if path.is_dir():
+        return FOLDER_FPS
+    with open_container(path) as container:
+        rate = float(video_stream(container, path).average_rate or 0)
+        return rate if 0 < rate <= FASTEST else None
 
 
 def checked_times(frames: NDArray[np.uint8], timestamps: Sequence[float] | None) -> NDArray[np.float64]:

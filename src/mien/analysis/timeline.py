@@ -67,6 +67,20 @@ class Timeline:
             rows.append(row)
         return pd.DataFrame(rows)
 
+    def face(self, number: int | None = None) -> pd.Series:
+        """The row of ``summary`` of a face, by default of the one seen longest (of equals the first).
+
+        Raises ``ValueError`` where no face was seen, or none of that number.
+        """
+        summary, name = self.summary(), self.about.get("input", "video")
+        if summary.empty:
+            raise ValueError(f"{name}: no face is seen; for a clip that is cropped to one face: --faces whole")
+        if number is None:
+            return summary.loc[summary["frames"].idxmax()]
+        if number not in set(summary["face_id"]):
+            raise ValueError(f"{name}: no face {number}; there are {', '.join(map(str, summary['face_id']))}")
+        return summary[summary["face_id"] == number].iloc[0]
+
     def sentence(self) -> str:
         """One line for a person."""
         name, count = self.about.get("input", "video"), self.frames["frame"].nunique()

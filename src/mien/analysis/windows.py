@@ -1,14 +1,15 @@
 """From faces on frames to the clips that a model reads, one pass, a window's worth of pictures per face in memory.
 
-A *run* is an unbroken stretch of one face in one shot. Windows start at every ``hop``-th of its frames, and one always
-ends with it, so that every frame of a run is covered; a run shorter than a window repeats its last frame, as training
-does. Which windows there are depends on the run alone, not on batches or on other faces.
+A *run* is an unbroken stretch of one face in one shot. Its *steps* are its frames or, where the clip rule samples by time
+(``clip.fps``), the frames nearest to every 1 / fps seconds since it began. Windows start at every ``hop``-th step, and one
+always ends with the run, so that every frame of it is covered; a run shorter than a window repeats its last frame, as
+training does. Which windows there are depends on the run alone, not on batches or on other faces.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from mien.faces.face import Face, Pixels, Sighting
 from mien.video.clips import ClipConfig
+from mien.video.rates import nearest, step_of
 from mien.video.views import view_indices
 
 
@@ -69,6 +71,8 @@ class Seen:
     """(run, appearance) in rising order of face id."""
     windows: tuple[Window, ...] = ()
     ended: tuple[int, ...] = ()
+    open: Mapping[int, int] = field(default_factory=dict)
+    """Per run on this frame, the first place in it that a later window may cover."""
 
 
 @dataclass
@@ -78,10 +82,24 @@ class Run:
     number: int
     face_id: int
     shot: int
-    recent: deque[Appearance]
+    start: float
+    """Seconds at its first frame."""
+    recent: deque[Appearance] = field(default_factory=deque)
+    at: deque[int] = field(default_factory=deque)
+    """The step that each of ``recent`` is nearest to."""
+    taken: deque[int] = field(default_factory=deque)
+    """Places in the run of the frames that the last steps take."""
     length: int = 0
+    """Frames so far."""
+    steps: int = 0
+    """Steps so far."""
     emitted: int = -1
-    """Place of the last window."""
+    """Step at which the last window starts."""
+
+    @property
+    def base(self) -> int:
+        """Place in the run of the first of ``recent``."""
+        return self.length - len(self.recent)
 
 
 @dataclass
@@ -91,7 +109,7 @@ class Windower:
     clip: ClipConfig
     segments: int
     hop: int
-    """Frames between the starts of windows."""
+    """Steps between the starts of windows."""
     runs: dict[int, Run] = field(default_factory=dict)
     count: int = 0
     frames: int = 0
@@ -99,27 +117,24 @@ class Windower:
 
     @property
     def span(self) -> int:
-        """Frames that a window covers."""
+        """Steps that a window covers."""
         return self.segments * ((self.clip.frames - 1) * self.clip.stride + 1)
 
     def see(self, sighting: Sighting, pictures: Sequence[Pixels]) -> Seen:
         """One frame with the crops of its faces, in the order of ``sighting.faces``."""
         self.frames += 1
         present = {face.id for face in sighting.faces}
-        over = [r for r in self.runs.values() if r.face_id not in present or r.shot != sighting.shot]
+        over = [r for r in self.runs.values() if r.face_id not in present or self.broken(r, sighting)]
         windows = [window for run in over for window in self.end(run)]
         faces = []
         for face, picture in zip(sighting.faces, pictures, strict=True):
-            run = self.runs.get(face.id) or self.begin(face.id, sighting.shot)
+            run = self.runs.get(face.id) or self.begin(face.id, sighting)
             appearance = Appearance(sighting.frame.index, sighting.frame.time, face, picture)
-            run.recent.append(appearance)
-            run.length += 1
             faces.append((run.number, appearance))
-            start = run.length - self.span
-            if start >= 0 and start % self.hop == 0:
-                windows.append(self.window(run, start))
+            windows.extend(self.add(run, appearance))
         frame, ended = sighting.frame, tuple(run.number for run in over)
-        return Seen(frame.index, frame.time, sighting.shot, sighting.reason, tuple(faces), tuple(windows), ended)
+        still = {self.runs[face.id].number: self.runs[face.id].base for face in sighting.faces}
+        return Seen(frame.index, frame.time, sighting.shot, sighting.reason, tuple(faces), tuple(windows), ended, still)
 
     def finish(self) -> Seen:
         """The windows of the runs that end with the video; the frame number is -1, there is no frame."""
@@ -127,22 +142,63 @@ class Windower:
         windows = tuple(window for run in over for window in self.end(run))
         return Seen(-1, 0.0, 0, None, (), windows, tuple(run.number for run in over))
 
-    def begin(self, face_id: int, shot: int) -> Run:
+    def broken(self, run: Run, sighting: Sighting) -> bool:
+        """Whether a run cannot go on with this frame: another shot, or a pause longer than a window of seconds."""
+        fps = self.clip.fps
+        paused = fps > 0 and sighting.frame.time - run.recent[-1].time > self.span / fps
+        return run.shot != sighting.shot or paused
+
+    def begin(self, face_id: int, sighting: Sighting) -> Run:
         """A run starts."""
-        run = Run(self.count, face_id, shot, deque(maxlen=self.span))
+        run = Run(self.count, face_id, sighting.shot, sighting.frame.time)
         self.runs[face_id] = run
         self.count += 1
         return run
 
-    def end(self, run: Run) -> list[Window]:
-        """A run is over: the window that ends with it, unless there is one already."""
-        del self.runs[run.face_id]
-        last = max(run.length - self.span, 0)
-        return [] if run.emitted == last else [self.window(run, last)]
+    def add(self, run: Run, appearance: Appearance) -> Iterator[Window]:
+        """One more frame of a run, and the windows that it completes."""
+        fps = self.clip.fps
+        run.recent.append(appearance)
+        run.at.append(step_of(appearance.time - run.start, fps) if fps else run.length)
+        run.length += 1
+        # By time, a later frame may be nearer to the same step, which is complete when a frame of the next one comes.
+        yield from self.step(run, run.at[-1] if fps else run.length)
+        while run.steps >= self.span and run.at[0] < run.steps - self.span and run.base < run.taken[0]:
+            run.recent.popleft()
+            run.at.popleft()
 
-    def window(self, run: Run, place: int) -> Window:
-        """The window over the most recent frames."""
-        run.emitted = place
-        seen = tuple(run.recent)
-        indices = view_indices(len(seen), self.clip.frames, self.clip.stride, self.segments)
-        return Window(run.face_id, run.number, place, seen, indices)
+    def step(self, run: Run, steps: int) -> Iterator[Window]:
+        """Take the steps up to that many, with the windows that they complete."""
+        while run.steps < steps:
+            run.taken.append(self.frame_of(run, run.steps))
+            run.steps += 1
+            if len(run.taken) > self.span:
+                run.taken.popleft()
+            start = run.steps - self.span
+            if start >= 0 and start % self.hop == 0:
+                yield self.window(run, start)
+
+    def frame_of(self, run: Run, step: int) -> int:
+        """Place in the run of the frame that a step takes."""
+        if not self.clip.fps:
+            return step
+        times = [appearance.time for appearance in run.recent]
+        return run.base + int(nearest(times, run.start + step / self.clip.fps))
+
+    def end(self, run: Run) -> Iterator[Window]:
+        """A run is over: its last windows, and the one that ends with it, unless there is one already."""
+        del self.runs[run.face_id]
+        yield from self.step(run, run.at[-1] + 1)
+        last = max(run.steps - self.span, 0)
+        if run.emitted != last:
+            yield self.window(run, last)
+
+    def window(self, run: Run, start: int) -> Window:
+        """The window over the most recent steps: every frame nearest to one of them, and those that they take."""
+        run.emitted = start
+        taken = np.array(run.taken) - run.base
+        inside = [i for i, step in enumerate(run.at) if start <= step < start + self.span]
+        first, last = min([*inside, taken[0]]), max([*inside, taken[-1]])
+        indices = view_indices(len(taken), self.clip.frames, self.clip.stride, self.segments)
+        seen = tuple(run.recent)[first : last + 1]
+        return Window(run.face_id, run.number, run.base + first, seen, taken[indices] - first)

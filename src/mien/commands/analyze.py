@@ -54,10 +54,6 @@ class Shared(ReadConfig):
     matmul: distributed.MatmulPrecision = "medium"
     """Precision of fp32 matrix products."""
 
-    def reading(self) -> ReadConfig:
-        """The options that decide the tables."""
-        return ReadConfig(**{name: getattr(self, name) for name in ReadConfig.__dataclass_fields__})
-
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class Config(Shared):

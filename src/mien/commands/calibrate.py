@@ -22,7 +22,8 @@ from mien.analysis import calibration, density, diagrams, plots
 from mien.analysis.analyzer import Analyzer, load
 from mien.analysis.pooling import Pooled, pool_clips
 from mien.analysis.reliability import Limits
-from mien.commands.fitting import DataConfig, load_clips
+from mien.checkpoint import describe
+from mien.commands.fitting import DataConfig, load_clips, warn
 from mien.commands.parts import seen_by
 from mien.config import STRICT
 from mien.interfaces import Clip
@@ -66,6 +67,7 @@ def run(config: Config) -> None:
         clips = load_clips(config.data, config.workers)
         calibration.require_enough(len(clips), config.coverage)
         density.require_several(whom([clip.columns.get("subject") for clip in clips]))
+        warn(config.data, clips, describe(config.model))
         refuse_trained(config.model, clips, config.workers)
         targets = analyzer.config.targets(clips, analyzer.names).numpy()
         read = pool_clips(analyzer, clips, config.views, config.workers)

@@ -21,6 +21,7 @@ from mien import checkpoint
 from mien.analysis.analyzer import Analyzer, load
 from mien.analysis.grouping import mean_by
 from mien.commands import evaluate
+from mien.commands.fitting import DataConfig
 from mien.commands.parts import History, Parts, SplitConfig, remarks
 from mien.distributed import Session, gather
 from mien.interfaces import Clip
@@ -38,6 +39,8 @@ class Marking:
     views: ViewConfig
     workers: int
     session: Session
+    data: DataConfig
+    """What the reports name as their clips."""
 
     def answers(self, analyzer: Analyzer, clips: Sequence[Clip]) -> tuple[list[Clip], NDArray, NDArray]:
         """Clips, predictions and targets on every rank, grouped if asked; each rank reads its share of the clips."""
@@ -132,6 +135,7 @@ def mark(kind: str, folder: Path, parts: Parts, marking: Marking) -> dict[str, A
         return row
     print(f"{kind}, marked on the test clips:")
     into, said = folder / "evaluation", remarks(folder)
+    said |= evaluate.origin(folder, marking.data, parts["test"], marking.split.test)
     marks = evaluate.report(clips, predictions, targets, analyzer.names, into, said=said)
     return row | {f"test {name}": value for name, value in marks.scores.items()}
 

@@ -21,8 +21,8 @@ from mien import distributed, metrics
 from mien.analysis import plots
 from mien.analysis.analyzer import load
 from mien.analysis.report import Report
-from mien.checkpoint import write_whole
-from mien.commands.fitting import DataConfig, load_clips
+from mien.checkpoint import describe, write_whole
+from mien.commands.fitting import DataConfig, load_clips, warn
 from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
 from mien.crossing import Crossed, crossings
@@ -63,6 +63,7 @@ def run(config: Config) -> list[dict[str, object]]:
         if not isinstance(analyzer.config, ClassificationConfig):
             raise ValueError(f"{config.model} gives values, not classes; mien evaluate marks it on any corpus")
         clips = load_clips(config.data, config.workers)
+        warn(config.data, clips, describe(config.model))
         labels = labels_of(clips, config.labels or analyzer.config.labels, pairs(config.rename, "--rename"))
         touched = warnings(remarks(config.model, clips, config.workers))
         probabilities = analyzer.score_clips(clips, config.views, config.workers).mean

@@ -237,6 +237,7 @@ def pool_choice(config: Config, corpus: Corpus, kind: str, folder: Path) -> Cros
     kept = (*config.folds.subgroups, config.folds.column)
     leaks = [leak for fold in corpus.folds for leak in leaks_of(marked(config, fold)[kind])]
     said = {"selection": kind} | ({"leaks": list(dict.fromkeys(leaks))} if leaks else {})
+    said |= evaluate.origin(config.output, config.data, corpus.clips)
     evaluate.write(marks, corpus.clips, outputs, corpus.targets, corpus.names, folder, kept, [section], said)
     write_protocol(folder, replace(protocol(config, corpus), selection=kind))
     return found

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -19,7 +20,8 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from mien.analysis import plots
-from mien.analysis.report import Report
+from mien.analysis.report import Report, as_png
+from mien.analysis.runs import paired, read_run
 from mien.commands import evaluate, finetune, predict, pretrain, synth
 from mien.commands.fitting import DataConfig
 from mien.config import STRICT
@@ -28,16 +30,21 @@ from mien.heads import MeanHeadConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.optim import OptimConfig
 from mien.runlog import read_metrics, worth_keeping
+from mien.statistics import Difference, Interval, differences
 from mien.tasks.classification import ClassificationConfig
 from mien.training import TrainConfig
 from mien.video.clips import ClipConfig
 from mien.video.manifest import read_manifest, write_manifest
+from mien.video.stream import read_frames
 from mien.video.transforms import AugmentConfig
 
 ENCODER = TPSBTConfig(dim=64, heads=2, depths=(2, 2), bottleneck=4, patch=12)
 CLIP = ClipConfig(frames=8, stride=4, size=48)
 GENTLE = AugmentConfig(scales=(), area=(0.8, 1.0), ratio=(0.95, 1.05))
 """Sizes at which a TPSBT learns on two CPU cores in minutes; found by the runs in benchmarks/results/learning.md."""
+
+Results = dict[str, dict[str, Interval]]
+"""Metrics with their intervals, by run."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -67,16 +74,16 @@ def run(config: Config) -> None:
     unlabelled, labelled, test = draw_corpus(config)
     say("pre-training on unlabelled clips")
     pretrain.run(pretraining(config, unlabelled))
-    results: dict[str, dict[str, float]] = {}
+    results: Results = {}
     for name, init in (("pre-trained", str(out / "pretrain")), ("from scratch", "")):
         say(f"fine-tuning {name} on {config.labels} labelled clips, then marking on unseen people")
         run_folder = out / name.replace(" ", "-")
         finetune.run(finetuning(config, labelled, init, run_folder))
         marks = evaluate.Config(model=run_folder, data=DataConfig(manifest=str(test)), workers=0, device="cpu")
-        results[name] = evaluate.run(marks)
+        results[name] = with_intervals(run_folder, evaluate.run(marks))
     say("reading one video")
     video = read_manifest(test)[0].path
-    predict.run(predict.Config(video=video, model=out / "pre-trained", device="cpu"))
+    predict.run(predict.Config(video=video, model=str(out / "pre-trained"), faces="whole", device="cpu"))
     write_report(config, results, video, perf_counter() - began)
     verdict(config, results, perf_counter() - began)
 
@@ -167,31 +174,67 @@ def training(config: Config, steps: int, batch: int) -> TrainConfig:
     )
 
 
-def verdict(config: Config, results: dict[str, dict[str, float]], seconds: float) -> None:
-    """Print whichever result came out."""
-    gain = 100 * (results["pre-trained"]["UAR"] - results["from scratch"]["UAR"])
-    word = "helped" if gain > 0 else "did not help"
-    print(f"\npre-training {word}: {gain:+.1f} points of UAR on unseen people, with {config.labels} labels")
+def verdict(config: Config, results: Results, seconds: float) -> None:
+    """Print whichever result came out, and what one may do next."""
+    gain = difference(config)
+    sure = "" if gain.low > 0 or gain.high < 0 else "; the interval holds 0, so this may be chance"
+    word = "helped" if gain.value > 0 else "did not help"
+    print(f"\npre-training {word}: {points(gain)} on unseen people, with {config.labels} labels{sure}")
     for name, result in results.items():
-        print(f"  {name:<14} UAR {result['UAR']:.1%}  WAR {result['WAR']:.1%}  (chance {1 / 7:.1%})")
+        print(f"  {name:<14} UAR {share(result['UAR'])}  WAR {share(result['WAR'])}  (chance {1 / 7:.1%})")
+    print("next:")
+    for what, command in next_steps(config).items():
+        print(f"  {what}: {command}")
     print(f"{seconds:.0f} s in all; open {config.output / 'report.html'}")
 
 
-def write_report(config: Config, results: dict[str, dict[str, float]], video: Path, seconds: float) -> None:
+def difference(config: Config) -> Difference:
+    """UAR of the pre-trained run minus that from scratch, both marked on the same draws of subjects."""
+    runs = [read_run(config.output / name) for name in ("pre-trained", "from-scratch")]
+    return differences(*paired(*runs))["UAR"]
+
+
+def share(interval: Interval) -> str:
+    """A share in per cent with its interval, where there is one."""
+    bounds = f" [{100 * interval.low:.1f}, {100 * interval.high:.1f}]" if math.isfinite(interval.low) else ""
+    return f"{100 * interval.value:.1f} %{bounds}"
+
+
+def points(gain: Interval) -> str:
+    """A difference in points of UAR with its interval."""
+    bounds = f" [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]" if math.isfinite(gain.low) else ""
+    return f"{100 * gain.value:+.1f}{bounds} points of UAR"
+
+
+def next_steps(config: Config) -> dict[str, str]:
+    """Commands that go on from here, as they would be typed."""
+    model = config.output / "pre-trained"
+    return {
+        "say which answers to rely on": f"mien calibrate --model {model} --data.manifest VALIDATION.csv",
+        "read a video of your own": f"mien analyze VIDEO --model {model}",
+        "look at all of it in the browser": f"mien serve --model {model}",
+        "train on a corpus of real faces": "mien prepare --help, then mien finetune recipes/finetune.yaml",
+    }
+
+
+def write_report(config: Config, results: Results, video: Path, seconds: float) -> None:
     """The page: samples, reconstructions, curves, confusion matrices, the comparison."""
     out, report = config.output, Report("mien demo")
-    gain = 100 * (results["pre-trained"]["UAR"] - results["from scratch"]["UAR"])
+    gain, basis = difference(config), basis_of(out / "pre-trained")
     report.text(
         f"A TPSBT encoder of {ENCODER.dim} channels learnt from {config.clips * 4 // 5} unlabelled clips of drawn faces, "
         f"then from {config.labels} labelled ones. On people it has never seen, pre-training changes the mean class "
-        f"recall (UAR) by {gain:+.1f} points against the same training from scratch. Seed {config.seed}, "
+        f"recall by {points(gain)} against the same training from scratch (in brackets the 95 % interval). Seed {config.seed}, "
         f"{seconds:.0f} s on this machine."
     )
-    report.table([{"start": name} | {m: f"{v:.1%}" for m, v in r.items()} for name, r in results.items()])
-    shown = {m: {name: r[m] for name, r in results.items()} for m in ("UAR", "WAR", "F1_macro")}
+    report.table([{"start": name} | {m: share(v) for m, v in r.items()} for name, r in results.items()])
+    report.text(f"{basis}. One seed: another draws other weights and other people.")
+    shown = {m: {name: r[m].value for name, r in results.items()} for m in ("UAR", "WAR", "F1_macro")}
     report.picture(plots.png(plots.comparison(shown, "Unseen people", chance=1 / 7)), "Held-out subjects")
     report.heading("The corpus")
-    report.videos(samples(out / "corpus" / "test.csv"))
+    clips = samples(out / "corpus" / "test.csv")
+    report.videos(clips, {name: apex(path) for name, path in clips.items()})
+    report.text("Each stands at its strongest moment; move there to play it.")
     report.text(
         "surprise and fear, and anger and disgust, show the same frames in another order: only motion tells them."
     )
@@ -206,9 +249,31 @@ def write_report(config: Config, results: dict[str, dict[str, float]], video: Pa
         report.picture((folder / "evaluation" / "confusion.png").read_bytes(), f"Confusion matrix, {name}")
     report.heading("One video")
     scores = scores_of(out / "pre-trained" / "evaluation" / "predictions.csv", video)
-    report.videos({video.name: video})
+    report.videos({video.name: video}, {video.name: apex(video)})
     report.picture(plots.png(plots.bars(scores, "Scores by name")), "Probabilities, averaged over views")
+    report.heading("What next")
+    report.table([{"what": what, "command": command} for what, command in next_steps(config).items()])
     report.save(out / "report.html")
+
+
+def apex(video: Path) -> bytes:
+    """The frame of a clip that differs most from its first and last ones, where a face is at rest, as PNG."""
+    frames = np.stack([frame.pixels for frame in read_frames(video)])
+    rest = (frames[0].astype(np.float32) + frames[-1]) / 2
+    moved = np.abs(frames - rest).mean(axis=(1, 2, 3))
+    return as_png(frames[int(moved.argmax())])
+
+
+def basis_of(run: Path) -> str:
+    """What the intervals of a marked run rest on."""
+    return str(json.loads((run / "evaluation" / "metrics.json").read_text())["intervals"]["basis"])
+
+
+def with_intervals(run: Path, scores: dict[str, float]) -> dict[str, Interval]:
+    """The metrics of a marked run with the bounds that stand in its metrics.json."""
+    bounds = json.loads((run / "evaluation" / "metrics.json").read_text())["intervals"]["bounds"]
+    nothing = (math.nan, math.nan)
+    return {name: Interval(value, *bounds.get(name, nothing)) for name, value in scores.items()}
 
 
 def samples(manifest: Path) -> dict[str, Path]:

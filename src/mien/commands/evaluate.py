@@ -29,12 +29,13 @@ from mien.analysis.grouping import mean_by
 from mien.analysis.marking import Marks
 from mien.analysis.pooling import Pooled, pool_clips
 from mien.analysis.sections import Section
-from mien.checkpoint import write_whole
-from mien.commands.fitting import DataConfig, load_clips
+from mien.checkpoint import describe, write_whole
+from mien.commands.fitting import DataConfig, load_clips, warn
 from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
 from mien.distributed import Session
 from mien.interfaces import Clip
+from mien.subgroups import blank
 from mien.video.inspection import digest
 from mien.video.views import ViewConfig
 
@@ -74,6 +75,7 @@ def run(config: Config) -> dict[str, float]:
     with distributed.session(config.device, config.matmul) as session:
         analyzer, calibration = load(config.model, config.device), Calibration.load(config.model)
         clips = load_clips(config.data, config.workers, session.say)
+        warn(config.data, clips, describe(config.model), session.say)
         marking.require(clips, config.subgroups, analyzer.names)
         targets = analyzer.config.targets(clips, analyzer.names).numpy()
         read = pool(analyzer, clips, config.views, config.workers, session, calibration)
@@ -82,6 +84,7 @@ def run(config: Config) -> dict[str, float]:
         judged = trust.judge(calibration, read, targets, analyzer.names, config.coverage)
         lines = trust.write(judged, clips, config.subgroups, folder) if session.first else []
         cautions = caution(calibration, config.data, analyzer.suited(config.views))
+        said |= origin(config.model, config.data, clips) | {"cautions": cautions}
         predictions = scores.mean
         if config.group_by:
             clips, predictions, targets = mean_by(clips, predictions, targets, config.group_by)
@@ -122,6 +125,26 @@ def caution(calibration: Calibration | None, data: DataConfig, views: ViewConfig
     return found
 
 
+def origin(model: Path, data: DataConfig, clips: Sequence[Clip], rows: str = "") -> dict[str, Any]:
+    """What was evaluated on what, for ``said``; ``rows`` are conditions beside those of ``data``."""
+    weights = model / "weights.safetensors"
+    found: dict[str, object] = {"model": shown(model)}
+    if weights.is_file():
+        found["weights (SHA-256)"] = digest(weights)[:12]
+    found["manifest"] = shown(Path(data.manifest))
+    found |= {"rows": "; ".join(filter(None, (data.select, rows))) or "all", "clips": len(clips)}
+    if people := {str(cell).strip() for clip in clips if not blank(cell := clip.columns.get(marking.SUBJECT))}:
+        found["subjects"] = len(people)
+    return {"evaluated": found}
+
+
+def shown(path: Path) -> str:
+    """A path for a page: from here, or its last two parts where it lies elsewhere."""
+    here = Path.cwd()
+    whole = path.resolve()
+    return str(whole.relative_to(here)) if whole.is_relative_to(here) else "/".join(whole.parts[-2:])
+
+
 def tell_majority(scores: Scores, targets: Targets, analyzer: Analyzer, folder: Path) -> None:
     """Where a clip has several windows, also mark what most of them say; printed and saved as majority.json."""
     if targets.ndim > 1 or scores.votes.max(axis=1).min() == 1.0:
@@ -158,8 +181,16 @@ def write(
     saved = json.dumps({"clips": len(clips)} | marks.saved() | dict(said or {}), indent=2) + "\n"
     write_whole(folder / "metrics.json", lambda path: path.write_text(saved))
     draw(predictions, targets, names, folder)
-    marks.write(folder, [*([Section("What touches these numbers", touched)] if touched else []), *first])
+    marks.write(folder, [*context(said or {}, touched), *first])
     print(f"report in {folder}", flush=True)
+
+
+def context(said: Mapping[str, Any], touched: Sequence[str]) -> list[Section]:
+    """What stands before the numbers: what touches them, which model, which clips."""
+    warned = [*touched, *said.get("cautions", [])]
+    about = [{"what": name, "value": value} for name, value in said.get("evaluated", {}).items()]
+    sections = [Section("What touches these numbers", warnings=warned)] if warned else []
+    return sections + ([Section("What was evaluated", rows=about)] if about else [])
 
 
 def draw(predictions: Outputs, targets: Targets, names: Sequence[str], folder: Path) -> None:

@@ -2,6 +2,9 @@
 
 mien explain VIDEO --model runs/finetune --output explanation --check
 
+VIDEO is read as `mien analyze` reads it: faces are found, followed and cropped as the model's training clips were; --faces
+whole is for a clip that is cropped to one face already. The answer that is explained is the one of `mien predict`, the mean
+over all frames of a face; maps are made for --windows of it.
 Of a fine-tuned model: what its answer loses when moments or squares of the face are hidden, and, of a TPSBT, which sites
 feed its bottleneck tokens. Of a pre-training run of masked autoencoding: where the face is badly guessed from the rest.
 Writes videos and pictures with the maps laid over the face, maps.npz with the numbers, and explanation.json. --check
@@ -20,6 +23,7 @@ from typing import Any
 import numpy as np
 import tyro
 from numpy.typing import NDArray
+from pydantic import NonNegativeInt
 from pydantic.dataclasses import dataclass
 
 from mien import checkpoint, distributed
@@ -27,24 +31,25 @@ from mien.analysis import plots
 from mien.analysis.analyzer import load
 from mien.analysis.explaining import drawing, explanation, overlay
 from mien.analysis.explaining.checks import Curves
-from mien.analysis.explaining.explanation import MapConfig, Maps, Windows, read_windows
-from mien.analysis.explaining.question import answers, ask
+from mien.analysis.explaining.explanation import MapConfig, Maps
+from mien.analysis.explaining.faces import Stretch, Windows, find_windows, read_face, spread_over
+from mien.analysis.explaining.question import answers, ask, refuse_unknown
 from mien.analysis.explaining.reconstruction import load_autoencoder
+from mien.analysis.predicting import ReadConfig
+from mien.analysis.sources import Source, open_source
 from mien.checkpoint import write_whole
 from mien.config import STRICT
 from mien.distributed import choose_device
 from mien.encoders.tpsbt import TPSBT
-from mien.interfaces import Clip, Task
-from mien.video.clips import ClipConfig
-from mien.video.views import ViewConfig
+from mien.interfaces import Task
 
 
-@dataclass(frozen=True, config=STRICT)
-class Config:
-    """Options of ``mien explain``."""
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class Config(ReadConfig):
+    """Options of ``mien explain``; those of reading are the same as of ``mien analyze``."""
 
     video: tyro.conf.Positional[Path]
-    """Video file or folder of frames, cropped to one face as the training clips were."""
+    """Video file or folder of frames."""
     model: Path = Path("runs/finetune")
     """Folder of a fine-tuned run, or of a pre-training run of masked autoencoding."""
     output: Path = Path("explanation")
@@ -54,8 +59,10 @@ class Config:
     check: bool = False
     """Test the maps: randomised weights, deletion and insertion."""
     maps: MapConfig = MapConfig()
-    views: ViewConfig = ViewConfig(segments=1)
-    """Windows of the video; each is explained on its own."""
+    face: NonNegativeInt | None = None
+    """Number of the face to explain; left out: the one seen longest."""
+    windows: NonNegativeInt = 1
+    """Windows to explain, each on its own, spread over the time that the face is seen; 1 takes the middle one, 0 all."""
     device: str = "auto"
     """auto, cpu, cuda, ..."""
     matmul: distributed.MatmulPrecision = "highest"
@@ -66,8 +73,8 @@ class Config:
 class Found:
     """What is written in the end."""
 
-    clip: Clip
-    config: ClipConfig
+    path: Path
+    stretch: Stretch
     windows: Windows
     about: dict[str, Any]
     maps: dict[str, Maps] = field(default_factory=dict)
@@ -86,21 +93,29 @@ def run(config: Config) -> None:
     """Explain, write and print."""
     with distributed.session(config.device, config.matmul):
         fine_tuned = "task" in checkpoint.describe(config.model)
-        found = explain_answer(config) if fine_tuned else explain_guesses(config)
-    write(found, config.output)
+        with open_source(config.video) as source:
+            found = explain_answer(config, source) if fine_tuned else explain_guesses(config, source)
+            write(found, config.output)
     for line in told(found):
         print(line)
     print(f"maps in {config.output}")
 
 
-def explain_answer(config: Config) -> Found:
+def explain_answer(config: Config, source: Source) -> Found:
     """Maps of a fine-tuned model."""
-    analyzer, clip = load(config.model, config.device), Clip(config.video)
-    windows = read_windows(clip, analyzer.clip, analyzer.suited(config.views))
-    question = ask(analyzer, windows.clips, config.target)
-    values, name = answers(question)[:, question.output], analyzer.names[question.output]
-    about = {"target": name, "answer": float(values.mean()), "unit": "log-odds" if question.classes else name}
-    found = Found(clip, analyzer.clip, windows, about)
+    analyzer, reading = load(config.model, config.device), config.reading()
+    refuse_unknown(analyzer, config.target)
+    timeline, there = read_face(analyzer, source, reading, config.face)
+    row = timeline.face(there[0].face_id)
+    stretch = Stretch(source, reading, analyzer.clip, analyzer.face_crop, spread_over(there, config.windows))
+    windows = stretch.read()
+    classes = timeline.layout.kind == "classification"
+    name = config.target or (row[timeline.layout.label] if classes else analyzer.names[0])
+    question = ask(analyzer, windows.clips, name)
+    about = {"target": name, "answer": float(row[name]), "unit": "log-odds" if classes else name}
+    about |= {"face": there[0].face_id, "windows": len(there)}
+    about["explained"] = answers(question)[:, question.output].tolist()
+    found = Found(config.video, stretch, windows, about)
     makers = {"occlusion": lambda task: explanation.occlusion_maps(question.of(task), config.maps)}
     if isinstance(analyzer.task.encoder, TPSBT):
         makers["attention"] = lambda task: look(task, windows, config.maps)
@@ -120,14 +135,16 @@ def look(task: Task, windows: Windows, config: MapConfig) -> Maps:
     return explanation.attention_maps(task.encoder, task.pixels, windows.clips, config)
 
 
-def explain_guesses(config: Config) -> Found:
+def explain_guesses(config: Config, source: Source) -> Found:
     """Error maps of a masked autoencoder."""
     if config.target:
         raise ValueError(f"--target {config.target}: {config.model} is a pre-trained encoder and has no outputs")
-    objective, rule = load_autoencoder(config.model, choose_device(config.device))
-    clip = Clip(config.video)
-    windows = read_windows(clip, rule, config.views)
-    found = Found(clip, rule, windows, {"target": "reconstruction", "unit": "squared error"})
+    objective, clip, face_crop = load_autoencoder(config.model, choose_device(config.device))
+    reading = config.reading()
+    there = find_windows(source, reading, clip, face_crop, config.face)
+    stretch = Stretch(source, reading, clip, face_crop, spread_over(there, config.windows))
+    windows, about = stretch.read(), {"target": "reconstruction", "unit": "squared error"}
+    found = Found(config.video, stretch, windows, about | {"face": there[0].face_id, "windows": len(there)})
 
     def make(model: Any) -> Maps:
         return explanation.error_maps(model, windows.clips, config.maps)
@@ -144,10 +161,11 @@ def write(found: Found, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     rows: dict[str, NDArray[Any]] = {}
     for method, maps in found.maps.items():
-        shown, signed = found.windows.maps(maps), method == "occlusion"
+        pairs, signed = zip(found.windows.frames, maps, strict=True), method == "occlusion"
+        shown = [overlay.Window(frames, one) for frames, one in pairs]
         title = f"{method}: {found.about['target']}"
-        overlay.write_video(found.clip, found.config, shown, folder / f"{method}.mp4", title, signed)
-        rows["video"], rows[method] = overlay.rows_of(found.clip, found.config, shown, signed)
+        overlay.write_video(found.stretch, shown, folder / f"{method}.mp4", title, signed)
+        rows["video"], rows[method] = overlay.rows_of(found.stretch, shown, signed)
     plots.save_png(plots.mosaic([(name, frames / 255) for name, frames in rows.items()]), folder / "maps.png")
     if found.moments:
         plots.save(drawing.when(found.windows.times, found.moments, found.about), folder / "when.png")
@@ -158,7 +176,7 @@ def write(found: Found, folder: Path) -> None:
     arrays |= {"times": found.windows.times, "frames": found.windows.frames}
     arrays |= {"when": np.stack(found.moments), "where": np.stack(found.regions)} if found.moments else {}
     write_whole(folder / "maps.npz", lambda path: save_arrays(path, arrays))
-    saved = {"video": str(found.clip.path), **found.about, "checks": checks(found)}
+    saved = {"video": str(found.path), **found.about, "checks": checks(found)}
     write_whole(folder / "explanation.json", lambda path: path.write_text(json.dumps(saved, indent=2) + "\n"))
 
 
@@ -181,7 +199,11 @@ def checks(found: Found) -> dict[str, dict[str, Any]]:
 def told(found: Found) -> list[str]:
     """What a person is told: the answer, and what the checks say of each method."""
     answer = f" {found.about['answer']:.3f}" if "answer" in found.about else ""
-    lines = [f"{found.clip.path}: {found.about['target']}{answer}, {len(found.windows.clips)} windows"]
+    what = f"face {found.about['face']}, {found.about['target']}{answer}"
+    explained = f"{len(found.stretch.windows)} of {found.about['windows']} windows explained"
+    lines = [f"{found.path}: {what}; {explained}"]
+    if "explained" in found.about:
+        lines[0] += ", of which the model says " + ", ".join(f"{value:.3f}" for value in found.about["explained"])
     for method, check in checks(found).items():
         left = float(np.mean(check["randomised_rank_correlation"]))
         lines.append(f"  {method}: randomised weights leave a rank correlation of {left:+.2f} (0: nothing)")

@@ -22,8 +22,8 @@ from pydantic.dataclasses import dataclass
 from mien import distributed
 from mien.analysis.features import FeatureConfig, Features
 from mien.analysis.frozen import load_encoder
-from mien.checkpoint import write_whole
-from mien.commands.fitting import DataConfig, load_clips
+from mien.checkpoint import describe, write_whole
+from mien.commands.fitting import DataConfig, load_clips, warn
 from mien.config import STRICT
 from mien.pixels import Pixels
 from mien.progress import progress_bar
@@ -65,6 +65,7 @@ def run(config: Config) -> None:
     with distributed.session(config.device, config.matmul) as session:
         source = load_encoder(config.model, session.device)
         clips = load_clips(config.data, config.workers)
+        warn(config.data, clips, describe(config.model))
         pixels = Pixels(source.pixels).to(session.device)
         found = Features(source.encoder, pixels, clips, source.clip, config.views, config.features, session.device)
         found.prepare(config.workers)

@@ -79,7 +79,7 @@ def run(config: Config) -> None:
         parts, hashes, history = look(config, session)
         names = config.task.names(parts["train"])
         targets = {part: config.task.targets(clips, names) for part, clips in parts.items()}
-        marking = Marking(config.split, config.views, config.train.workers, session)
+        marking = Marking(config.split, config.views, config.train.workers, session, config.data)
         others = [*parts["validation"], *parts["test"]]
         if open_folder(config, parts["train"], session, others):
             distributed.seed_step(config.train.seed)
@@ -136,7 +136,10 @@ def learn(
 
     def choice(kind: str, part: str, history: History) -> Choice:
         folder = config.output / kind.replace(" ", "-")
-        return Choice(kind, parts[part], analyzer, marking, folder, lambda: description(config) | about, history)
+        return Choice(
+            kind, parts[part], analyzer, marking, folder,
+            lambda: description(config, parts["train"]) | about, history,
+        )  # fmt: skip
 
     choices = [choice(VALIDATION, "validation", history)] if parts["validation"] else []
     if config.split.choose_on_test:

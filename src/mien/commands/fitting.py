@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mien import __version__, checkpoint
 from mien.commands.skips import broke, keep_skips, micro_batches, read_skips, remark, unread_paths
-from mien.config import STRICT, to_tree, to_yaml
+from mien.config import STRICT, build, to_tree, to_yaml
 from mien.distributed import Session, meet
 from mien.interfaces import Clip, Objective
 from mien.optim import OptimConfig
@@ -22,7 +22,8 @@ from mien.runlog import finished, open_run, refuse_other_run
 from mien.training import EXECUTION, MicroBatch, TrainConfig, require_whole_batches, train
 from mien.video.clips import ClipConfig, ClipDataset
 from mien.video.decode import VideoError
-from mien.video.manifest import check, read_manifest, select
+from mien.video.manifest import Problem, checked, read_manifest, select
+from mien.video.rates import count_rates, rate_warnings
 from mien.video.transforms import AugmentConfig
 
 
@@ -56,7 +57,8 @@ def load_clips(
         raise ValueError("no clips: give --data.manifest a CSV, Parquet file, folder of videos or video")
     clips = select(read_manifest(Path(config.manifest)), config.select)
     left = set(unread(clips))
-    problems = check([clip for clip in clips if clip.path not in left], workers=workers, decode=config.decode_all)
+    found = checked([clip for clip in clips if clip.path not in left], workers=workers, decode=config.decode_all)
+    problems = [problem for problem in found if isinstance(problem, Problem)]
     for problem in problems:
         say(f"bad clip: {problem}")
     if problems and not config.skip_bad:
@@ -64,20 +66,42 @@ def load_clips(
             f"{len(problems)} of {len(clips)} clips cannot be used (listed above); mend or remove those rows, or leave "
             "them out with --data.skip_bad; a clip that broke since a run began is left out of it with --train.skip LINE"
         )
-    bad = {problem.row for problem in problems}
-    kept = [clip for clip in clips if clip.row not in bad]
+    good = {clip.row: clip for clip in found if isinstance(clip, Clip)}
+    kept = [good.get(clip.row, clip) for clip in clips if clip.row in good or clip.path in left]
     if not kept:
         raise ValueError(f"{config.manifest}: no clip is left")
-    say(f"{len(kept)} clips from {config.manifest}" + (f", {len(bad)} left out" if bad else ""))
+    say(f"{len(kept)} clips from {config.manifest}" + (f", {len(problems)} left out" if problems else ""))
     return kept
+
+
+def warn(
+    config: DataConfig, clips: Sequence[Clip], about: Mapping[str, Any], say: Callable[[str], object] = print
+) -> None:
+    """Say what touches every answer to these clips: ``about`` is a model's card, or what will be one.
+
+    Clips of a manifest are read as in training, frames as they are; so they must be cut as the training clips were.
+    """
+    clip, trained = build(ClipConfig, about["clip"]), about.get("face_crop")
+    lines = rate_warnings(count_rates(clips), clip.fps, clip.stride, about.get("rates"))
+    here = face_crop(Path(config.manifest)).get("face_crop")
+    if trained and trained != here:
+        cut = "are cut otherwise" if here else "are not said to be cut to faces"
+        lines.append(
+            f"the model was trained on faces that mien faces cut ({trained['preset']}), the clips of {config.manifest} {cut}. "
+            "Clips of a manifest are read as they are: cut them with the same --crop, or take mien study, which finds faces"
+        )
+    for line in lines:
+        say(f"warning: {line}")
 
 
 def load_training_clips(config: Any, session: Session) -> list[Clip]:
     """The clips of a command that trains; those that its run leaves out (--train.skip) need not be readable."""
-    return load_clips(
+    clips = load_clips(
         config.data, config.train.workers, session.say,
         lambda clips: unread_paths(config.output, clips, config.train.skip),
     )  # fmt: skip
+    warn(config.data, clips, to_tree(config), session.say)
+    return clips
 
 
 def fit(
@@ -123,7 +147,7 @@ def fit(
         draw=draw,
         watch=watch,
     )
-    checkpoint.export(folder, objective, description(config) | (describe or {}), write=session.first)
+    checkpoint.export(folder, objective, description(config, clips) | (describe or {}), write=session.first)
     session.say(f"{steps} steps done; weights in {folder}")
 
 
@@ -160,11 +184,16 @@ def identity(config: Any, clips: Sequence[Clip], others: Sequence[Clip] = ()) ->
 
 
 def decisive(config: Any) -> dict[str, Any]:
-    """A command's config without the fields that do not decide the result."""
+    """A command's config without the fields that do not decide the result.
+
+    Frames that are counted (``clip.fps`` 0) go unsaid, as before there was a choice: runs from then go on.
+    """
     tree = {k: v for k, v in to_tree(config).items() if k not in ("output", "device", "workers")}
     for section, ignored in (("train", EXECUTION), ("data", ("cache", "decode_all"))):
         if isinstance(tree.get(section), dict):
             tree[section] = {k: v for k, v in tree[section].items() if k not in ignored}
+    if isinstance(tree.get("clip"), dict) and not tree["clip"].get("fps"):
+        tree["clip"].pop("fps", None)
     return tree
 
 
@@ -188,13 +217,14 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> list[str]:
     return lines
 
 
-def description(config: Any) -> dict[str, Any]:
-    """What exported weights are: enough to rebuild the model and to feed it as in training."""
+def description(config: Any, clips: Sequence[Clip]) -> dict[str, Any]:
+    """What exported weights are: enough to rebuild the model and to feed it as in training on ``clips``."""
     tree = to_tree(config)
     kept = ("encoder", "objective", "task", "clip", "pixels")
     return (
         {"mien": __version__}
         | {key: tree[key] for key in kept if key in tree}
+        | {"rates": count_rates(clips)}
         | face_crop(Path(config.data.manifest))
         | remark(read_skips(config.output))
     )

@@ -1,10 +1,12 @@
-"""Read the scores of one video by label name.
+"""Say in a few lines what one video shows.
 
 mien predict VIDEO --model runs/finetune
 
-VIDEO is a file or a folder of frames, cropped to one face as the training clips were. --json prints for programs. Of a
-model that `mien calibrate` has calibrated the probabilities are calibrated ones, with a prediction set (values: an
-interval) and what speaks against relying on them.
+VIDEO is a file or a folder of frames. It is read as `mien analyze` reads it: faces are found, followed and cropped as the
+model's training clips were, and what is printed of each face are the means over its frames, the face seen longest first;
+--faces whole is for a clip that is cropped to one face already. --json prints for programs. Of a model that
+`mien calibrate` has calibrated these are means of calibrated values, with a prediction set (values: an interval) and what
+speaks against relying on them.
 """
 
 from __future__ import annotations
@@ -12,36 +14,31 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import tyro
 from pydantic.dataclasses import dataclass
 
 from mien import distributed
-from mien.analysis import trust
 from mien.analysis.analyzer import Analyzer, load
-from mien.analysis.calibration import Calibration
-from mien.analysis.pooling import pool_clips
-from mien.analysis.reliability_share import UNCALIBRATED
+from mien.analysis.predicting import ReadConfig, predict_into
+from mien.analysis.reliability_share import share_of
+from mien.analysis.sources import open_source
+from mien.analysis.timeline import Timeline
 from mien.config import STRICT
-from mien.interfaces import Clip
-from mien.tasks.classification import ClassificationConfig
-from mien.video.views import ViewConfig
 
 
-@dataclass(frozen=True, config=STRICT)
-class Config:
-    """Options of ``mien predict``."""
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class Config(ReadConfig):
+    """Options of ``mien predict``; those of reading are the same as of ``mien analyze``."""
 
     video: tyro.conf.Positional[Path]
     """Video file or folder of frames."""
-    model: Path = Path("runs/finetune")
-    """Folder of a fine-tuned run."""
-    coverage: float | None = None
-    """Share of the truth that sets and intervals shall hold, in (0, 1); by default what the model was calibrated for."""
-    views: ViewConfig = ViewConfig()
+    model: str = "runs/finetune"
+    """Folder of a fine-tuned run, or hf://owner/name."""
     json: bool = False
-    """Print one JSON object instead of a table."""
+    """Print one JSON object instead of a table: what is said of the face seen longest, and of all under "faces"."""
     device: str = "auto"
     """auto, cpu, cuda, ..."""
     matmul: distributed.MatmulPrecision = "medium"
@@ -49,58 +46,73 @@ class Config:
 
 
 def run(config: Config) -> None:
-    """Predict and print."""
+    """Read and print. Raises ``ValueError`` where no face is seen, and, after printing, where a video breaks off."""
     with distributed.session(config.device, config.matmul):
-        analyzer, calibration = load(config.model, config.device), Calibration.load(config.model)
-        if calibration is None:
-            scores, more = analyzer.scores(config.video, config.views), {"reliable": None, "reasons": None}
-        else:
-            scores, more = calibrated(analyzer, calibration, config)
-        for line in [] if calibration is None else trust.other_views(calibration, analyzer.suited(config.views)):
-            print(line, file=sys.stderr)
+        analyzer = load(config.model, config.device)
+        with open_source(config.video) as source, TemporaryDirectory(prefix="mien-") as folder:
+            timeline = predict_into(Path(folder), analyzer, source, config.reading())
+        longest = int(timeline.face()["face_id"])
+        order = sorted(timeline.summary()["face_id"], key=lambda face: face != longest)
+        faces = [describe(analyzer, timeline, int(face), config.coverage) for face in order]
     if config.json:
-        print(json.dumps({"path": str(config.video), **scores, **more}))
-        return
-    ranked = isinstance(analyzer.config, ClassificationConfig)
-    print(config.video)
-    print(f"  {reliability(more)}")
+        print(json.dumps({"path": str(config.video)} | faces[0] | faces[0]["scores"] | {"faces": faces}))
+    else:
+        print(config.video)
+        for face in faces:
+            print("\n".join(lines(face, timeline.layout.kind == "classification", len(faces) > 1)))
+    for line in promises(analyzer, faces[0]["windows"]):
+        print(line, file=sys.stderr)
+    if timeline.about["stopped"]:
+        raise ValueError(f"{timeline.about['stopped']}. What is printed was read before")
+
+
+def describe(analyzer: Analyzer, timeline: Timeline, number: int, coverage: float | None) -> dict[str, Any]:
+    """What is said of a face: how long it was seen, means over its frames, set or intervals, doubts."""
+    row, names = timeline.face(number), timeline.names
+    windows = timeline.windows[timeline.windows["face_id"] == number]
+    frames = timeline.frames[(timeline.frames["face_id"] == number) & (timeline.frames["success"] == 1)]
+    found: dict[str, Any] = {"face_id": number, "frames": int(row["frames"]), "windows": len(windows)}
+    found |= {"first": float(row["first"]), "last": float(row["last"])}
+    found["scores"] = {name: float(row[name]) for name in names}
+    if timeline.layout.kind == "classification":
+        found[timeline.layout.label] = row[timeline.layout.label]
+    share = share_of(frames)
+    found |= {"reliable": not share.unreliable if share.judged else None, "reasons": list(share.reasons)}
+    found |= {"unreliable": share.share, "reliability": share.sentence()}
+    if analyzer.calibration is None:
+        return found
+    around = analyzer.calibration.around([[row[name] for name in names]], coverage)
+    found["coverage"] = coverage or analyzer.calibration.facts.coverage
+    if around.sets is not None:
+        found["set"] = [name for name, inside in zip(names, around.sets[0], strict=True) if inside]
+    if around.lower is not None and around.upper is not None:
+        ends = zip(around.lower[0].tolist(), around.upper[0].tolist(), strict=True)
+        found["intervals"] = dict(zip(names, ends, strict=True))
+    return found
+
+
+def lines(face: dict[str, Any], ranked: bool, several: bool) -> list[str]:
+    """A face for a person: whether to rely on it, then classes by rank, or values in their order."""
+    scores, between = face["scores"], face.get("intervals", {})
+    shown = [f"  face {face['face_id']}, {face['frames']} frames"] if several else []
+    shown.append(f"  {face['reliability']}")
     for name, value in sorted(scores.items(), key=lambda item: -item[1]) if ranked else scores.items():
         bar = "#" * round(30 * value) if ranked else ""
-        between = more.get("intervals", {}).get(name)
-        beside = f"{between[0]:.4f} to {between[1]:.4f}" if between else bar
-        print(f"  {name:<20} {value:7.4f} {beside}")
-    for line in remarks(more):
-        print(line)
+        beside = f"{between[name][0]:.4f} to {between[name][1]:.4f}" if between else bar
+        shown.append(f"  {name:<20} {value:7.4f} {beside}".rstrip())
+    if "intervals" in face:
+        shown.append(f"  intervals hold the truth of {face['coverage']:.0%} of such clips")
+    if "set" in face:
+        shown.append(f"  {face['coverage']:.0%} set: {', '.join(face['set']) or 'empty, no label is plausible'}")
+    return shown
 
 
-def calibrated(analyzer: Analyzer, calibration: Calibration, config: Config) -> tuple[dict[str, float], dict[str, Any]]:
-    """Calibrated scores by name; set or intervals, coverage, and whether to rely on it."""
-    read = pool_clips(analyzer, [Clip(config.video)], config.views)
-    found, names = calibration.apply(read.outputs, config.coverage), analyzer.names
-    doubts = trust.doubts(calibration, read)[0]
-    more: dict[str, Any] = {"coverage": config.coverage or calibration.facts.coverage}
-    if found.sets is not None:
-        more["set"] = [name for name, inside in zip(names, found.sets[0], strict=True) if inside]
-    if found.lower is not None and found.upper is not None:
-        ends = zip(found.lower[0].tolist(), found.upper[0].tolist(), strict=True)
-        more["intervals"] = dict(zip(names, ends, strict=True))
-    scores = dict(zip(names, found.values[0].tolist(), strict=True))
-    return scores, more | {"reliable": not doubts, "reasons": doubts}
-
-
-def remarks(more: dict[str, Any]) -> list[str]:
-    """What a person is told below the scores."""
-    if "coverage" not in more:
+def promises(analyzer: Analyzer, windows: int) -> list[str]:
+    """A warning where sets and intervals are not of what was calibrated: means over other windows."""
+    if analyzer.calibration is None or windows == 1:
         return []
-    share = f"{more['coverage']:.0%}"
-    lines = [f"  intervals hold the truth of {share} of such clips"] if "intervals" in more else []
-    if "set" in more:
-        lines = [f"  {share} set: {', '.join(more['set']) or 'empty, no label is plausible'}"]
-    return lines
-
-
-def reliability(more: dict[str, Any]) -> str:
-    """Whether to rely on the scores, which stands before them."""
-    if more["reliable"] is None:
-        return UNCALIBRATED
-    return "reliable" if more["reliable"] else f"not reliable: {', '.join(more['reasons'])}"
+    views = analyzer.calibration.facts.views
+    return [
+        f"warning: calibrated for the views {views}, this is a mean over {windows} windows: sets and intervals hold the truth "
+        "as promised only of clips that are no longer than a window"
+    ]

@@ -31,7 +31,7 @@ from mien.analysis.frozen import Frozen, answers, load_encoder, views_of
 from mien.analysis.report import Report
 from mien.commands import evaluate
 from mien.commands.choosing import VALIDATION, headline
-from mien.commands.fitting import DataConfig, load_clips
+from mien.commands.fitting import DataConfig, load_clips, warn
 from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, remarks, warnings
 from mien.config import STRICT, to_tree, to_yaml
 from mien.heads import AttentiveHeadConfig, HeadConfig, MeanHeadConfig, Standardised
@@ -41,6 +41,7 @@ from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.video.clips import order
 from mien.video.leaks import hash_clips
+from mien.video.rates import count_rates
 from mien.video.transforms import AugmentConfig
 from mien.video.views import ViewConfig
 
@@ -116,7 +117,10 @@ def run(config: Config) -> list[dict[str, Any]]:
 def split(config: Config) -> tuple[Parts, dict[str, History]]:
     """Training, validation and test clips, and what each model ('' has random weights) has seen; leaks are refused."""
     rows = SplitConfig(config.train, config.validation, config.test, holdout=5, group=config.group)
-    parts = divide(load_clips(config.data, config.workers), rows, config.task, config.probe.seed)
+    clips = load_clips(config.data, config.workers)
+    for folder in config.model:
+        warn(config.data, clips, checkpoint.describe(folder))
+    parts = divide(clips, rows, config.task, config.probe.seed)
     print(", ".join(f"{len(part)} {name} clips" for name, part in parts.items()), flush=True)
     hashes = hash_clips([clip for clips in parts.values() for clip in clips], config.workers)
     models = [str(folder) for folder in config.model]
@@ -156,7 +160,7 @@ def probe(
     about = {
         "mien": __version__, "encoder": to_tree(source.config), "clip": to_tree(source.clip),
         "pixels": to_tree(source.pixels), "task": to_tree(config.task), "names": list(names),
-        "selection": VALIDATION, **history.about(),
+        "selection": VALIDATION, "rates": count_rates(parts["train"]), **history.about(),
     }  # fmt: skip
     history.write(folder)
     checkpoint.export(folder, task, about)
@@ -165,7 +169,8 @@ def probe(
         return row
     print(f"{source.name}, marked on the test clips:")
     each = answers(task, heads, features["test"], device)
-    truth, said = targets["test"].numpy(), remarks(folder)
+    truth = targets["test"].numpy()
+    said = remarks(folder) | evaluate.origin(folder, config.data, parts["test"], config.test)
     marks = evaluate.report(parts["test"], each[found.index(best)], truth, names, folder / "evaluation", said=said)
     return row | marks.scores | over_seeds(task, each, truth) | history.about()
 

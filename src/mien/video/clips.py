@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -22,6 +22,7 @@ from mien.interfaces import Clip
 from mien.progress import progress_bar
 from mien.video.decode import Frames, Held, Reader, VideoError, open_video
 from mien.video.manifest import clip_frames
+from mien.video.rates import paced
 from mien.video.transforms import AugmentConfig, Canvas, read_augmented
 
 Indices = NDArray[np.int64]
@@ -35,6 +36,9 @@ class ClipConfig:
     """Frames of a clip."""
     stride: PositiveInt = 4
     """Every stride-th frame of the video is taken."""
+    fps: NonNegativeFloat = 0.0
+    """0 counts the video's own frames, as published. Above 0, sample by time: every video is read as if it had so many
+    frames per second, by its true times, so that stride and hops count steps of 1 / fps seconds."""
     size: PositiveInt = 160
     """Side of the square that the encoder sees, in pixels."""
     crop: Literal["square", "squash", "voxceleb2"] = "square"
@@ -136,7 +140,7 @@ class ClipDataset(Dataset):
         """``cache`` decodes all clips now, but for those with the indices ``unread``."""
         self.clips, self.config, self.augmentation, self.seed = clips, config, augmentation, seed
         self.targets = targets
-        self.cached = decode_all(clips, unread) if cache else None
+        self.cached = decode_all(clips, config.fps, unread) if cache else None
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -169,21 +173,23 @@ class ClipDataset(Dataset):
     def open(self, index: int) -> AbstractContextManager[tuple[Reader, Indices]]:
         """A clip's video, from the file or from memory, and the indices of the clip's frames."""
         held = None if self.cached is None else self.cached[index]
-        if held is None:
-            return open_clip(self.clips[index])
-        return nullcontext((held, np.arange(len(held))))
+        return open_clip(self.clips[index], self.config.fps) if held is None else nullcontext(held)
 
 
 class open_clip(AbstractContextManager[tuple[Reader, Indices]]):
-    """Open a clip's video: gives the reader and the indices of the clip's frames; errors name the manifest's line."""
+    """Open a clip's video: gives the reader and the indices of the clip's frames; errors name the manifest's line.
 
-    def __init__(self, clip: Clip) -> None:
-        self.clip = clip
+    With ``fps`` these are the frames that a video of so many frames per second would show (``mien.video.rates.paced``).
+    """
+
+    def __init__(self, clip: Clip, fps: float = 0.0) -> None:
+        self.clip, self.fps = clip, fps
 
     def __enter__(self) -> tuple[Reader, Indices]:
         try:
             self.reader = open_video(self.clip.path)
-            return self.reader, clip_frames(self.clip, self.reader.timestamps)
+            inside = clip_frames(self.clip, self.reader.timestamps)
+            return self.reader, inside[steps(self.clip, self.reader.timestamps[inside], self.fps)]
         except VideoError as error:
             raise self.located(error) from error
 
@@ -197,14 +203,26 @@ class open_clip(AbstractContextManager[tuple[Reader, Indices]]):
         return VideoError(f"line {self.clip.row}: {error}") if self.clip.row else error
 
 
-def decode_all(clips: Sequence[Clip], unread: Collection[int] = ()) -> list[Held | None]:
-    """All frames of all clips as they were decoded, at their own size; None for those with the indices ``unread``."""
+def steps(clip: Clip, times: NDArray[np.float64], fps: float) -> Indices:
+    """Which of a clip's frames are taken at ``fps`` steps a second."""
+    try:
+        return paced(times, fps)
+    except ValueError as error:
+        raise VideoError(f"{clip.path}: {error}") from error
 
-    def one(index: int) -> Held | None:
+
+def decode_all(
+    clips: Sequence[Clip], fps: float = 0.0, unread: Collection[int] = ()
+) -> list[tuple[Held, Indices] | None]:
+    """The frames of all clips as they were decoded, at their own size, and which of them each frame (or step, with
+    ``fps``) takes; None for those with the indices ``unread``."""
+
+    def one(index: int) -> tuple[Held, Indices] | None:
         if index in unread:
             return None
-        with open_clip(clips[index]) as (reader, inside):
-            return Held(reader, inside)
+        with open_clip(clips[index], fps) as (reader, inside):
+            frames, places = np.unique(inside, return_inverse=True)
+            return Held(reader, frames), places.astype(np.int64)
 
     with ThreadPoolExecutor() as pool:
         return list(progress_bar(pool.map(one, range(len(clips))), "decoding", total=len(clips)))

@@ -118,6 +118,7 @@ def recolour(frames: Frames, operations: Sequence[tuple[str, float]]) -> Frames:
     """Frames (T, H, W, 3) after operations (name, signed strength), each on what those before it made."""
     table = np.tile(VALUES.astype(np.uint8)[:, None], 3)  # value, channel
     counts: Counts | None = None
+    frames = np.ascontiguousarray(frames) if operations else frames
     for name, strength in operations:
         if name in FILTERS:
             frames = FILTERS[name](look_up(frames, table), strength)
@@ -133,13 +134,13 @@ def look_up(frames: Frames, table: Table) -> Frames:
     """Every value exchanged for the table's; a table that changes nothing costs nothing."""
     if (table == VALUES[:, None]).all():
         return frames
-    flat = np.ascontiguousarray(frames).reshape(1, -1, 3)
+    flat = frames.reshape(1, -1, 3)
     return np.asarray(cv2.LUT(flat, np.ascontiguousarray(table).reshape(1, 256, 3)), np.uint8).reshape(frames.shape)
 
 
 def count(frames: Frames) -> Counts:
     """How often each value occurs in each channel of a clip (256, 3)."""
-    flat = np.ascontiguousarray(frames).reshape(-1, 1, 3)
+    flat = frames.reshape(-1, 1, 3)
     return np.concatenate([cv2.calcHist([flat], [c], None, [256], [0, 256]) for c in range(3)], axis=1).astype(
         np.float64
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import pandas as pd
 from mien.interfaces import Clip
 from mien.progress import progress_bar
 from mien.video.decode import IMAGES, VideoError, natural, open_video
+from mien.video.rates import rate_of
 
 VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".flv", ".mpg", ".mpeg", ".m4v", ".wmv", ".gif")
 
@@ -156,17 +157,21 @@ class Problem:
 
 def check(clips: Sequence[Clip], workers: int = 4, decode: bool = False) -> list[Problem]:
     """Find the clips that cannot be read: packets of every file, or all its frames with ``decode``."""
+    return [found for found in checked(clips, workers, decode) if isinstance(found, Problem)]
+
+
+def checked(clips: Sequence[Clip], workers: int = 4, decode: bool = False) -> list[Clip | Problem]:
+    """Each clip with its frame rate, or what is wrong with it."""
     with ThreadPoolExecutor(max(workers, 1)) as pool:
-        results = pool.map(lambda clip: problem_of(clip, decode), clips)
-        bar = progress_bar(results, "checking clips", total=len(clips))
-        return [problem for problem in bar if problem]
+        results = pool.map(lambda clip: check_one(clip, decode), clips)
+        return list(progress_bar(results, "checking clips", total=len(clips)))
 
 
-def problem_of(clip: Clip, decode: bool) -> Problem | None:
-    """What is wrong with one clip."""
+def check_one(clip: Clip, decode: bool) -> Clip | Problem:
+    """A clip with its frame rate, or what is wrong with it."""
     try:
         with open_video(clip.path) as video:
-            clip_frames(clip, video.timestamps)
+            inside = clip_frames(clip, video.timestamps)
             if decode or clip.path.is_dir():
                 for index in range(len(video)):
                     video.read([index], (16, 16))
@@ -174,7 +179,7 @@ def problem_of(clip: Clip, decode: bool) -> Problem | None:
                 return Problem(clip.row, clip.path, f"{clip.path}: {video.corrupt} damaged frames")
     except VideoError as error:
         return Problem(clip.row, clip.path, str(error))
-    return None
+    return replace(clip, rate=rate_of(video.timestamps[inside]))
 
 
 def clip_frames(clip: Clip, timestamps: np.ndarray) -> np.ndarray:

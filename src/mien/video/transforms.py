@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass as plain
+from statistics import NormalDist
 
+import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
@@ -166,7 +168,9 @@ def read_changed(
     margin = [max(2.0, 2.0 / s) for s in scale]  # source pixels that interpolation at the edge needs
     around = (top - margin[0], left - margin[1], height + 2 * margin[0], width + 2 * margin[1])
     region = whole_pixels(around, canvas.part, reader.height, reader.width)
-    tall, wide = max(round(region[2] * scale[0]), 1), max(round(region[3] * scale[1]), 1)
+    tall, wide = region[2], region[3]
+    if min(scale) < 1:  # what grows is read as it is and grows while it is warped
+        tall, wide = max(round(tall * scale[0]), 1), max(round(wide * scale[1]), 1)
     frames = reader.read(indices, (tall, wide), region)
     to_read = np.linalg.inv(linear(region[3] / wide, 0, 0, region[2] / tall, region[1], region[0]))
     return warp(frames, to_read @ matrix, size)
@@ -180,8 +184,10 @@ def crop_scale(canvas: Canvas, crop: Box, size: int) -> tuple[float, float]:
     )
 
 
-NOISE = (np.array([0.485, 0.456, 0.406]) * 255, np.array([0.229, 0.224, 0.225]) * 255)
-"""Mean and deviation of erased pixels per channel: standard normal after ImageNet's normalisation."""
+LEVELS = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)])
+NOISE = np.array([0.485, 0.456, 0.406]) + LEVELS[:, None] * np.array([0.229, 0.224, 0.225])
+NOISE_TABLE = (NOISE * 255).round().clip(0, 255).astype(np.uint8)[None]
+"""Values of erased pixels (1, 256, 3), equally probable: standard normal after ImageNet's normalisation."""
 
 
 def erase(frames: Frames, rng: Generator) -> Frames:
@@ -199,8 +205,8 @@ def erase(frames: Frames, rng: Generator) -> Frames:
         return frames
     top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
     frames = frames.copy()
-    noise = rng.standard_normal((len(frames), h, w, 3), np.float32) * NOISE[1] + NOISE[0]
-    frames[:, top : top + h, left : left + w] = noise.round().clip(0, 255)
+    drawn = rng.integers(0, 256, (1, len(frames) * h * w, 3), dtype=np.uint8)
+    frames[:, top : top + h, left : left + w] = cv2.LUT(drawn, NOISE_TABLE).reshape(-1, h, w, 3)
     return frames
 
 

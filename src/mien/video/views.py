@@ -33,7 +33,8 @@ class ViewConfig:
     crops: PositiveInt = 1
     """1 takes the centre, 3 the two ends of the longer side as well."""
     sliding: NonNegativeInt = 0
-    """Instead of segments, windows at every sliding-th frame over the whole video, the last one included; 0 is off."""
+    """Instead of segments, windows at every sliding-th frame (with clip.fps: step) over the whole video, the last one
+    included; 0 is off."""
     batch: PositiveInt = 32
     """Views that the encoder sees at a time; it does not change the result."""
 
@@ -88,7 +89,7 @@ class ViewDataset(Dataset):
     def __getitem__(self, number: int) -> View:
         index, variant = divmod(number, self.variants)
         c = self.config
-        with open_clip(self.clips[index]) as (reader, inside):
+        with open_clip(self.clips[index], c.fps) as (reader, inside):
             windows = inside[self.views.windows(len(inside), c)]
             rows, layout = np.unique(windows, axis=0, return_inverse=True)
             needed, places = np.unique(rows, return_inverse=True)

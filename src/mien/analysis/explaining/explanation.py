@@ -1,16 +1,14 @@
 """All maps of one video: what is hidden, looked at or badly guessed, window by window; and whether they hold.
 
-An ``Explanation`` is a list of ``Window`` per method. Signed maps speak for or against an answer, others are amounts.
+There is a map per window and method. Signed maps speak for or against an answer, others are amounts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass as settings
@@ -20,16 +18,12 @@ from mien.analysis.explaining import occlusion
 from mien.analysis.explaining.attention import attention_map
 from mien.analysis.explaining.checks import Curves, curves, randomised, similarity
 from mien.analysis.explaining.occlusion import Fill
-from mien.analysis.explaining.overlay import Window
 from mien.analysis.explaining.question import Question
 from mien.analysis.explaining.reconstruction import error_map
 from mien.config import STRICT
 from mien.encoders.tpsbt import TPSBT
-from mien.interfaces import Clip
 from mien.objectives.masked_autoencoding import MaskedAutoencoding
 from mien.progress import progress_bar
-from mien.video.clips import ClipConfig, Indices, open_clip, read_scaled, square, to_tensor
-from mien.video.views import ViewConfig
 
 Array = NDArray[Any]
 M = TypeVar("M", bound=nn.Module)
@@ -57,31 +51,6 @@ class MapConfig:
     """Randomised models that --check compares with."""
     orders: PositiveInt = 20
     """Random orders that --check compares deletion and insertion with."""
-
-
-@dataclass(frozen=True)
-class Windows:
-    """The windows of a video that a model reads."""
-
-    clips: Tensor
-    """uint8 (S, 3, T, size, size)."""
-    frames: Indices
-    """Numbers of their frames in the video (S, T)."""
-    times: Array
-    """Times of their frames in seconds since the clip's start (S, T)."""
-
-    def maps(self, values: Sequence[Array]) -> list[Window]:
-        """A map per window as something to show."""
-        return [Window(frames, one) for frames, one in zip(self.frames, values, strict=True)]
-
-
-def read_windows(clip: Clip, config: ClipConfig, views: ViewConfig) -> Windows:
-    """The distinct windows of a clip, centre crop."""
-    with open_clip(clip) as (reader, inside):
-        frames = np.unique(inside[views.windows(len(inside), config)], axis=0)
-        clips = [to_tensor(square(read_scaled(reader, numbers, config), config)) for numbers in frames]
-        times = reader.timestamps[frames] - reader.timestamps[inside[0]]
-    return Windows(torch.stack(clips), frames, times)
 
 
 def occlusion_maps(question: Question, config: MapConfig) -> Maps:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
 
+from mien.analysis.explaining.faces import Stretch
 from mien.checkpoint import write_whole
-from mien.interfaces import Clip
-from mien.video.clips import ClipConfig, Indices, open_clip, read_scaled, square
+from mien.video.clips import Indices
 
 Array = NDArray[Any]
 
@@ -24,8 +24,6 @@ SIDE = 320
 """Side of an overlay in pixels."""
 STRIP = 64
 """Height of the curve below it."""
-CHUNK = 64
-"""Frames that are decoded at a time."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +71,8 @@ def paint(frame: Array, values: Array, ends: tuple[float, float], signed: bool) 
     return ((1 - opacity) * (0.3 * frame + 0.7 * grey) + opacity * colour).round().astype(np.uint8)
 
 
-def write_video(
-    clip: Clip, config: ClipConfig, windows: Sequence[Window], path: Path, title: str, signed: bool
-) -> None:
-    """The clip as the model sees it, under its maps, with a curve over time below; H.264, true times.
-
-    Frames outside all windows are shown without a map.
-    """
+def write_video(stretch: Stretch, windows: Sequence[Window], path: Path, title: str, signed: bool) -> None:
+    """The windows as the model sees them, under their maps, with a curve over time below; H.264, true times from 0."""
     ends = scale_of(windows, signed)
 
     def write(beside: Path) -> None:
@@ -88,26 +81,16 @@ def write_video(
             stream.width, stream.height, stream.pix_fmt = SIDE, SIDE + STRIP, "yuv420p"
             stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
             stream.options = {"crf": "20", "threads": "1"}
-            for time, number, frame in shown(clip, config):
-                picture = av.VideoFrame.from_ndarray(
-                    compose(frame, number, windows, ends, title, signed), format="rgb24"
-                )
-                picture.pts, picture.time_base = round(1000 * time), Fraction(1, 1000)
+            start = None
+            for number, time, frame in stretch.pictures(SIDE):
+                start = time if start is None else start
+                drawn = compose(frame, number, windows, ends, title, signed)
+                picture = av.VideoFrame.from_ndarray(drawn, format="rgb24")
+                picture.pts, picture.time_base = round(1000 * (time - start)), Fraction(1, 1000)
                 container.mux(stream.encode(picture))
             container.mux(stream.encode())
 
     write_whole(path, write)
-
-
-def shown(clip: Clip, config: ClipConfig) -> Iterator[tuple[float, int, Array]]:
-    """Time since the clip's start, number and picture (SIDE, SIDE, 3) of every frame, decoded a few at a time."""
-    large = replace(config, size=SIDE)
-    with open_clip(clip) as (reader, inside):
-        start = reader.timestamps[inside[0]]
-        for first in range(0, len(inside), CHUNK):
-            numbers = inside[first : first + CHUNK]
-            frames = square(read_scaled(reader, numbers, large), large)
-            yield from zip(reader.timestamps[numbers] - start, numbers.tolist(), frames, strict=True)
 
 
 def compose(
@@ -147,15 +130,11 @@ def strip(number: int, windows: Sequence[Window], signed: bool) -> Array:
     return picture
 
 
-def rows_of(
-    clip: Clip, config: ClipConfig, windows: Sequence[Window], signed: bool, most: int = 8
-) -> tuple[Array, Array]:
+def rows_of(stretch: Stretch, windows: Sequence[Window], signed: bool, most: int = 8) -> tuple[Array, Array]:
     """Frames of the windows (N, SIDE / 2, SIDE / 2, 3), at most so many, and the same under their maps; uint8."""
     numbers = np.unique(np.concatenate([window.frames for window in windows]))
-    chosen = numbers[np.unique(np.linspace(0, len(numbers) - 1, most).round().astype(int))]
-    half = replace(config, size=SIDE // 2)
-    with open_clip(clip) as (reader, _):
-        frames = square(read_scaled(reader, chosen, half), half)
+    chosen = numbers[np.unique(np.linspace(0, len(numbers) - 1, most).round().astype(int))].tolist()
+    frames = np.stack([picture for _, _, picture in stretch.pictures(SIDE // 2, chosen)])
     ends = scale_of(windows, signed)
-    maps = [np.mean([m for w in windows if (m := w.at(n)) is not None], axis=0) for n in chosen.tolist()]
+    maps = [np.mean([m for w in windows if (m := w.at(n)) is not None], axis=0) for n in chosen]
     return frames, np.stack([paint(frame, values, ends, signed) for frame, values in zip(frames, maps, strict=True)])

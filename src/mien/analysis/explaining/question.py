@@ -20,11 +20,11 @@ Both are the value itself where the output is a value."""
 
 @dataclass(frozen=True)
 class Question:
-    """One output of a task over the windows of a video; a head that joins windows sees the others as they are."""
+    """One output of a task over windows of a video; a head that joins a window's segments sees the others as they are."""
 
     task: Task
     windows: Tensor
-    """All windows (S, 3, T, H, W), uint8."""
+    """The clips of all windows (S, 3, T, H, W), uint8; of a head that joins segments, one window after the other."""
     output: int
     """Number of the output."""
     classes: bool
@@ -36,15 +36,17 @@ class Question:
         return replace(self, task=task)
 
     def score(self, window: int, unit: Unit) -> Score:
-        """Score of clips that stand in for one window."""
-        others = [self.tokens(w[None]) for w in self.windows] if self.task.segments > 1 else []
+        """Score of clips that stand in for one window, or for one segment of one."""
+        joined = self.task.segments
+        place, first = window % joined, window - window % joined
+        others = [self.tokens(w[None]) for w in self.windows[first : first + joined]] if joined > 1 else []
 
         @torch.inference_mode()
         def ask(clips: Tensor) -> Tensor:
             tokens = self.tokens(clips)
             if others:
                 whole = [one.expand(len(clips), -1, -1) for one in others]
-                tokens = torch.cat([*whole[:window], tokens, *whole[window + 1 :]], dim=1)
+                tokens = torch.cat([*whole[:place], tokens, *whole[place + 1 :]], dim=1)
             return self.in_unit(self.task.head(tokens), unit)
 
         return ask
@@ -69,16 +71,21 @@ def ask(analyzer: Analyzer, windows: Tensor, target: str = "") -> Question:
     Of a model of values the first is taken. A name that the model does not have raises ``ValueError``.
     """
     names, classes = analyzer.names, isinstance(analyzer.config, ClassificationConfig)
-    if target and target not in names:
-        raise ValueError(f"--target {target}: this model's outputs are {', '.join(names)}")
+    refuse_unknown(analyzer, target)
     question = Question(analyzer.task, windows, 0, classes, analyzer.device)
     output = names.index(target) if target else int(answers(question).mean(dim=0).argmax()) if classes else 0
     return replace(question, output=output)
 
 
+def refuse_unknown(analyzer: Analyzer, target: str) -> None:
+    """A name that the model does not have is an error; an empty one asks for the model's own answer."""
+    if target and target not in analyzer.names:
+        raise ValueError(f"--target {target}: this model's outputs are {', '.join(analyzer.names)}")
+
+
 @torch.inference_mode()
 def answers(question: Question) -> Tensor:
-    """Outputs of the whole windows (S, names), or (1, names) of a head that joins them."""
+    """Outputs of the whole windows (windows, names)."""
     tokens = torch.cat([question.tokens(window[None]) for window in question.windows])
-    joint = tokens.flatten(0, 1)[None] if question.task.segments > 1 else tokens
+    joint = tokens.unflatten(0, (-1, question.task.segments)).flatten(1, 2)
     return question.task.answer(question.task.head(joint)).cpu()

@@ -13,6 +13,7 @@ from torch import Tensor
 from mien import checkpoint
 from mien.config import build
 from mien.encoders import EncoderConfig
+from mien.faces.crop import CropConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencoding, MaskedAutoencodingConfig
 from mien.pixels import PixelsConfig
 from mien.video.clips import ClipConfig
@@ -20,8 +21,9 @@ from mien.video.clips import ClipConfig
 Array = NDArray[Any]
 
 
-def load_autoencoder(folder: Path, device: torch.device) -> tuple[MaskedAutoencoding, ClipConfig]:
-    """The objective of a pre-training run with its decoder; ``ValueError`` for any other model."""
+def load_autoencoder(folder: Path, device: torch.device) -> tuple[MaskedAutoencoding, ClipConfig, CropConfig | None]:
+    """The objective of a pre-training run with its decoder, and how it wants clips and faces; ``ValueError`` for any other
+    model."""
     about = checkpoint.describe(folder)
     name = about.get("objective", {}).get("name")
     if name != "masked_autoencoding":
@@ -32,7 +34,8 @@ def load_autoencoder(folder: Path, device: torch.device) -> tuple[MaskedAutoenco
     config = build(MaskedAutoencodingConfig, about["objective"])
     objective = config.build(encoder, build(PixelsConfig, about["pixels"]))
     checkpoint.load_strictly(objective, checkpoint.read_weights(folder), folder)
-    return objective.to(device).eval(), clip
+    face_crop = build(CropConfig, about["face_crop"]) if about.get("face_crop") else None
+    return objective.to(device).eval(), clip, face_crop
 
 
 def mask_keys(seed: int, count: int) -> Tensor:
