@@ -12,7 +12,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from mien.config import STRICT
+from mien.config import STRICT, Depth, Ratio
 from mien.layers import MLP, Block, LayerNorm, divide, hidden_width, rescale, truncated_normal
 
 
@@ -36,11 +36,11 @@ class AttentiveHeadConfig:
     """One learnt query attends over all tokens: V-JEPA's attentive probe."""
 
     name: Literal["attentive"] = "attentive"
-    heads: int = 0
+    heads: Annotated[int, Field(ge=0, le=16384)] = 0
     """Attention heads; 0 takes heads of width 64, but at least 8 (of width 16 where the width does not divide)."""
-    depth: int = 1
+    depth: Depth = 1
     """Blocks in all: the cross-attention and, before it, depth - 1 self-attention blocks (V-JEPA 2: 4)."""
-    mlp_ratio: float = 4.0
+    mlp_ratio: Ratio = 4.0
     """Hidden width of the feed-forward layers over the width of a token."""
     standardise: bool = False
     """Bring each channel of the tokens to mean 0 and deviation 1 over the training clips first; for frozen encoders."""

@@ -7,10 +7,11 @@ on the label.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -43,7 +44,7 @@ class ClassificationConfig:
     class_weights: bool = False
     """Weigh classes by the inverse of their frequency in the training rows."""
     head: HeadConfig = MeanHeadConfig()
-    segments: int = 1
+    segments: Annotated[int, Field(ge=1, le=1000)] = 1
     """Segments of a video that the head sees at once, for probes; with 1 the answers of the segments are averaged."""
 
     def names(self, clips: Sequence[Clip]) -> tuple[str, ...]:
