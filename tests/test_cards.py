@@ -124,8 +124,8 @@ def changed(model: Path, folder: Path, change: Callable[[dict[str, Any]], object
         (lambda card: card["encoder"].update(dim=16000, heads=2), "does not fit"),
         (lambda card: card["encoder"].update(depths=[500, 500]), "does not fit"),
         (lambda card: card["clip"].update(frames=4096, size=8192), "need tables of"),
-        (lambda card: card["pixels"].update(std=[0, 1, 1]), "greater than 0"),
-        (lambda card: card["pixels"].update(mean=[float("nan"), 1, 1]), "finite number"),
+        (lambda card: card["pixels"].update(std=[0, 1, 1]), "greater than or equal to"),
+        (lambda card: card["pixels"].update(mean=[float("nan"), 1, 1]), "pixels: config: mean"),
         (lambda card: card["clip"].update(surprise="x" * 10**6), "surprise"),
     ],
 )

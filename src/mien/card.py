@@ -24,8 +24,8 @@ from mien.pixels import PixelsConfig
 from mien.tasks import TaskConfig
 from mien.video.clips import ClipConfig
 
-POSITIONS = 2**28
-"""Values that the fixed tables of a model may hold: a gigabyte."""
+POSITIONS = 2**26
+"""Values that the fixed tables of a model may hold: a quarter of a gigabyte."""
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -144,7 +144,7 @@ def build(schema: type[T], tree: Mapping[str, Any]) -> T:
 
 def explain(error: ValidationError) -> str:
     """A validation error in a line per key."""
-    lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (given: {reprlib.repr(e['input'])})" for e in error.errors()]
+    lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg'][:300]} (given: {reprlib.repr(e['input'])})" for e in error.errors()]
     return "config: " + "\n        ".join(lines)
 
 
