@@ -50,8 +50,8 @@ def main() -> None:
         synth.run(synth.Config(root / "corpus", clips=a.clips, subjects=5, folds=5, size=384, frames=64, workers=1))
         millions = export(root / "huge")
         command = [
-            sys.executable, "-m", "mien", "probe", f"--model={root / 'huge'}", "--train=fold!=0,1",
-            f"--data.manifest={root / 'corpus' / 'manifest.csv'}", "--validation=fold=1", "--test=fold=0",
+            sys.executable, "-m", "mien", "probe", f"--model={root / 'huge'}", "--train=fold!=1,2",
+            f"--data.manifest={root / 'corpus' / 'manifest.csv'}", "--validation=fold=2", "--test=fold=1",
             "--segments=1", "--views.segments=1", "--views.crops=1", "--views.batch=1", "--features.precision=bf16",
             "--features.dtype=bf16", f"--features.folder={root / 'kept'}", f"--output={root / 'out'}", "--workers=0",
             "--probe.epochs=2", "--task.name=regression",

@@ -45,8 +45,8 @@ def encoder(folder: Path) -> Path:
 def timed(model: Path, corpus: Path, folder: Path, *more: str) -> tuple[float, dict]:
     """Seconds of a whole ``mien probe``, decoding included, and its row."""
     flags = [
-        f"--model={model}", f"--data.manifest={corpus}", f"--output={folder}", "--train=fold!=0,1",
-        "--validation=fold=1", "--test=fold=0", "--views.crops=1", "--views.batch=8", "--workers=0", f"--features.folder={folder / 'kept'}",
+        f"--model={model}", f"--data.manifest={corpus}", f"--output={folder}", "--train=fold!=1,2",
+        "--validation=fold=2", "--test=fold=1", "--views.crops=1", "--views.batch=8", "--workers=0", f"--features.folder={folder / 'kept'}",
         "--features.dtype=fp32", *more,
     ]  # fmt: skip
     start = time.perf_counter()

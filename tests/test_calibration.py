@@ -165,7 +165,8 @@ def test_sets_and_intervals_agree_with_another_implementation() -> None:
 
 def test_reasons_name_what_is_beyond_its_limit_and_nothing_unknown() -> None:
     limits = Limits(sharpness=20, width=40, pose=45, distance=0.5)
-    assert reasons(30, 60, (10, -20, 80), 0.4, limits) == []
+    assert reasons(30, 60, (10, -20, 59), 0.4, limits) == []
+    assert reasons(30, 60, (10, -20, -61), 0.4, limits) == ["pose"]
     assert reasons(19, 60, 10.0, 0.4, limits) == ["blur"]
     assert reasons(30, 39, 10, 0.4, limits) == ["small"]
     assert reasons(30, 60, (10, -50, 0), 0.4, limits) == ["pose"]
@@ -218,7 +219,7 @@ def tuned(request: pytest.FixtureRequest, corpus: Path, tmp_path_factory: pytest
     """A model of two steps."""
     folder = tmp_path_factory.mktemp("tuned") / request.param
     assert main([
-        "finetune", "--output", str(folder), "--data.manifest", str(corpus), "--data.select", "fold=0",
+        "finetune", "--output", str(folder), "--data.manifest", str(corpus), "--data.select", "fold=1",
         "--train.steps=2", "--train.batch=4", *TINY_TPSBT, *ONE_PROCESS, f"--task.name={request.param}",
     ]) == 0  # fmt: skip
     return folder
@@ -241,7 +242,7 @@ def test_one_pass_gives_the_same_outputs_as_the_analyzer(tuned: Path, corpus: Pa
 
 def test_calibrate_evaluate_predict(tuned: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = (tuned / "weights.safetensors").read_bytes()
-    data = ["--model", tuned, "--data.manifest", corpus, "--data.select", "fold=1", "--workers=0"]
+    data = ["--model", tuned, "--data.manifest", corpus, "--data.select", "fold=2", "--workers=0"]
     assert run("calibrate", *data, "--coverage=0.8") == 0
     assert (tuned / "weights.safetensors").read_bytes() == weights
     facts = yaml.safe_load((tuned / "calibration.yaml").read_text())
@@ -276,7 +277,7 @@ def test_calibrate_evaluate_predict(tuned: Path, corpus: Path, capsys: pytest.Ca
 
 
 def test_calibration_of_other_weights_is_refused(tuned: Path, corpus: Path, capsys) -> None:
-    data = ["--model", tuned, "--data.manifest", corpus, "--data.select", "fold=1", "--workers=0", "--coverage=0.8"]
+    data = ["--model", tuned, "--data.manifest", corpus, "--data.select", "fold=2", "--workers=0", "--coverage=0.8"]
     assert run("calibrate", *data) == 0
     file = tuned / "calibration.yaml"
     text = yaml.safe_load(file.read_text())
@@ -292,7 +293,7 @@ def test_calibration_of_other_weights_is_refused(tuned: Path, corpus: Path, caps
     assert "run mien calibrate again" in capsys.readouterr().err
     assert run("calibrate", *data[:-1], "--coverage=0.95") == 1
     assert "needs at least 19 validation clips, there are 14" in capsys.readouterr().err
-    trained = ["fold=0" if argument == "fold=1" else argument for argument in data]
+    trained = ["fold=1" if argument == "fold=2" else argument for argument in data]
     assert run("calibrate", *trained) == 1
     assert "was trained on these clips" in capsys.readouterr().err
     file.unlink()

@@ -15,6 +15,7 @@ from mien.encoders.tpsbt import TPSBTConfig
 from mien.encoders.vit import ViTConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.pixels import PixelsConfig
+from models import write_model
 
 CPU = torch.device("cpu")
 
@@ -139,3 +140,24 @@ def test_cost_of_a_recipe(arguments: list[str], parameters: str, capsys) -> None
     assert list(lines) == ["parameters", "products", "memory", "there", "time", "whole"]
     assert parameters in lines["parameters"]
     assert "for 100 steps" in lines["whole"]
+
+
+def test_probes_say_what_is_to_come_and_are_refused_where_they_do_not_fit(
+    corpus, tmp_path, monkeypatch, capsys
+) -> None:
+    model = write_model(tmp_path / "model")
+    flags = [f"--model={model}", f"--data.manifest={corpus}", f"--output={tmp_path / 'probe'}", "--device=cpu"]
+    more = [
+        "--workers=0",
+        "--segments=2",
+        "--validation=subject=s001",
+        "--probe.epochs=1",
+        f"--features.folder={tmp_path / 'features'}",
+    ]
+    monkeypatch.setattr(preflight, "available", lambda device: 1000)
+    assert cli.main(["probe", *flags, *more]) == 1
+    said = capsys.readouterr()
+    assert "million frozen parameters, 6 probes" in said.out
+    assert "--probe.batch" in said.err
+    assert not (tmp_path / "probe").exists()
+    assert not (tmp_path / "features").exists()

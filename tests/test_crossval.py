@@ -23,7 +23,7 @@ from mien.commands import synth
 from mien.video.manifest import read_manifest, write_manifest
 
 TRAINING = ["--train.steps=5", "--train.batch=4", "--train.save-every=1", *TINY_TPSBT, *ONE_PROCESS]
-FOLDS = list("01234")
+FOLDS = list("12345")
 TABLES = ("folds.csv", "metrics.json", "predictions.csv", "subgroups.csv", "radar.png", "report.html")
 
 
@@ -55,16 +55,16 @@ def test_killed_in_the_third_fold_and_started_again_gives_the_same_table(
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not any((run / "fold-2" / "checkpoints").glob("step-*.pt")) and time.monotonic() < deadline:
+    while not any((run / "fold-3" / "checkpoints").glob("step-*.pt")) and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (run / "fold-2" / "weights.safetensors").exists(), "the kill came too late to test anything"
-    finished = [run / f"fold-{fold}" / "weights.safetensors" for fold in "01"]
+    assert not (run / "fold-3" / "weights.safetensors").exists(), "the kill came too late to test anything"
+    finished = [run / f"fold-{fold}" / "weights.safetensors" for fold in "12"]
     before = [file.stat().st_mtime_ns for file in finished]
     again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert [file.stat().st_mtime_ns for file in finished] == before
-    assert "fold-2: going on from step-" in again.stdout
+    assert "fold-3: going on from step-" in again.stdout
     assert "fold 1 of" not in again.stdout
     for name in TABLES:
         assert (run / name).read_bytes() == (whole / name).read_bytes(), name
@@ -97,13 +97,13 @@ def test_each_fold_is_marked_on_people_that_its_model_never_saw(drawn: Path, who
 def test_a_process_per_device_gives_the_same_table(drawn: Path, whole: Path, tmp_path: Path) -> None:
     """Two folds are to be done, the others are there."""
     run = tmp_path / "run"
-    shutil.copytree(whole, run, ignore=shutil.ignore_patterns("fold-1", "fold-3"))
+    shutil.copytree(whole, run, ignore=shutil.ignore_patterns("fold-2", "fold-4"))
     flags = ["--folds.subgroups", "style", "arousal", "--folds.devices", "cpu", "cpu"]
     command = [sys.executable, "-m", "mien", *arguments(drawn, run, *flags)]
     subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
     assert (run / "folds.csv").read_bytes() == (whole / "folds.csv").read_bytes()
-    assert sorted(file.name for file in run.glob("*.log")) == ["fold-1.log", "fold-3.log"]
-    assert "steps done" in (run / "fold-3.log").read_text()
+    assert sorted(file.name for file in run.glob("*.log")) == ["fold-2.log", "fold-4.log"]
+    assert "steps done" in (run / "fold-4.log").read_text()
 
 
 def test_another_config_in_the_same_folder_is_refused(drawn: Path, whole: Path, capsys) -> None:
@@ -113,7 +113,7 @@ def test_another_config_in_the_same_folder_is_refused(drawn: Path, whole: Path, 
 
 def test_values_are_pooled_too(drawn: Path, tmp_path: Path, capsys) -> None:
     columns = ("valence", "arousal", "extraversion")
-    flags = ["--train.steps=1", "--task.name=regression", "--task.columns", *columns, "--data.select=fold=0,1"]
+    flags = ["--train.steps=1", "--task.name=regression", "--task.columns", *columns, "--data.select=fold=1,2"]
     assert cli.main(arguments(drawn, tmp_path / "run", *flags)) == 0
     assert "CCC.extraversion" in capsys.readouterr().out
     table, folds = pd.read_csv(tmp_path / "run" / "predictions.csv"), pd.read_csv(tmp_path / "run" / "folds.csv")
@@ -124,7 +124,7 @@ def test_values_are_pooled_too(drawn: Path, tmp_path: Path, capsys) -> None:
 
 
 def test_weights_chosen_on_validation_have_a_table_of_their_own(drawn: Path, tmp_path: Path, capsys) -> None:
-    flags = ["--train.steps=2", "--split.holdout=2", "--data.select=fold=0,1", "--task.name=regression"]
+    flags = ["--train.steps=2", "--split.holdout=2", "--data.select=fold=1,2", "--task.name=regression"]
     assert cli.main(arguments(drawn, tmp_path / "run", *flags)) == 0
     out = capsys.readouterr().out
     assert "## 2 folds, last epoch" in out
@@ -156,7 +156,7 @@ def test_probes_are_cross_validated(drawn: Path, tmp_path: Path, capsys) -> None
     protocol = read_protocol(tmp_path / "run")
     assert protocol is not None
     assert protocol.selection == "best on validation"
-    assert cli.main([*probe, "--test=fold=1"]) == 1
+    assert cli.main([*probe, "--test=fold=2"]) == 1
 
 
 def rewritten(drawn: Path, file: Path, **columns: list[str]) -> Path:
@@ -171,7 +171,7 @@ def rewritten(drawn: Path, file: Path, **columns: list[str]) -> Path:
         ({"fold": ["0", "1", "", "3", "4"] * 7}, "7 of 35 clips have no 'fold'"),
         ({"fold": ["1"] * 35}, "holds only the fold 1"),
         ({"fold": ["a,b", "c"] * 17 + ["c"]}, "fold 'a,b'"),
-        ({"subject": ["x"] * 35}, "subject x is in the folds 0 and 1"),
+        ({"subject": ["x"] * 35}, "subject x is in the folds 1 and 2"),
     ],
 )
 def test_folds_that_cheat_are_refused(

@@ -117,7 +117,7 @@ def finetune(manifest: Path, output: Path, *more: object) -> int:
     flags = [
         "--train.steps=1",
         "--train.batch=4",
-        "--split.test=fold=1",
+        "--split.test=fold=2",
         "--split.holdout=0",
         *TINY_TPSBT,
         *ONE_PROCESS,
@@ -138,7 +138,7 @@ def planted(corpus: Path, folder: Path, subject: str, name: str | None = None) -
     """The corpus with a training row that leaks: a copy of a test clip, or another clip of a test subject."""
     with corpus.open(newline="") as file:
         rows = [row | {"path": str(corpus.parent / row["path"])} for row in csv.DictReader(file)]
-    test, train = (next(row for row in rows if row["fold"] == fold) for fold in "10")
+    test, train = (next(row for row in rows if row["fold"] == fold) for fold in "21")
     copied = shutil.copy((test if name else train)["path"], folder / (name or "new.mp4"))
     train["subject"], train["path"] = subject or test["subject"], str(copied)
     with (folder / "planted.csv").open("w", newline="") as file:
@@ -180,7 +180,7 @@ def test_leaks_that_are_allowed_mark_every_report(corpus: Path, pretrained: Path
 
 def test_probes_refuse_leaks_too(corpus: Path, pretrained: Path, tmp_path: Path, capsys) -> None:
     flags = [
-        f"--model={pretrained}", f"--data.manifest={corpus}", "--validation=subject=s000", "--test=fold=1", "--workers=0",
+        f"--model={pretrained}", f"--data.manifest={corpus}", "--validation=subject=s000", "--test=fold=2", "--workers=0",
         "--device=cpu", f"--output={tmp_path / 'probe'}", f"--features.folder={tmp_path / 'features'}", "--probe.epochs=1",
         "--segments=1",
     ]  # fmt: skip

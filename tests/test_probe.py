@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from conftest import DATA, ONE_PROCESS, TINY_VJEPA
 from mien import cli
-from mien.analysis.features import FeatureConfig, Features
+from mien.analysis.features import Features, ProbeFeatureConfig
 from mien.analysis.frozen import Frozen, load_encoder
 from mien.commands import convert, evaluate, probe
 from mien.config import parse
@@ -39,7 +39,7 @@ def encoder(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("vjepa")
     flags = [
         f"--data.manifest={corpus}",
-        "--data.select=fold=0",
+        "--data.select=fold=1",
         f"--output={folder}",
         "--train.steps=2",
         "--train.batch=4",
@@ -54,7 +54,7 @@ def features(encoder: Path, corpus: Path, folder: Path, **options) -> Features:
     views = ViewConfig(segments=2, crops=options.pop("crops", 1), batch=options.pop("batch", 32))
     clip = options.pop("clip", source.clip)
     changes = options.pop("augmentation", None)
-    config = FeatureConfig(folder=folder, **({"dtype": "fp32"} | options))
+    config = ProbeFeatureConfig(folder=folder, **({"dtype": "fp32"} | options))
     clips = read_manifest(corpus)
     found = Features(source.encoder, Pixels(source.pixels), clips, clip, views, config, CPU, changes)
     found.prepare()
@@ -67,7 +67,7 @@ def kept(folder: Path) -> set[Path]:
 
 def probed(encoder: Path, corpus: Path, output: Path, *more: str) -> list[dict]:
     flags = [
-        f"--model={encoder}", f"--data.manifest={corpus}", f"--output={output}", "--train=fold=0",
+        f"--model={encoder}", f"--data.manifest={corpus}", f"--output={output}", "--train=fold=1",
         "--validation=subject=s001", "--test=subject=s003", "--segments=2", "--views.crops=1", "--probe.epochs=2",
         "--workers=0", f"--features.folder={output / 'features'}", "--features.dtype=fp32", *more,
     ]  # fmt: skip
@@ -238,7 +238,7 @@ def test_the_choice_never_looks_at_the_test_clips(encoder: Path, corpus: Path, t
 
 def test_people_in_two_parts_are_refused(encoder: Path, corpus: Path, tmp_path: Path) -> None:
     flags = [f"--model={encoder}", f"--data.manifest={corpus}", f"--output={tmp_path}", "--workers=0"]
-    config = parse(probe.Config, [*flags, "--train=fold=0", "--validation=fold=1", "--test=fold=1"], prog="mien probe")
+    config = parse(probe.Config, [*flags, "--train=fold=1", "--validation=fold=2", "--test=fold=2"], prog="mien probe")
     with pytest.raises(ValueError, match="validation and test share"):
         probe.run(config)
 

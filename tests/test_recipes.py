@@ -8,6 +8,11 @@ import pytest
 
 from conftest import ONE_PROCESS, ROOT, TINY, TINY_DECODER, TINY_TPSBT
 from mien import cli
+from mien.commands import pretrain, probe
+from mien.config import parse
+from mien.heads import AttentiveHeadConfig
+from mien.objectives.joint_embedding import JointEmbeddingConfig
+from mien.probing import ProbeConfig
 
 SHRUNK = {
     **dict.fromkeys(["svfap_pretrain", "finetune", "small", "tiny", "svfap_tiny", "regression"], TINY_TPSBT),
@@ -46,13 +51,41 @@ def test_joint_embedding(recipe, corpus, tmp_path) -> None:
 
 
 def test_probe(corpus, tmp_path) -> None:
-    others = ["--objective.predictor-depth=1", "--data.select=fold=0"]
+    others = ["--objective.predictor-depth=1", "--data.select=fold=1"]
     assert steps("pretrain", ["vjepa_tiny"], corpus, tmp_path / "encoder", *others) == 0
-    parts = ["--train=fold=0", "--validation=subject=s001", "--test=subject=s003", "--probe.epochs=1", "--workers=0"]
+    parts = ["--train=fold=1", "--validation=subject=s001", "--test=subject=s003", "--probe.epochs=1", "--workers=0"]
     places = [f"--model={tmp_path / 'encoder'}", f"--output={tmp_path}", f"--features.folder={tmp_path / 'kept'}"]
     recipe = str(ROOT / "recipes" / "probe.yaml")
-    assert cli.main(["probe", recipe, f"--data.manifest={corpus}", *parts, *places]) == 0
+    small = ["--features.variants=2", "--views.crops=1", "--segments=2"]
+    assert cli.main(["probe", recipe, f"--data.manifest={corpus}", *parts, *places, *small]) == 0
     assert (tmp_path / "encoder" / "weights.safetensors").is_file()
+
+
+def test_the_probe_is_the_published_one() -> None:
+    config = parse(probe.Config, [str(ROOT / "recipes" / "probe.yaml")], prog="mien probe")
+    assert config.head == AttentiveHeadConfig(heads=16, depth=1, mlp_ratio=4.0, standardise=False)
+    assert config.head.build(1280, 8).heads == 16
+    assert (config.segments, config.views.crops) == (8, 3)
+    assert config.probe == ProbeConfig(lrs=(1e-3,), weight_decays=(0.01,), epochs=20, batch=4, clip_grad=1.0)
+    assert config.features.variants == config.probe.epochs, "augmented anew in each epoch"
+    augment = config.augment
+    assert (augment.scales, augment.area, augment.ratio, augment.flip) == ((), (0.08, 1.0), (0.75, 1.3333), 0.0)
+    assert (augment.operations, augment.magnitude, augment.erase, augment.jitter) == (4, 7.0, 0.25, 0.0)
+
+
+def test_vjepa_pretraining_is_the_published_one() -> None:
+    config = parse(pretrain.Config, [str(ROOT / "recipes" / "vjepa_pretrain.yaml")], prog="mien pretrain")
+    optim, train = config.optim, config.train
+    rates = [optim.rate(step, train.steps, train.batch) for step in (0, 12_000, 90_000)]
+    assert rates[0] == pytest.approx(2e-4, rel=1e-3)
+    assert rates[1] == pytest.approx(6.25e-4, rel=1e-3), "after 40 of 300 epochs"
+    assert 1e-6 < rates[2] < 1e-4, "the end of the cosine is a quarter further on"
+    assert [optim.decay(step, train.steps) for step in (0, 112_500)] == pytest.approx([0.04, 0.4], abs=1e-4)
+    assert (train.steps, train.batch, optim.betas, optim.clip_grad) == (90_000, 3072, (0.9, 0.999), 10.0)
+    assert isinstance(config.objective, JointEmbeddingConfig)
+    assert config.objective.blocks == ((8, 0.15), (2, 0.7))
+    assert (config.objective.predictor_dim, config.objective.predictor_depth) == (384, 12)
+    assert (config.augment.area, config.augment.ratio, config.augment.flip) == ((0.3, 1.0), (0.75, 1.35), 0.5)
 
 
 def test_no_recipe_is_forgotten() -> None:

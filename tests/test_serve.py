@@ -42,7 +42,8 @@ from mien.video.inspection import digest
 from models import EXPRESSIONS, pictures, write_model, write_video
 
 HERE = "http://127.0.0.1:8000"
-LIMITS = Limits(bytes=3_000_000, seconds=20, waiting=2, keep=3600)
+LIMITS = Limits(bytes=3_000_000, seconds=20, waiting=2, keep=3600, isolated=False)
+"""The process that decodes is started in tests/test_serve_attacks.py."""
 
 
 @pytest.fixture(scope="module")

@@ -151,7 +151,7 @@ def test_manifest_names_every_clip_with_labels_in_range(corpus: Path):
 def test_folds_are_disjoint_in_subjects(corpus: Path):
     pairs = {(r["subject"], r["fold"]) for r in rows(corpus)}
     assert len(pairs) == 3
-    assert {fold for _, fold in pairs} == {"0", "1", "2"}
+    assert {fold for _, fold in pairs} == {"1", "2", "3"}
 
 
 def test_curves_are_per_frame_and_their_mean_is_the_clips_label(corpus: Path):

@@ -152,7 +152,7 @@ def test_predictions_are_in_the_units_of_the_manifest(corpus: Path, tmp_path: Pa
 
 def test_finetuning_learns_votes_and_is_marked_on_labels(corpus: Path, tmp_path: Path) -> None:
     manifest = enlarged(corpus, tmp_path)
-    split = ["--split.test=fold=1", "--split.holdout=2"]
+    split = ["--split.test=fold=2", "--split.holdout=2"]
     finetune(manifest, tmp_path / "run", "--task.votes=face_", *split)
     marks = json.loads((tmp_path / "run/evaluation/metrics.json").read_text())
     assert marks["clips"] == 14

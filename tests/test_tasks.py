@@ -59,7 +59,7 @@ def test_bad_values_name_their_row(value) -> None:
 
 def test_missing_column_and_absent_class() -> None:
     with pytest.raises(ValueError, match="no column 'mood'; there are expression, valence"):
-        ClassificationConfig(labels="mood").names(clips("anger"))
+        ClassificationConfig(column="mood").names(clips("anger"))
     with pytest.raises(ValueError, match="only the class"):
         CONFIG.names(clips("anger", "angry"))
     encoder = ViTConfig.tiny().build(4, 16)

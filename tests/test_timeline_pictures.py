@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from scipy.stats import t
 
 import mien
@@ -119,6 +120,23 @@ def test_the_page_needs_nothing_else(gapped: Timeline, tmp_path: Path) -> None:
     for foreign in ('src="http', 'href="http', "<link"):
         assert foreign not in markup
     assert not re.search(r"<script[^>]*\ssrc=", page)
+
+
+def test_pictures_after_the_tables_show_the_faces_of_the_tables(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`analyze --no-pictures` first, pictures later: the mosaic must not say that there was no face."""
+    video = write_video(tmp_path / "v.mp4", pictures(40))
+    flags = ["--model", str(model), "--faces", "whole", "--device", "cpu", "--no-overlay"]
+    sheets = []
+    for name, before in (("at once", []), ("later", ["--no-pictures"])):
+        out = ["--output", str(tmp_path / name)]
+        if before:
+            assert main(["analyze", str(video), *flags, *out, *before]) == 0
+        assert main(["analyze", str(video), *flags, *out]) == 0
+        sheets.append(np.asarray(Image.open(tmp_path / name / "mosaic.png")).astype(float))
+    assert sheets[1].shape == sheets[0].shape, "as many pictures of as many faces"
+    assert np.abs(sheets[1] - sheets[0]).mean() < 12, "and nearly the same ones"
 
 
 def test_overlay_keeps_frames_times_and_draws(analyzer: Analyzer, tmp_path: Path) -> None:

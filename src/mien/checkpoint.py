@@ -26,7 +26,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_state_dict,
 )
 
-from mien.config import build
+from mien.config import RENAMED, build, renamed
 from mien.extras import install
 from mien.pickled import load_pickled
 
@@ -160,6 +160,8 @@ def describe(path: Path) -> dict[str, Any]:
         tree = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is no JSON: {str(error)[:200]}") from error
+    if isinstance(tree, dict):
+        tree = renamed(tree, RENAMED)
     try:
         build(About, tree)
     except ValueError as error:

@@ -47,7 +47,7 @@ def overview() -> str:
             "",
             *lines,
             "",
-            "mien COMMAND --help explains each option. Recipes merge left to right, options win over recipes.",
+            "mien COMMAND --help explains the options most used, --help-all each one. Recipes merge left to right, options win over recipes.",
             "First steps: mien demo",
         ]
     )
@@ -79,7 +79,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
     command, schema = import_module(f"mien.commands.{name}"), None
     try:
         schema, prog, rest = choose(command, f"mien {name}", arguments)
-        command.run(parse(schema, rest, prog=prog, description=command.__doc__))
+        command.run(parse(schema, rest, prog=prog, description=command.__doc__, often=getattr(command, "OFTEN", ())))
     except KeyboardInterrupt:
         print(f"\nmien {name}: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130

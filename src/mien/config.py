@@ -8,7 +8,9 @@ with its unit under it, which is also its ``--help``.
 from __future__ import annotations
 
 import math
+import re
 import reprlib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from itertools import pairwise
@@ -18,6 +20,8 @@ from typing import Annotated, Any, TypeVar
 import tyro
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from mien.help import choices_help, short_help
 
 STRICT = ConfigDict(extra="forbid", validate_default=True)
 
@@ -32,15 +36,31 @@ Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 
 T = TypeVar("T")
 
+RENAMED = {"task.labels": "task.column", "labels": "column"}
+"""Options by the name they had once, with the name they have now. The old one goes on working in flags and recipes, in the
+folders of runs and in model.json. Where a command has another option of the old name, that one is meant."""
 
-def parse(schema: type[T], arguments: Sequence[str], prog: str, description: str | None = None) -> T:
-    """``recipe.yaml ... --section.key value ...`` -> a config: recipes merge left to right, flags last."""
+
+def parse(
+    schema: type[T], arguments: Sequence[str], prog: str, description: str | None = None, often: Sequence[str] = ()
+) -> T:
+    """``recipe.yaml ... --section.key value ...`` -> a config: recipes merge left to right, flags last.
+
+    ``--help`` prints the options ``often`` used, ``--help-all`` every one; both then raise ``SystemExit``.
+    """
+    arguments = renamed_flags(arguments, schema)
     recipes = [a for a in arguments if a.endswith((".yaml", ".yml")) and Path(a).suffix]
     flags = [a for a in arguments if a not in recipes]
-    trees = [*[read_recipe(Path(r)) for r in recipes], chosen_names(flags)]
+    trees = [*[renamed(read_recipe(Path(r)), renamings(schema), r) for r in recipes], chosen_names(flags)]
     options: dict[str, Any] = {}
     if any(trees):
         options["default"] = partly(schema, merge(sections(schema), *trees))
+    if {"-h", "--help"} & set(flags):
+        print(short_help(schema, often, prog, description or "", options.get("default")))
+        raise SystemExit(0)
+    if "--help-all" in flags:
+        print(choices_help(schema, options.get("default")))
+        flags = ["--help" if flag == "--help-all" else flag for flag in flags]
     return tyro.cli(
         schema, args=flags, prog=prog, description=description, config=(tyro.conf.AvoidSubcommands,), **options
     )
@@ -119,6 +139,43 @@ def same_kind(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     return "name" not in after or before.get("name", after["name"]) == after["name"]
 
 
+def renamings(schema: type[Any]) -> dict[str, str]:
+    """The old names of options that a command has under a new one."""
+    names = {field.name for field in fields(schema)}
+    return {old: new for old, new in RENAMED.items() if old not in names and new.split(".")[0] in names}
+
+
+def renamed_flags(arguments: Sequence[str], schema: type[Any]) -> list[str]:
+    """Flags under the names they have now; an old one is told."""
+    flags = {f"--{old}": f"--{new}" for old, new in renamings(schema).items()}
+    words = [argument.split("=", 1) for argument in arguments]
+    for word in words:
+        if word[0] in flags:
+            print(f"note: {word[0]} is now called {flags[word[0]]}", file=sys.stderr)
+    return ["=".join([flags.get(word[0], word[0]), *word[1:]]) for word in words]
+
+
+def renamed(tree: Mapping[str, Any], names: Mapping[str, str], where: str = "") -> dict[str, Any]:
+    """A tree of sections under the names its keys have now; with ``where``, a recipe's file, an old one is told."""
+    tree = dict(tree)
+    for old, new in names.items():
+        section, _, key = old.rpartition(".")
+        inside = tree.get(section) if section else tree
+        if isinstance(inside, Mapping) and key in inside:
+            moved = {new.rpartition(".")[2] if name == key else name: value for name, value in inside.items()}
+            tree = {**tree, section: moved} if section else moved
+            if where:
+                print(f"note: {where}: {old} is now called {new}", file=sys.stderr)
+    return tree
+
+
+def renamed_lines(text: str) -> str:
+    """``section.key: value`` lines under the names the keys have now."""
+    for old, new in RENAMED.items():
+        text = re.sub(rf"^{re.escape(old)}:", f"{new}:", text, flags=re.MULTILINE)
+    return text
+
+
 def chosen_names(flags: Sequence[str]) -> dict[str, Any]:
     """Flags such as ``--encoder.name vit``, which decide the class that the other flags of a section belong to."""
     tree: dict[str, Any] = {}
@@ -143,9 +200,26 @@ def build(schema: type[T], tree: Mapping[str, Any]) -> T:
 
 
 def explain(error: ValidationError) -> str:
-    """A validation error in a line per key."""
-    lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg'][:300]} (given: {reprlib.repr(e['input'])})" for e in error.errors()]
-    return "config: " + "\n        ".join(lines)
+    """A validation error in a line per key; what a config checks of itself (``__post_init__``) says all on its own."""
+    own = [e["msg"].removeprefix("Value error, ") for e in error.errors() if e["type"] == "value_error"]
+    keys = [
+        f"{'.'.join(map(str, e['loc']))}: {e['msg'][:300]} (given: {reprlib.repr(e['input'])})"
+        for e in error.errors()
+        if e["type"] != "value_error"
+    ]
+    return "\n".join([*own, *(["config: " + "\n        ".join(keys)] if keys else [])])
+
+
+def changed(config: Any, section: str = "", usual: Any = None) -> list[str]:
+    """The options of a config that are not at their defaults (those of ``usual`` if given), as flags: ``--section.key``."""
+    flags = {f"--{section}.{f.name}" if section else f"--{f.name}": f for f in fields(config)}
+    before = {f.name: default_of(f) if usual is None else getattr(usual, f.name) for f in fields(config)}
+    return [flag for flag, f in flags.items() if getattr(config, f.name) != before[f.name]]
+
+
+def default_of(field: Any) -> Any:
+    """What a field is when nothing is given."""
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def to_tree(config: Any) -> dict[str, Any]:

@@ -37,7 +37,8 @@ class AttentiveHeadConfig:
 
     name: Literal["attentive"] = "attentive"
     heads: Annotated[int, Field(ge=0, le=16384)] = 0
-    """Attention heads; 0 takes heads of width 64, but at least 8 (of width 16 where the width does not divide)."""
+    """Attention heads, 16 in V-JEPA's probes at every width; 0 takes heads of width 64, but at least 8 (of width 16 where
+    the width does not divide)."""
     depth: Depth = 1
     """Blocks in all: the cross-attention and, before it, depth - 1 self-attention blocks (V-JEPA 2: 4)."""
     mlp_ratio: Ratio = 4.0

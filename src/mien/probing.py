@@ -28,7 +28,7 @@ from mien.schedules import cosine
 
 @dataclass(frozen=True, config=STRICT)
 class ProbeConfig:
-    """Training of the probes; V-JEPA's published probe is lr 1e-3, weight decay 0.01, 20 epochs."""
+    """Training of the probes; V-JEPA's published probe is lr 1e-3, weight decay 0.01, batches of 4, 20 epochs."""
 
     lrs: tuple[float, ...] = (5e-3, 1e-3, 3e-4)
     """Learning rates to try; each falls to 0 as a cosine."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.checkpoint import checkpoints, write_whole
+from mien.config import renamed_lines
 from mien.extras import install
 from mien.progress import progress_bar
 
@@ -32,7 +33,7 @@ def open_run(folder: Path, config: str, started_with: str) -> None:
     """
     refuse_other_run(folder, started_with)
     before = folder / IDENTITY
-    if before.is_file() and before.read_text() != started_with:
+    if before.is_file() and renamed_lines(before.read_text()) != started_with:
         for name in ("seen.csv", "skipped.json", "metrics.jsonl"):
             (folder / name).unlink(missing_ok=True)
         for name in ("checkpoints", "pictures", "tensorboard"):
@@ -50,7 +51,9 @@ def refuse_other_run(folder: Path, started_with: str) -> None:
         if folder.is_dir() and any(folder.iterdir()):
             raise ValueError(f"{folder} is not empty and holds no run; choose another --output")
         return
-    difference = list(difflib.unified_diff(before.read_text().splitlines(), started_with.splitlines(), n=0))[2:]
+    difference = list(
+        difflib.unified_diff(renamed_lines(before.read_text()).splitlines(), started_with.splitlines(), n=0)
+    )[2:]
     if difference and worth_keeping(folder):
         shown = "\n  ".join(line for line in difference if not line.startswith("@@"))
         hint = (

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mien import __version__, checkpoint
-from mien.analysis.answers import Answer, trusted
+from mien.analysis.answers import Answer, require_finite, trusted
 from mien.analysis.calibration import Calibration
 from mien.analysis.pooling import encode
 from mien.analysis.predicting import Listener, ReadConfig, predict_into, stream
@@ -141,7 +141,7 @@ class Analyzer:
     def layout(self, clock: float | None = None) -> Layout:
         """Columns of the tables; ``clock`` is what a stimulus' clock shows at the video's second 0."""
         if isinstance(self.config, ClassificationConfig):
-            return Layout(self.names, "classification", task_label(self.names, self.config.labels), clock)
+            return Layout(self.names, "classification", task_label(self.names, self.config.column), clock)
         return Layout(self.names, "regression", "", clock)
 
     def identity(self) -> dict[str, Any]:
@@ -158,6 +158,7 @@ class Analyzer:
         tokens, statistics = encode(self.task.encoder, pixels) if self.calibration else (self.encode(pixels), None)
         tokens = tokens.unflatten(0, segments).flatten(1, 2)  # B, S N, dim
         outputs = self.task.answer(self.task.head(tokens)).float().cpu().numpy()
+        require_finite(outputs, self.folder)
         features = tokens.float().mean(1).cpu().numpy()
         if self.calibration is None or statistics is None:
             return [Answer(value, feature) for value, feature in zip(outputs, features, strict=True)]
@@ -189,6 +190,7 @@ class Analyzer:
             each = whole.flatten(0, 1).double().cpu().numpy()  # views, names
             mean[item["index"]] = each.mean(axis=0)
             votes[item["index"]] = np.bincount(each.argmax(axis=1), minlength=each.shape[1]) / len(each)
+        require_finite(mean, self.folder)
         return Scores(mean, votes)
 
     def suited(self, views: ViewConfig) -> ViewConfig:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,10 +62,19 @@ def trusted(
     return answers
 
 
+def require_finite(outputs: NDArray[Any], model: Path | None) -> None:
+    """Raise ``ValueError`` for outputs that are no numbers: of NaN no name is the largest."""
+    if not np.isfinite(outputs).all():
+        raise ValueError(
+            f"{model or 'the model'}: its outputs are not finite numbers: the weights are damaged, or overflow; train, or "
+            "export, them again"
+        )
+
+
 def measures(window: Window) -> tuple[float, float | None, tuple[float, ...] | None]:
-    """Sharpness of what the model sees, width of the face in the video in pixels, (yaw, pitch) in degrees: medians."""
+    """Sharpness of what the model sees, width of the face in the video in pixels, (yaw, pitch, roll) in degrees: medians."""
     seen = [s for s in window.seen if s.valid] or list(window.seen)
     blur = sharpness(np.stack([window.seen[i].picture for i in window.indices.ravel()]))
-    poses = [s.face.pose[:2] for s in seen if s.face.pose is not None]
+    poses = [s.face.pose for s in seen if s.face.pose is not None]
     width = float(np.median([s.face.box[2] for s in seen]))
     return blur, width, tuple(np.median(np.array(poses), axis=0).tolist()) if poses else None

@@ -190,6 +190,14 @@ def cross_entropy(probabilities: Array, targets: ArrayLike) -> float:
     return float(-np.log(np.maximum(probabilities[np.arange(len(truth)), truth], 1e-12)).mean())
 
 
+def require_calibration(found: Calibration | None, coverage: float | None) -> None:
+    """A coverage can be asked of a calibrated model alone."""
+    if coverage is not None and found is None:
+        raise ValueError(
+            f"--coverage {coverage:g}: this model is not calibrated, so it has no sets or intervals; mien calibrate makes them"
+        )
+
+
 def threshold(scores: ArrayLike, coverage: float) -> Any:
     """The conformal quantile of scores (N,) or, per column, (N, K): the ceil((N + 1) * coverage)-th smallest.
 

@@ -47,6 +47,12 @@ class FeatureConfig:
     """Matrix products of the encoder; bf16 is faster on GPUs and new CPUs."""
     pool: PositiveInt = 1
     """Average the tokens over squares of pool x pool sites before they are kept, where disk is short."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class ProbeFeatureConfig(FeatureConfig):
+    """The same for probes, which read features many times."""
+
     variants: PositiveInt = 1
     """Views of each training clip: 1 is the clip as it is; more are augmented, epoch e using number e mod variants."""
     memory: NonNegativeFloat = 4.0
@@ -65,7 +71,7 @@ class Features:
         clips: Sequence[Clip],
         clip: ClipConfig,
         views: ViewConfig,
-        config: FeatureConfig,
+        config: ProbeFeatureConfig,
         device: torch.device,
         augmentation: AugmentConfig | None = None,
         seed: int = 0,
@@ -163,7 +169,7 @@ class Features:
         if need > free:
             raise ValueError(
                 f"{self.config.folder}: the features need about {need / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free. "
-                "Take fewer --views.segments, --features.pool 2, another --features.folder, or --features.live"
+                "Take fewer --views.segments, --features.pool 2, another --features.folder, or, for a probe, --features.live"
             )
 
 

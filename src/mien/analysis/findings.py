@@ -10,7 +10,7 @@ from PIL import Image
 from mien.analysis import plots
 from mien.analysis.interactive import write_page
 from mien.analysis.overlay import overlay
-from mien.analysis.portraits import Portraits
+from mien.analysis.portraits import Portraits, recalled
 from mien.analysis.sources import Source
 from mien.analysis.timeline import Timeline
 from mien.analysis.timeline_plots import mosaic, timeline_plot
@@ -19,11 +19,16 @@ from mien.analysis.timeline_plots import mosaic, timeline_plot
 def illustrate(
     timeline: Timeline, source: Source, portraits: Portraits, folder: Path, video: bool, progress: bool
 ) -> list[Path]:
-    """Write timeline.png, mosaic.png, report.html and, if asked for, overlay.mp4; returns what was written."""
+    """Write timeline.png, mosaic.png, report.html and, if asked for, overlay.mp4; returns what was written.
+
+    ``portraits`` that heard nothing, since the tables were finished before, are made from the tables.
+    """
     plots.save(timeline_plot(timeline), folder / "timeline.png")
     sheet = folder / "mosaic.png"
-    if portraits.kept or not sheet.is_file():
+    if portraits.kept or timeline.empty:
         plots.save_png(mosaic(portraits.chosen()), sheet)
+    elif not sheet.is_file():  # an analysis that was finished before: nobody listened to it
+        plots.save_png(mosaic(recalled(timeline, source) if source.again else {}), sheet)
     written = [folder / "timeline.png", sheet, folder / "report.html"]
     film = folder / "overlay.mp4"
     if video and source.again:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mien.analysis.answers import require_finite
 from mien.analysis.reading import read_views
 from mien.analysis.reliability import sharpness
 from mien.interfaces import Clip, Encoder
@@ -62,6 +63,7 @@ def pool_clips(analyzer: Analyzer, clips: Sequence[Clip], views: ViewConfig, wor
         outputs[item["index"]] = each.mean(axis=0)
         votes[item["index"]] = np.bincount(each.argmax(axis=1), minlength=each.shape[1]) / len(each)
         features[item["index"]] = statistics.flatten(0, 1).double().mean(dim=0).cpu().numpy()
+    require_finite(outputs, analyzer.folder)
     whole = np.stack(features) if features else np.empty((0, size_of(task.encoder)))
     return Pooled(outputs, votes, whole, np.array(blur))
 

@@ -1,14 +1,28 @@
-"""A few pictures of every face, evenly over its time, gathered in one pass and bounded memory."""
+"""A few pictures of every face, evenly over its time: gathered while a video is read, or afterwards from the tables."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
+import pandas as pd
+
+from mien.analysis.sources import Source
 from mien.analysis.streaming import Progress
-from mien.faces.face import Pixels
+from mien.analysis.tables import RECT
+from mien.analysis.timeline import Timeline
+from mien.faces.crop import CropConfig, crop
+from mien.faces.face import Face, Pixels
+from mien.video.decode import VideoError
+from mien.video.stream import Frame
+
+T = TypeVar("T")
 
 KEEP = 12
 """Pictures of a face that are shown."""
+SIDE = 96
+"""Side in pixels of a picture that is cut from the table."""
 FAINT = 0.6
 """Confidence below which a face is doubtful."""
 
@@ -60,7 +74,41 @@ class Portraits:
         return {face: even(self.kept[face]) for face in sorted(longest)}
 
 
-def even(items: list[Portrait]) -> list[Portrait]:
+def recalled(timeline: Timeline, source: Source, faces: int = 12) -> dict[int, list[Portrait]]:
+    """The same from the table of frames of a finished analysis: the video is decoded again, faces are cut where they are.
+
+    Crops are upright squares around the boxes of the table, which keeps no landmarks.
+    """
+    table = timeline.frames[timeline.frames["face_id"].notna()]
+    longest = table["face_id"].value_counts().index[:faces]
+    wanted: dict[int, list[dict[Any, Any]]] = {}
+    for face in longest:
+        for row in even(table[table["face_id"] == face].to_dict("records")):
+            wanted.setdefault(int(row["frame"]), []).append(row)
+    margin = 0.0 if timeline.about.get("faces") == "whole" else None
+    config = CropConfig(size=SIDE, margin=margin, align=False)
+    found: dict[int, list[Portrait]] = {int(face): [] for face in sorted(longest)}
+    try:
+        for frame in source.frames():
+            for row in wanted.pop(frame.index, []):
+                found[int(row["face_id"])].append(portrait_of(row, frame, config))
+            if not wanted:
+                break
+    except VideoError:  # what broke off is known from the first reading; the rest is shown
+        pass
+    return {face: shown for face, shown in found.items() if shown}
+
+
+def portrait_of(row: Mapping[Any, Any], frame: Frame, config: CropConfig) -> Portrait:
+    """A face of the table of frames, cut out of its frame."""
+    x, y, width, height = (float(row[name]) for name in RECT)
+    confidence = float("nan") if pd.isna(row["confidence"]) else float(row["confidence"])
+    seen = row["success"] == 1
+    face = Face(int(row["face_id"]), (x, y, width, height), confidence, None, "detected", 0.0, None)
+    return Portrait(frame.time, confidence, not seen or confidence < FAINT, crop(frame.pixels, face, config))
+
+
+def even(items: list[T]) -> list[T]:
     """At most ``KEEP`` of them, evenly spread."""
     if len(items) <= KEEP:
         return items

@@ -24,7 +24,7 @@ from mien.analysis.streaming import Answer, Progress, read, watch
 from mien.analysis.timeline import Timeline
 from mien.analysis.watching import Found, Preset, Watcher, Whole, suited_crop
 from mien.analysis.windows import Windower
-from mien.config import STRICT, to_tree
+from mien.config import STRICT, changed, to_tree
 from mien.faces.crop import CropConfig
 from mien.faces.detect import DetectConfig
 from mien.faces.follow import FollowConfig
@@ -67,6 +67,12 @@ class ReadConfig:
 
     coverage: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of the truth that prediction sets and intervals hold; left out: what the model was calibrated for."""
+
+    def __post_init__(self) -> None:
+        unread = [*changed(self.detector, "detector"), *changed(self.follow, "follow")]
+        unread += ["--crop"] if self.crop != "model" else []
+        if self.faces == "whole" and unread:
+            raise ValueError(f"--faces whole looks for no faces: leave {', '.join(unread)} out")
 
     @property
     def clock(self) -> float | None:

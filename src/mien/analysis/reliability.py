@@ -28,6 +28,8 @@ class Limits:
     """Least width of the face in the video, in pixels."""
     pose: float = 45.0
     """Largest yaw or pitch of the head to either side, in degrees."""
+    roll: float = 60.0
+    """Largest tilt of the head to either side, in degrees: up to there it was measured (benchmarks/results/roll.md)."""
     distance: float = float("inf")
     """Largest distance to the validation clips' features, as ``Density.distance`` measures it."""
 
@@ -41,14 +43,15 @@ def reasons(
 ) -> list[str]:
     """Why an answer is not reliable, in words that stay the same: blur, small, pose, unfamiliar; empty if it is.
 
-    ``width`` in pixels, ``pose`` in degrees: the largest angle, or (yaw, pitch, ...), of which roll is not judged since
-    crops are turned upright. NaN counts as not known.
+    ``width`` in pixels, ``pose`` in degrees: the largest of yaw and pitch, or (yaw, pitch) or (yaw, pitch, roll). NaN
+    counts as not known.
     """
-    angles = (pose,) if isinstance(pose, int | float) else (pose or ())[:2]
+    angles = (pose,) if isinstance(pose, int | float) else (pose or ())
+    largest = (limits.pose, limits.pose, limits.roll)
     judged = {
         "blur": known(sharpness) and float(sharpness or 0) < limits.sharpness,
         "small": known(width) and float(width or 0) < limits.width,
-        "pose": any(known(angle) and abs(angle) > limits.pose for angle in angles),
+        "pose": any(known(angle) and abs(angle) > limit for angle, limit in zip(angles, largest, strict=False)),
         "unfamiliar": known(distance) and float(distance or 0) > limits.distance,
     }
     return [name for name, wrong in judged.items() if wrong]

@@ -14,18 +14,14 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, BinaryIO
 
-import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.video.claims import duration_of, rate_of_path
 from mien.video.decode import FOLDER_FPS, VideoError
 from mien.video.rates import rate_of, rounded
 from mien.video.stream import Frame, read_frames
-from mien.video.table import open_container, video_stream
-
-FASTEST = 500.0
-"""Frames per second beyond which a container tells the unit of its clock, not its rate."""
 
 Video = str | Path | int | BinaryIO | NDArray[np.uint8] | Iterable[Frame]
 """A file, a folder of frames, a camera's number, an open binary file, frames (N, H, W, 3) RGB, or ``Frame`` objects."""
@@ -113,23 +109,6 @@ def of_file(file: Any, folder: Path, threads: int) -> Source:
     with copy.open("wb") as target:
         shutil.copyfileobj(file, target)
     return Source(name, lambda: read_frames(copy, threads=threads), duration_of(copy), rate=rate_of_path(copy))
-
-
-def duration_of(path: Path) -> float | None:
-    """Seconds that a container claims, for the progress bar only."""
-    if path.is_dir():
-        return None
-    with open_container(path) as container:
-        return container.duration / av.time_base if container.duration else None
-
-
-def rate_of_path(path: Path) -> float | None:
-    """Frames per second that a container claims, for warnings only; None where it claims none that a camera has."""
-    if path.is_dir():
-        return FOLDER_FPS
-    with open_container(path) as container:
-        rate = float(video_stream(container, path).average_rate or 0)
-        return rate if 0 < rate <= FASTEST else None
 
 
 def checked_times(frames: NDArray[np.uint8], timestamps: Sequence[float] | None) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from mien import distributed
 from mien.analysis.analyzer import Analyzer, load
+from mien.analysis.calibration import require_calibration
 from mien.analysis.findings import illustrate
 from mien.analysis.journal import Journal
 from mien.analysis.live import LiveConfig, Tally, live
@@ -30,7 +31,7 @@ from mien.analysis.reliability_share import UNCALIBRATED
 from mien.analysis.sources import Source, camera, open_source
 from mien.analysis.tables import ordered, trust
 from mien.analysis.timeline import Timeline
-from mien.config import STRICT
+from mien.config import STRICT, changed
 from mien.video.manifest import VIDEOS
 from mien.video.stream import Frame
 
@@ -44,7 +45,7 @@ class Shared(ReadConfig):
     format: Literal["csv", "parquet"] = "csv"
     """Format of the tables."""
     pictures: bool = True
-    """Write timeline.png, mosaic.png and report.html."""
+    """Write timeline.png, mosaic.png and report.html, and overlay.mp4 as below; without it tables alone."""
     overlay: bool = True
     """Write overlay.mp4, the video with boxes and bars, and put it into the page; decodes the video once more."""
     overwrite: bool = False
@@ -72,9 +73,13 @@ def run(config: Config) -> None:
     """Analyze and say what came out. Raises ``ValueError`` when a video breaks off, after everything before is written."""
     with distributed.session(config.device, config.matmul):
         analyzer = load(config.model, config.device)
+        require_calibration(analyzer.calibration, config.coverage)
         if config.video.isdigit() and not Path(config.video).exists():
+            refuse_unread(config)
             watch_live(analyzer, camera(int(config.video)), config)
             return
+        if given := changed(config.live, "live"):
+            raise ValueError(f"{', '.join(given)}: for a camera, and {config.video} is a video; leave it out")
         path = Path(config.video)
         if path.is_dir() and any(f.suffix.lower() in VIDEOS for f in path.iterdir()):
             raise ValueError(f"{path} is a folder of videos: mien study {path} --model {config.model} reads them all")
@@ -83,6 +88,13 @@ def run(config: Config) -> None:
             timeline = analyze(analyzer, source, folder, config)
     if timeline.about["stopped"]:
         raise ValueError(f"{timeline.about['stopped']}. What could be read is in {folder}")
+
+
+def refuse_unread(config: Config) -> None:
+    """Options that a camera does not honour: it writes one table, live.csv, on the clock of its own frames."""
+    unread = ("format", "overwrite", "profile", "offset", "sync_mark", "hop", "batch")
+    if given := [flag for flag in changed(config) if flag.lstrip("-") in unread]:
+        raise ValueError(f"{', '.join(given)}: for videos, not for a camera; leave it out")
 
 
 def analyze(analyzer: Analyzer, source: Source, folder: Path, config: Config) -> Timeline:

@@ -23,7 +23,7 @@ from mien.analysis.analyzer import Analyzer, load
 from mien.analysis.pooling import Pooled, pool_clips
 from mien.analysis.reliability import Limits
 from mien.checkpoint import describe
-from mien.commands.fitting import DataConfig, load_clips, warn
+from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import seen_by
 from mien.config import STRICT
 from mien.interfaces import Clip
@@ -51,6 +51,8 @@ class Config:
     """Least width of a face in the video, in pixels; 0 takes half of what the model sees."""
     pose: float = 45.0
     """Largest yaw or pitch of the head, in degrees."""
+    roll: float = 60.0
+    """Largest tilt of the head, in degrees; crops of voxceleb2 are not turned upright: lower it for them."""
     views: ViewConfig = ViewConfig()
     device: str = "auto"
     """auto, cpu, cuda, ..."""
@@ -69,7 +71,7 @@ def run(config: Config) -> None:
         density.require_several(whom([clip.columns.get("subject") for clip in clips]))
         warn(config.data, clips, describe(config.model))
         refuse_trained(config.model, clips, config.workers)
-        targets = analyzer.config.targets(clips, analyzer.names).numpy()
+        targets = located(analyzer.config, clips).targets(clips, analyzer.names).numpy()
         read = pool_clips(analyzer, clips, config.views, config.workers)
     subjects = [clip.columns.get("subject") for clip in clips]
     known, distance = density.fit(read.features, whom(subjects), config.density)
@@ -77,6 +79,7 @@ def run(config: Config) -> None:
         sharpness=float(np.quantile(read.sharpness, config.blur)),
         width=config.width or analyzer.clip.size / 2,
         pose=config.pose,
+        roll=config.roll,
         distance=distance,
     )
     origin = origin_of(config, analyzer, clips)
@@ -135,6 +138,6 @@ def tell(found: calibration.Calibration, folder: Path) -> None:
     limits = facts.limits
     print(
         f"unreliable: sharpness below {limits.sharpness:.3g}, face narrower than {limits.width:g} px, head turned over "
-        f"{limits.pose:g} degrees, feature distance over {limits.distance:.3g}"
+        f"{limits.pose:g} or tilted over {limits.roll:g} degrees, feature distance over {limits.distance:.3g}"
     )
     print(f"stored in {folder / 'calibration.yaml'}")

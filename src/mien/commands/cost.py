@@ -28,6 +28,8 @@ from mien.memory import available, gigabytes
 from mien.tasks.classification import ClassificationConfig
 from mien.video.manifest import read_manifest, select
 
+OFTEN = (*pretrain.OFTEN, *finetune.OFTEN)
+"""Options that ``--help`` explains, as far as the command that trains has them."""
 CONFIGS = {"pretrain": pretrain.Config, "finetune": finetune.Config}
 """Whose recipes and options are understood."""
 Config = pretrain.Config | finetune.Config

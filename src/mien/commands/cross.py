@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from mien.analysis import plots
 from mien.analysis.analyzer import load
 from mien.analysis.report import Report
 from mien.checkpoint import describe, write_whole
-from mien.commands.fitting import DataConfig, load_clips, warn
+from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
 from mien.crossing import Crossed, crossings
@@ -41,7 +42,7 @@ class Config:
     output: Path | None = None
     """Folder for the report; by default the folder cross inside the model's."""
     data: DataConfig = DataConfig()
-    labels: str = ""
+    column: str = ""
     """Column of the manifest that holds the class name; empty takes the one that the model was trained on."""
     rename: tuple[str, ...] = ()
     """Labels of the corpus in the model's words, as theirs=ours."""
@@ -64,7 +65,9 @@ def run(config: Config) -> list[dict[str, object]]:
             raise ValueError(f"{config.model} gives values, not classes; mien evaluate marks it on any corpus")
         clips = load_clips(config.data, config.workers)
         warn(config.data, clips, describe(config.model))
-        labels = labels_of(clips, config.labels or analyzer.config.labels, pairs(config.rename, "--rename"))
+        known = replace(analyzer.config, column=config.column or analyzer.config.column)
+        column = located(known, clips).column
+        labels = labels_of(clips, column, pairs(config.rename, "--rename"))
         touched = warnings(remarks(config.model, clips, config.workers))
         probabilities = analyzer.score_clips(clips, config.views, config.workers).mean
     merge = pairs(config.merge, "--merge")

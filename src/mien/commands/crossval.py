@@ -34,11 +34,13 @@ from mien.analysis.protocol import Protocol, write_protocol
 from mien.analysis.sections import markdown
 from mien.answers import classified, valued
 from mien.commands import choosing, evaluate, finetune, probe
-from mien.commands.fitting import decisive, identity_of, load_clips
+from mien.commands.fitting import decisive, identity_of, load_clips, located
+from mien.commands.parts import SplitConfig
 from mien.config import STRICT, to_yaml
 from mien.interfaces import Clip
 from mien.runlog import open_run
 from mien.statistics import CrossValidation, cross_validation
+from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.video.folds import Rows, find_folds, refuse_shared
 
@@ -79,6 +81,8 @@ class Probe(probe.Config):
     folds: FoldsConfig = FoldsConfig()
 
 
+OFTEN = ("folds.column", "folds.devices", "folds.subgroups", *finetune.OFTEN, *probe.OFTEN)
+"""Options that ``--help`` explains, as far as the command that trains has them."""
 CONFIGS = {"finetune": Finetune, "probe": Probe}
 """What may train, by the first word on the command line."""
 
@@ -95,6 +99,8 @@ class Corpus:
     targets: NDArray[Any]
     folds: dict[str, Rows]
     """Rows by fold, in natural order."""
+    task: TaskConfig
+    """The task over the column that these clips have."""
 
 
 def run(config: Config) -> CrossValidation | None:
@@ -109,6 +115,7 @@ def run(config: Config) -> CrossValidation | None:
         for device in config.folds.devices:
             distributed.choose_device(device)
         corpus = read_corpus(config, where.workers, session)
+        config = replace(config, task=corpus.task)
         if session.first:
             open_run(config.output, to_yaml(config), identity(config, corpus.clips))
         settled = settle(config, corpus.names)
@@ -122,7 +129,12 @@ def run(config: Config) -> CrossValidation | None:
 
 
 def require_folds_alone(config: Config) -> None:
-    """Nothing but the folds says who trains and who tests, and one encoder is probed."""
+    """Nothing but the folds says who trains, who tests and where, and one encoder is probed."""
+    where, group = (config.train, config.split.group) if isinstance(config, Finetune) else (config, config.group)
+    if config.folds.devices and where.device not in ("auto", *config.folds.devices):
+        raise ValueError(f"--folds.devices says where each fold is trained: leave the device {where.device} out")
+    if group != SplitConfig.group:
+        raise ValueError(f"--folds.group names the column of the people, also of those held out: not {group} elsewhere")
     if isinstance(config, Finetune):
         if config.split.train or config.split.validation or config.split.test:
             raise ValueError("the folds say which rows train and test: leave --split.train, .validation and .test out")
@@ -143,11 +155,12 @@ def require_folds_alone(config: Config) -> None:
 def read_corpus(config: Config, workers: int, session: distributed.Session) -> Corpus:
     """The clips, their folds, and the classes over all folds, so that every fold has the same outputs."""
     clips = load_clips(config.data, workers, session.say)
-    names = config.task.names(clips)
+    task = located(config.task, clips, session.say)
+    names = task.names(clips)
     marking.require(clips, config.folds.subgroups, names)
     folds = find_folds(clips, config.folds.column)
     refuse_shared(clips, folds, config.folds.group)
-    return Corpus(clips, tuple(names), config.task.targets(clips, names).numpy(), folds)
+    return Corpus(clips, tuple(names), task.targets(clips, names).numpy(), folds, task)
 
 
 def identity(config: Config, clips: Sequence[Clip]) -> str:
@@ -201,7 +214,7 @@ def run_fold(config: Config, fold: str) -> None:
     folder, column = fold_folder(config, fold), config.folds.column
     if isinstance(config, Probe):
         chosen = {"train": f"{column}!={fold}", "test": f"{column}={fold}"}
-        probe.run(narrowed(probe.Config, config, output=folder, **chosen))
+        probe.run(narrowed(probe.Config, config, output=folder, group=config.folds.group, **chosen))
         return
     split = replace(config.split, test=f"{column}={fold}", holdout=config.split.holdout or 0, group=config.folds.group)
     finetune.run(narrowed(finetune.Config, config, output=folder, split=split))
@@ -263,7 +276,7 @@ def protocol(config: Config, corpus: Corpus) -> Protocol:
     classes = isinstance(config.task, ClassificationConfig)
     return Protocol(
         corpus=config.folds.corpus or recorded_corpus(Path(config.data.manifest)),
-        labels=config.task.labels if isinstance(config.task, ClassificationConfig) else None,
+        labels=config.task.column if isinstance(config.task, ClassificationConfig) else None,
         modality="video",
         split=config.folds.split or None,
         folds=len(corpus.folds),

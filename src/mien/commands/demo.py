@@ -23,7 +23,7 @@ from mien.analysis import plots
 from mien.analysis.report import Report, as_png
 from mien.analysis.runs import paired, read_run
 from mien.commands import evaluate, finetune, predict, pretrain, synth
-from mien.commands.fitting import DataConfig
+from mien.commands.fitting import DataConfig, TrainingDataConfig
 from mien.config import STRICT
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.heads import MeanHeadConfig
@@ -110,11 +110,12 @@ def draw_corpus(config: Config) -> tuple[Path, Path, Path]:
             f"{folder} holds another corpus than asked for; choose another --output, or delete {config.output}"
         )
     rows = list(csv.DictReader(manifest.open()))
-    seen = [row for row in rows if row["fold"] != "0"]
+    held_out = min(row["fold"] for row in rows)
+    seen = [row for row in rows if row["fold"] != held_out]
     files = {
         "unlabelled": [{"path": row["path"], "subject": row["subject"]} for row in seen],
         "labelled": choose_labelled(seen, config.labels, config.seed),
-        "test": [row for row in rows if row["fold"] == "0"],
+        "test": [row for row in rows if row["fold"] == held_out],
     }
     for name, chosen in files.items():
         write_manifest(folder / f"{name}.csv", chosen)
@@ -142,7 +143,7 @@ def pretraining(config: Config, manifest: Path) -> pretrain.Config:
     """Masked autoencoding at the demo's size."""
     return pretrain.Config(
         output=config.output / "pretrain",
-        data=DataConfig(manifest=str(manifest), cache=True),
+        data=TrainingDataConfig(manifest=str(manifest), cache=True),
         clip=CLIP,
         augment=GENTLE,
         encoder=ENCODER,
@@ -157,7 +158,7 @@ def finetuning(config: Config, manifest: Path, init: str, output: Path) -> finet
     return finetune.Config(
         output=output,
         init=init,
-        data=DataConfig(manifest=str(manifest), cache=True),
+        data=TrainingDataConfig(manifest=str(manifest), cache=True),
         clip=CLIP,
         augment=GENTLE,
         encoder=ENCODER,

@@ -56,6 +56,12 @@ def run(config: Config) -> None:
     """Cut what is not cut yet and write the index; raises ``ValueError`` at the end if videos could not be read."""
     if config.input is None:
         raise ValueError("which videos? mien faces VIDEO|FOLDER|MANIFEST --output FOLDER")
+    if config.ray_address and config.engine != "ray":
+        raise ValueError("--ray-address is for --engine ray: add that, or leave the address out")
+    if config.workers and config.engine == "ray":
+        raise ValueError(
+            "--workers counts processes of this machine; with --engine ray the cluster decides: leave it out"
+        )
     cut = CutConfig(config.detector.resolved(), config.follow, config.crop, config.clip)
     cut.detector.build()  # a model file that is none is found before the first video
     chosen = shard(sources(config.input, config.output), config.shard)

@@ -10,6 +10,7 @@ as OUTPUT/windows.csv. --tokens keeps every token instead of their mean (npy onl
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from mien import distributed
-from mien.analysis.features import FeatureConfig, Features
+from mien.analysis.features import FeatureConfig, Features, ProbeFeatureConfig
 from mien.analysis.frozen import load_encoder
 from mien.checkpoint import describe, write_whole
 from mien.commands.fitting import DataConfig, load_clips, warn
@@ -60,14 +61,13 @@ def run(config: Config) -> None:
     """Compute what is not kept yet, and write the tables."""
     if config.tokens and config.format != "npy":
         raise ValueError("tokens do not fit a table; add --format npy")
-    if config.features.live:
-        raise ValueError("--features.live keeps nothing, so there is nothing to write; leave it out")
     with distributed.session(config.device, config.matmul) as session:
         source = load_encoder(config.model, session.device)
         clips = load_clips(config.data, config.workers)
         warn(config.data, clips, describe(config.model))
         pixels = Pixels(source.pixels).to(session.device)
-        found = Features(source.encoder, pixels, clips, source.clip, config.views, config.features, session.device)
+        kept = ProbeFeatureConfig(**asdict(config.features))
+        found = Features(source.encoder, pixels, clips, source.clip, config.views, kept, session.device)
         found.prepare(config.workers)
         rows = rows_of(found, config.tokens)
         if config.format == "npy":

@@ -11,6 +11,7 @@ pre-training) is refused before training.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from mien.analysis.analyzer import Analyzer
 from mien.commands.choosing import LAST, RESULTS, TEST, VALIDATION, Choice, Marking, mark_all, watch
 from mien.commands.fitting import (
     ClipConfig,
-    DataConfig,
+    TrainingDataConfig,
     claim_folder,
     description,
     fit,
     load_training_clips,
+    located,
     open_folder,
 )
 from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, hash_shared
@@ -36,7 +38,7 @@ from mien.config import STRICT
 from mien.distributed import Session
 from mien.encoders import EncoderConfig
 from mien.encoders.tpsbt import TPSBTConfig
-from mien.interfaces import Task
+from mien.interfaces import Clip, Task
 from mien.optim import OptimConfig
 from mien.pixels import PixelsConfig
 from mien.tasks import TaskConfig
@@ -49,6 +51,11 @@ from mien.video.views import ViewConfig
 FITS = "recipes/finetune.yaml with recipes/tiny.yaml behind it"
 """What trains on a small machine."""
 
+OFTEN = (
+    "output", "init", "data.manifest", "data.select", "split.test", "split.holdout", "task.column", "task.columns", "clip.size", "clip.stride", "train.epochs", "train.batch", "train.accumulate", "train.precision", "train.device", "train.workers", "optim.lr",
+)  # fmt: skip
+"""Options that ``--help`` explains; ``--help-all`` has the others."""
+
 
 @dataclass(frozen=True, config=STRICT)
 class Config:
@@ -58,7 +65,7 @@ class Config:
     """Folder of the run."""
     init: str = ""
     """Start the encoder from these weights: a run's folder or an import; empty starts from scratch."""
-    data: DataConfig = DataConfig()
+    data: TrainingDataConfig = TrainingDataConfig()
     split: SplitConfig = SplitConfig()
     leaks_allowed: bool = False
     """Train although training, validation, test or pre-training share clips, contents or people; every report says so."""
@@ -75,8 +82,11 @@ class Config:
 
 def run(config: Config) -> None:
     """Fine-tune, export, and mark what was chosen."""
+    refuse_probing(config.task)
     with distributed.session(config.train.device, config.train.matmul, config.train.parallel) as session:
-        parts, hashes, history = look(config, session)
+        clips = load_training_clips(config, session)
+        config = replace(config, task=located(config.task, clips, session.say))
+        parts, hashes, history = look(config, clips, session)
         names = config.task.names(parts["train"])
         targets = {part: config.task.targets(clips, names) for part, clips in parts.items()}
         marking = Marking(config.split, config.views, config.train.workers, session, config.data)
@@ -91,9 +101,22 @@ def run(config: Config) -> None:
             mark_all(config.output, parts, marking)
 
 
-def look(config: Config, session: Session) -> tuple[Parts, Hashes, History]:
+def refuse_probing(task: TaskConfig) -> None:
+    """What only a probe over a frozen encoder does is refused: here it would change nothing, or marking alone."""
+    if task.head.standardise:
+        raise ValueError(
+            "--task.head.standardise takes its means over the features of a frozen encoder, which fine-tuning changes: "
+            "leave it out, or train a probe with mien probe --head.standardise"
+        )
+    if task.segments > 1:
+        raise ValueError(
+            f"--task.segments {task.segments}: fine-tuning reads one segment of a video at a time; leave it out, or train a "
+            f"probe with mien probe --segments {task.segments}. Segments of test clips: --views.segments"
+        )
+
+
+def look(config: Config, clips: list[Clip], session: Session) -> tuple[Parts, Hashes, History]:
     """The clips of each part, their contents, and what the model will have learnt from; leaks are refused here."""
-    clips = load_training_clips(config, session)
     parts = divide(clips, config.split, config.task, config.train.seed)
     if parts["validation"] or parts["test"]:
         session.say(", ".join(f"{len(part)} {name} clips" for name, part in parts.items()))

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic.dataclasses import dataclass
 from torch import Tensor
@@ -18,12 +18,15 @@ from mien.distributed import Session, meet
 from mien.interfaces import Clip, Objective
 from mien.optim import OptimConfig
 from mien.runlog import finished, open_run, refuse_other_run
+from mien.tasks import TaskConfig
 from mien.training import EXECUTION, MicroBatch, TrainConfig, require_whole_batches, train
 from mien.video.clips import ClipConfig, ClipDataset
 from mien.video.decode import VideoError
 from mien.video.manifest import Problem, checked, read_manifest, select
 from mien.video.rates import count_rates, rate_warnings
 from mien.video.transforms import AugmentConfig
+
+Labelled = TypeVar("Labelled", bound=TaskConfig)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -34,12 +37,18 @@ class DataConfig:
     """CSV or Parquet with a column path (one row per clip), or a folder of videos, or one video."""
     select: str = ""
     """Rows to use, as conditions on columns: 'fold!=4', 'split=train', 'subject=s1,s2; expression!='."""
-    cache: bool = False
-    """Keep all decoded frames in memory, at their own size (about 1.5 bytes a pixel); for small corpora."""
     skip_bad: bool = False
     """Leave out videos that cannot be read (they are listed); otherwise they stop the run."""
     decode_all: bool = False
-    """Decode every video completely before training, not only its packet table."""
+    """Decode every video completely first, not only its packet table."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainingDataConfig(DataConfig):
+    """Which clips, and how they are kept while training."""
+
+    cache: bool = False
+    """Keep all decoded frames in memory, at their own size (about 1.5 bytes a pixel); for small corpora."""
 
 
 def load_clips(
@@ -71,6 +80,14 @@ def load_clips(
         raise ValueError(f"{config.manifest}: no clip is left")
     say(f"{len(kept)} clips from {config.manifest}" + (f", {len(problems)} left out" if problems else ""))
     return kept
+
+
+def located(task: Labelled, clips: Sequence[Clip], say: Callable[[str], object] = print) -> Labelled:
+    """A task over the column that the clips have their labels in; what was guessed or renamed on the way is said."""
+    found, notes = task.located(clips)
+    for note in notes:
+        say(f"note: {note}")
+    return found  # pyright: ignore[reportReturnType]
 
 
 def warn(
@@ -242,4 +259,4 @@ def face_crop(manifest: Path) -> dict[str, Any]:
     return {"face_crop": tree["crop"]}
 
 
-__all__ = ["AugmentConfig", "ClipConfig", "DataConfig", "fit", "load_clips", "open_folder"]
+__all__ = ["AugmentConfig", "ClipConfig", "DataConfig", "TrainingDataConfig", "fit", "load_clips", "open_folder"]

@@ -13,7 +13,7 @@ import tyro
 from pydantic.dataclasses import dataclass
 
 from mien import models
-from mien.config import STRICT
+from mien.config import STRICT, changed
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -33,6 +33,10 @@ class Config:
 def run(config: Config) -> None:
     """List or get."""
     if config.action == "list":
+        if given := [flag for flag in changed(config) if flag != "--action"]:
+            raise ValueError(
+                f"{', '.join(given)}: only `mien models get NAME` takes these; `mien models list` shows all"
+            )
         for name, model in models.MODELS.items():
             where = models.find(name) or f"not here; get it: mien models get {name}"
             print(f"{name:<8} {model.what}; {model.licence}; {model.size / 1000:.0f} kB\n         {where}")

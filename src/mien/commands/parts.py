@@ -58,8 +58,10 @@ class SplitConfig:
     def __post_init__(self) -> None:
         if self.holdout is not None and (self.holdout < 0 or self.holdout == 1):
             raise ValueError(f"split.holdout is {self.holdout}: 0 takes nobody, 2 or more one person in so many")
-        if self.choose_on_test and not self.test:
-            raise ValueError("split.choose_on_test needs the test rows: --split.test")
+        if self.validation and self.holdout:
+            raise ValueError(
+                "--split.validation names the rows to choose on, so --split.holdout takes nobody: give one of them"
+            )
 
     @property
     def held_out(self) -> int:
@@ -70,6 +72,8 @@ class SplitConfig:
 
 def divide(clips: Sequence[Clip], split: SplitConfig, task: TaskConfig, seed: int) -> Parts:
     """Training, validation and test clips; the last two may be empty."""
+    if split.choose_on_test and not split.test:
+        raise ValueError("--split.choose_on_test needs the test rows: --split.test")
     test = select(clips, split.test) if split.test else []
     validation = select(clips, split.validation) if split.validation else []
     taken = {clip.row for clip in (*test, *validation)}

@@ -22,6 +22,7 @@ from pydantic.dataclasses import dataclass
 
 from mien import distributed
 from mien.analysis.analyzer import Analyzer, load
+from mien.analysis.calibration import require_calibration
 from mien.analysis.predicting import ReadConfig, predict_into
 from mien.analysis.reliability_share import share_of
 from mien.analysis.sources import open_source
@@ -49,6 +50,7 @@ def run(config: Config) -> None:
     """Read and print. Raises ``ValueError`` where no face is seen, and, after printing, where a video breaks off."""
     with distributed.session(config.device, config.matmul):
         analyzer = load(config.model, config.device)
+        require_calibration(analyzer.calibration, config.coverage)
         with open_source(config.video) as source, TemporaryDirectory(prefix="mien-") as folder:
             timeline = predict_into(Path(folder), analyzer, source, config.reading())
         longest = int(timeline.face()["face_id"])

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+from time import perf_counter
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from mien.cost import Cost, made_up, measure
+from mien.cost import COPIES, RUNTIME, Cost, finish, made_up, measure
 from mien.distributed import Session
-from mien.interfaces import Objective
+from mien.interfaces import Objective, Task
 from mien.memory import available, gigabytes
 from mien.training import TrainConfig
+from mien.video.clips import ClipConfig
 
 WORKER = 150e6
 """Bytes of a decoding process beside what it shares with the others (benchmarks/cost.py)."""
+WIDTHS = 12
+"""Copies of a token that are alive at once in a block that only reads: queries, keys, values, hidden units."""
 AHEAD = 2
 """Batches that each decoding process has ready, as PyTorch's loader does."""
 
@@ -41,6 +46,50 @@ def preflight(
     session.say(time_line(cost, train, steps, session))
     if room is not None and need > room:
         raise ValueError(refusal(objective, cost, config, need, room, session, fits))
+
+
+def preflight_probes(
+    task: Task, heads: int, config: Any, clip: ClipConfig, views: int, clips: int, target: Tensor, device: torch.device
+) -> None:
+    """The same for ``heads`` probes over the features of a frozen encoder: ``views`` of all clips are read, and ``clips``
+    of them are learnt from."""
+    encoder, pixels = task.encoder, 3 * clip.frames * clip.size**2
+    video = made_up(1, clip.frames, clip.size, device)["video"]
+    with torch.inference_mode(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        began = perf_counter()
+        tokens = encoder.features(task.pixels(video))
+        finish(device)
+        read = perf_counter() - began
+    joint = task.segments if task.segments > 1 else 1
+    one = tokens.clone().repeat(1, joint, 1).float()  # a tensor that autograd may keep
+    cost = measure(
+        task.head,
+        lambda n: task.judge(task.head(one.expand(n, -1, -1).contiguous()), target.expand(n, *target.shape).to(device))[
+            "loss"
+        ],
+        0,
+        device,
+    )
+    batch: int = config.probe.batch
+    features = min(config.features.memory * 2**30, 4.0 * tokens.numel() * views)
+    reading = config.views.batch * (4 * COPIES * pixels + 4 * WIDTHS * tokens.numel())
+    learning = heads * (cost.memory(batch) - RUNTIME) + 4 * batch * one.numel()
+    weights = 4 * sum(p.numel() for p in encoder.parameters())
+    need, free = weights + RUNTIME + features + max(reading, learning), available(device)
+    room = None if free is None else free + weights
+    print(
+        f"{weights / 4e6:.1f} million frozen parameters, {heads} probes of {cost.parameters / 1e6:.2f} million; they need about "
+        f"{gigabytes(need)}" + (f", {gigabytes(room)} are there" if room is not None else "") + "\n"
+        f"at most {duration(read * views)} for the features of {views} views (kept ones are not made again), then about "
+        f"{duration(heads * cost.seconds * clips * config.probe.epochs)} for {config.probe.epochs} epochs; the reading of "
+        "clips not counted",
+        flush=True,
+    )
+    if room is not None and need > room:
+        raise ValueError(
+            f"probing needs about {gigabytes(need)} of memory, and {gigabytes(room)} are there. Lower --views.batch, "
+            "--probe.batch, --features.memory, --segments or the number of --probe.lrs, or take --features.pool 2"
+        )
 
 
 def measure_objective(objective: Objective, config: Any, session: Session, target: Tensor | None) -> Cost:

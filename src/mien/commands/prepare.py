@@ -73,6 +73,8 @@ class Config:
     def __post_init__(self) -> None:
         if self.min_frames < 1 or self.workers < 0 or self.folds < 0 or self.seed < 0:
             raise ValueError("min_frames must be at least 1; workers, folds and seed at least 0")
+        if self.seed and not self.folds:
+            raise ValueError("--seed deals persons to --folds, and there are none: give their number, or leave it out")
 
 
 def run(config: Config) -> None:

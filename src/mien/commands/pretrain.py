@@ -20,7 +20,7 @@ from mien.analysis.plots import reconstruction_grid, save_png
 from mien.checkpoint import checkpoints
 from mien.commands.fitting import (
     ClipConfig,
-    DataConfig,
+    TrainingDataConfig,
     claim_folder,
     fit,
     load_training_clips,
@@ -47,6 +47,11 @@ from mien.video.transforms import AugmentConfig
 FITS = "recipes/svfap_tiny.yaml or recipes/vjepa_tiny.yaml"
 """What trains on a small machine."""
 
+OFTEN = (
+    "output", "init", "data.manifest", "data.select", "data.skip_bad", "clip.size", "clip.frames", "clip.stride", "train.epochs", "train.steps", "train.batch", "train.accumulate", "train.precision", "train.device", "train.workers", "optim.lr",
+)  # fmt: skip
+"""Options that ``--help`` explains; ``--help-all`` has the others."""
+
 
 @dataclass(frozen=True, config=STRICT)
 class Config:
@@ -56,7 +61,7 @@ class Config:
     """Folder of the run."""
     init: str = ""
     """Go on from these weights, a run's folder or an import: all parts that fit the objective are taken."""
-    data: DataConfig = DataConfig()
+    data: TrainingDataConfig = TrainingDataConfig()
     clip: ClipConfig = ClipConfig()
     augment: AugmentConfig = AugmentConfig()
     pixels: PixelsConfig = PixelsConfig()

@@ -26,14 +26,15 @@ from torch import Tensor, nn
 
 from mien import __version__, checkpoint, distributed
 from mien.analysis import baselines, plots
-from mien.analysis.features import FeatureConfig, Features
+from mien.analysis.features import Features, ProbeFeatureConfig
 from mien.analysis.frozen import Frozen, answers, load_encoder, views_of
 from mien.analysis.report import Report
 from mien.commands import evaluate
 from mien.commands.choosing import VALIDATION, headline
-from mien.commands.fitting import DataConfig, load_clips, warn
+from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, remarks, warnings
-from mien.config import STRICT, to_tree, to_yaml
+from mien.commands.preflight import preflight_probes
+from mien.config import STRICT, changed, to_tree, to_yaml
 from mien.heads import AttentiveHeadConfig, HeadConfig, MeanHeadConfig, Standardised
 from mien.interfaces import Clip, Task
 from mien.probing import Best, ProbeConfig, train_probes
@@ -47,6 +48,11 @@ from mien.video.views import ViewConfig
 
 SHOWN = ("UAR", "UAR mean", "UAR deviation", "WAR", "CCC", "CCC mean", "CCC deviation", "PCC")
 """Test columns of the printed table, as far as there are any; mean and deviation are over --probe.seeds."""
+
+OFTEN = (
+    "model", "output", "data.manifest", "data.select", "train", "validation", "test", "task.column", "task.columns", "segments", "baselines", "probe.lrs", "probe.epochs", "features.folder", "device", "workers",
+)  # fmt: skip
+"""Options that ``--help`` explains; ``--help-all`` has the others."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -74,7 +80,7 @@ class Config:
     segments: PositiveInt = 8
     """Segments of a video that the probe attends to at once; with 1 the answers for single segments are averaged."""
     probe: ProbeConfig = ProbeConfig()
-    features: FeatureConfig = FeatureConfig()
+    features: ProbeFeatureConfig = ProbeFeatureConfig()
     views: ViewConfig = ViewConfig(crops=3)
     augment: AugmentConfig = AugmentConfig(scales=(), operations=4, erase=0.25)
     """Changes of the training views, where --features.variants is more than 1."""
@@ -92,6 +98,16 @@ def run(config: Config) -> list[dict[str, Any]]:
     """Probe every encoder, print and save the table; returns its rows."""
     if config.task != replace(config.task, head=MeanHeadConfig(), segments=1):
         raise ValueError("a probe's head and segments are --head and --segments, not --task.head and --task.segments")
+    if isinstance(config.task, ClassificationConfig) and (config.task.mixup or config.task.cutmix):
+        raise ValueError(
+            "a probe trains on features, where clips cannot be mixed: leave --task.mixup and --task.cutmix at 0"
+        )
+    given = changed(config.augment, "augment", Config.augment)
+    if config.features.variants == 1 and given:
+        raise ValueError(
+            f"{', '.join(given)} changes nothing while there is one view of each training clip: "
+            "add --features.variants, the number of augmented views"
+        )
     if config.segments > 1 and (config.views.sliding or config.views.segments not in (0, config.segments)):
         raise ValueError(
             "the probe attends to --segments at once; with --segments 1, --views.segments and .sliding count"
@@ -100,10 +116,11 @@ def run(config: Config) -> list[dict[str, Any]]:
         raise ValueError("two --model folders have the same name, and so would their probes; rename one")
     config = replace(config, task=replace(config.task, head=config.head, segments=config.segments))
     with distributed.session(config.device, config.matmul) as session:
-        parts, histories = split(config)
+        clips = load_clips(config.data, config.workers)
+        config = replace(config, task=located(config.task, clips))
+        parts, histories = split(config, clips)
         names = config.task.names(parts["train"])
         targets = {part: config.task.targets(clips, names) for part, clips in parts.items()}
-        checkpoint.write_whole(config.output / "config.yaml", lambda path: path.write_text(to_yaml(config)))
         rows = [
             probe(source, parts, names, targets, config, session.device, history)
             for source, history in sources(config, session.device, histories)
@@ -114,10 +131,10 @@ def run(config: Config) -> list[dict[str, Any]]:
     return rows
 
 
-def split(config: Config) -> tuple[Parts, dict[str, History]]:
+def split(config: Config, clips: list[Clip]) -> tuple[Parts, dict[str, History]]:
     """Training, validation and test clips, and what each model ('' has random weights) has seen; leaks are refused."""
-    rows = SplitConfig(config.train, config.validation, config.test, holdout=5, group=config.group)
-    clips = load_clips(config.data, config.workers)
+    holdout = None if config.validation else 5
+    rows = SplitConfig(config.train, config.validation, config.test, holdout=holdout, group=config.group)
     for folder in config.model:
         warn(config.data, clips, checkpoint.describe(folder))
     parts = divide(clips, rows, config.task, config.probe.seed)
@@ -149,9 +166,14 @@ def probe(
 ) -> dict[str, Any]:  # fmt: skip
     """Train the probes over one encoder, keep the best and mark it; returns its row of the table."""
     task = config.task.build(source.encoder, source.pixels, names, targets["train"]).to(device)
+    learnt = config.task.training_targets(parts["train"], names)
+    heads = len(config.probe.settings()) * config.probe.seeds
+    preflight_probes(
+        task, heads, config, source.clip, views_in_all(task, parts, config), len(parts["train"]), learnt[0], device
+    )
+    checkpoint.write_whole(config.output / "config.yaml", lambda path: path.write_text(to_yaml(config)))
     features = {part: features_of(part, source, task, clips, config, device) for part, clips in parts.items() if clips}
     folder = config.output / source.name.replace(", ", "-").replace(" ", "-")
-    learnt = config.task.training_targets(parts["train"], names)
     found = fit(task, features, targets | {"train": learnt}, config, device, folder)
     best = max(found, key=lambda one: one.score)
     heads = [with_weights(task.head, one) for one in found]
@@ -173,6 +195,15 @@ def probe(
     said = remarks(folder) | evaluate.origin(folder, config.data, parts["test"], config.test)
     marks = evaluate.report(parts["test"], each[found.index(best)], truth, names, folder / "evaluation", said=said)
     return row | marks.scores | over_seeds(task, each, truth) | history.about()
+
+
+def views_in_all(task: Task, parts: Parts, config: Config) -> int:
+    """Views of all clips that the encoder reads, each once; windows at a hop are counted as if they were segments."""
+    segments = task.segments if task.segments > 1 else config.views.segments or 2
+    return segments * sum(
+        len(clips) * (config.features.variants if part == "train" else config.views.crops)
+        for part, clips in parts.items()
+    )
 
 
 def with_weights(head: nn.Module, best: Best) -> nn.Module:

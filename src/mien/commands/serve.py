@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from mien import distributed
 from mien.analysis.analyzer import Analyzer, load
+from mien.analysis.calibration import require_calibration
 from mien.analysis.predicting import ReadConfig
 from mien.config import STRICT
 from mien.extras import install
@@ -43,6 +44,11 @@ class Config(ReadConfig):
     """Longest video in minutes."""
     max_waiting: PositiveInt = 20
     """Videos that may wait in the queue; one is read at a time."""
+    max_job_megabytes: Annotated[float, Field(ge=100)] = 2000
+    """Memory in megabytes that decoding one video may take, which also limits how large its frames may be."""
+    isolated: bool = True
+    """Decode videos in a process of their own, which may die without taking the server along; --no-isolated saves its
+    start for videos that you trust."""
     keep_minutes: PositiveFloat = 60
     """Minutes from the end of a job to the removal of its results; the video itself goes at once."""
     device: str = "auto"
@@ -67,7 +73,14 @@ def run(config: Config) -> None:
     from mien.analysis.web.queue import Limits, Queue
 
     logging.basicConfig(level=logging.WARNING)
-    limits = Limits(round(config.max_megabytes * 1e6), 60 * config.max_minutes, config.max_waiting, 60 * config.keep_minutes)  # fmt: skip
+    limits = Limits(
+        bytes=round(config.max_megabytes * 1e6),
+        seconds=60 * config.max_minutes,
+        waiting=config.max_waiting,
+        keep=60 * config.keep_minutes,
+        memory=round(config.max_job_megabytes * 1e6),
+        isolated=config.isolated,
+    )
     reading = config.reading().resolved()
     with (
         distributed.session(config.device, config.matmul),
@@ -88,7 +101,7 @@ def load_all(config: Config, reading: ReadConfig) -> dict[str, Analyzer]:
     for name, model in zip(short_names(config.model), config.model, strict=True):
         analyzers[name] = analyzer = load(model, config.device)
         reading.watcher(analyzer)
-        _ = analyzer.calibration
+        require_calibration(analyzer.calibration, reading.coverage)
     return analyzers
 
 

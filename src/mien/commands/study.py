@@ -23,6 +23,7 @@ from pydantic.dataclasses import dataclass
 from mien import distributed
 from mien.analysis import plots
 from mien.analysis.analyzer import Analyzer, load
+from mien.analysis.calibration import require_calibration
 from mien.analysis.findings import illustrate
 from mien.analysis.portraits import Portraits
 from mien.analysis.predicting import predict_into
@@ -68,6 +69,7 @@ def run(config: Config) -> None:
     failures: list[dict[str, str]] = []
     with distributed.session(config.device, config.matmul):
         analyzer = load(config.model, config.device)
+        require_calibration(analyzer.calibration, config.coverage)
         if config.reliable_only and analyzer.calibration is None:
             raise ValueError(
                 f"--reliable-only: {config.model} is not calibrated, so that nobody can tell; mien calibrate first"

@@ -73,7 +73,7 @@ class SynthConfig:
     """Share of the clips whose written expression is another one, drawn by chance, as of an annotator who errs; the
     file's name keeps what was drawn."""
     folds: int = 5
-    """Number of folds; a person is in one fold only."""
+    """Number of folds, which count from 1; a person is in one fold only."""
     seed: int = 0
     """Another seed draws other persons and other clips."""
     workers: int = 0
@@ -269,7 +269,7 @@ def _row(config: SynthConfig, clip: Drawn) -> tuple[object, ...]:
     take = clip.take
     numbers = (clip.valence.mean(), clip.arousal.mean(), *(clip.traits[name] for name in TRAITS))
     label = annotate(config, take)
-    known = (take.path.as_posix(), take.person, take.subject % config.folds, config.style, label)
+    known = (take.path.as_posix(), take.person, take.subject % config.folds + 1, config.style, label)
     return (*known, *(f"{number:.4f}" for number in numbers))
 
 

@@ -39,7 +39,7 @@ from mien.positions import sinusoid
 
 @dataclass(frozen=True, config=STRICT)
 class TPSBTConfig:
-    """Sizes of a TPSBT; the defaults are SVFAP-B."""
+    """SVFAP's encoder: temporal pyramid, spatial bottleneck; the defaults are SVFAP-B."""
 
     name: Literal["tpsbt"] = "tpsbt"
     dim: Width = 512

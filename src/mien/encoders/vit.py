@@ -20,7 +20,7 @@ from mien.positions import sinusoid
 
 @dataclass(frozen=True, config=STRICT)
 class ViTConfig:
-    """Sizes of a video ViT; the defaults are ViT-B/16."""
+    """Video ViT with joint space-time attention, as in VideoMAE; the defaults are ViT-B/16."""
 
     name: Literal["vit"] = "vit"
     dim: Width = 768

@@ -27,7 +27,7 @@ from mien.positions import Grid, interpolate, rotary, sincos3d
 
 @dataclass(frozen=True, config=STRICT)
 class VJEPAConfig:
-    """Sizes of a V-JEPA encoder; the defaults are ViT-L/16."""
+    """V-JEPA's video ViT, which takes clips of any size; the defaults are ViT-L/16."""
 
     name: Literal["vjepa"] = "vjepa"
     dim: Width = 1024
@@ -53,6 +53,10 @@ class VJEPAConfig:
     """Side in pixels that the sincos table was laid out for; 0 is that of the clip."""
     drop_path: Share = 0.0
     """Largest stochastic depth rate, reached by the last block."""
+
+    def __post_init__(self) -> None:
+        if self.positions == "rotary" and (self.table_frames or self.table_size):
+            raise ValueError("rotary positions have no table: leave encoder.table_frames and .table_size at 0")
 
     @classmethod
     def large(cls) -> VJEPAConfig:

@@ -62,6 +62,8 @@ class Detector(ABC):
     """Strong detections after which a face is believed."""
     smallest: int
     """Width in pixels of the searched picture from which faces are found dependably."""
+    level_side: int = 0
+    """Side in pixels of the square in which a face is looked at again for its tilt; 0: never (see ``level.py``)."""
 
     def detect(self, pixels: Pixels, thorough: bool = True) -> list[Detection]:
         """Faces of one RGB picture (H, W, 3), best first, in its pixels."""
@@ -107,6 +109,10 @@ class DetectConfig:
         if self.model is not None and not self.model.is_file():
             raise ValueError(f"{self.model}: no such model file; correct --detector-model")
         if self.name == "haar":
+            if self.model is not None:
+                raise ValueError(
+                    "the Haar cascades come with OpenCV: leave --detector-model out, or --detector.name haar"
+                )
             return self
         if self.name == "auto" and self.model is not None:
             return replace(self, name=kind_of(self.model))
@@ -159,7 +165,7 @@ def say_once(message: str) -> None:
 class YuNet(Detector):
     """OpenCV's ``FaceDetectorYN``: box and five landmarks, in milliseconds."""
 
-    name, confirm, smallest = "yunet", 3, 14
+    name, confirm, smallest, level_side = "yunet", 3, 14, 192
 
     def __init__(self, config: DetectConfig) -> None:
         self.size, self.search_size = config.size, max(config.size, config.search_size)

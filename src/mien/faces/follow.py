@@ -23,6 +23,7 @@ from mien.config import STRICT
 from mien.faces.appearance import Look, look
 from mien.faces.detect import Detection, Detector
 from mien.faces.face import Sighting
+from mien.faces.level import EVERY, level
 from mien.faces.matching import People, match
 from mien.faces.motion import carry, likeness, template
 from mien.faces.settle import face_at
@@ -115,8 +116,9 @@ class Follower:
         self.tracks: list[Track] = []
         """All that live or have a place in the window."""
         self.shots, self.people = Shots(), People(config.returns)
-        self.ran, self.searched = -np.inf, -np.inf
-        """Index of the frame on which the detector ran last, and time of the last thorough search."""
+        self.ran, self.searched, self.turned = -np.inf, -np.inf, -np.inf
+        """Index of the frame on which the detector ran last, time of the last thorough search and of the last that took
+        heads tilted to either side into account."""
         self.shown = -np.inf
         """When a face was sent out last."""
 
@@ -152,6 +154,8 @@ class Follower:
         frame, detector = moment.frame, self.detector
         thorough = first or frame.time - self.searched >= self.config.search or self.small(frame)
         self.ran, self.searched = frame.index, frame.time if thorough else self.searched
+        tilted = first or frame.time - self.turned >= self.config.search
+        self.turned = frame.time if tilted else self.turned
         found = single(detector.detect(frame.pixels, thorough))
         strong = [face for face in found if face.score >= detector.strong]
         look_at = Looking(frame)
@@ -161,17 +165,20 @@ class Follower:
         for track in self.live:
             track.runs += 1
         for track, face in pairs:
-            self.see(track, face, moment, alone(face, found))
+            self.see(track, face, moment, alone(face, found), tilted)
         taken = [face for _, face in pairs]
         new = [f for f in found if all(f is not t and covered(f.box, t.box) < 0.6 for t in taken)]
         moment.doubtful = bool(new)
         for face in sorted((f for f in new if f.score >= detector.strong), key=lambda f: f.box[0]):
-            self.begin(face, moment, first, look_at(face) if alone(face, found) else None)
+            self.begin(face, moment, first, look_at(face) if alone(face, found) else None, tilted)
 
-    def begin(self, face: Detection, moment: Moment, opening: bool, seen: Look | None) -> None:
+    def begin(self, face: Detection, moment: Moment, opening: bool, seen: Look | None, tilted: bool) -> None:
         """A new track."""
-        place = Place(moment.frame.time, face.box, face.landmarks, face.score, True)
-        track = Track({moment.frame.index: place}, template(moment.frame.pixels, face.box), opening)
+        frame = moment.frame
+        upright = level(frame.pixels, face, self.detector, 0.0, tilted)
+        face = face if upright is None else upright.apply(face)
+        place = Place(frame.time, face.box, face.landmarks, face.score, True)
+        track = Track({frame.index: place}, template(frame.pixels, face.box), opening, upright, frame.index)
         if seen is not None:
             track.looks.append(seen)
         self.tracks.append(track)
@@ -183,14 +190,21 @@ class Follower:
         scale = min(1.0, self.detector.size / max(frame.pixels.shape[:2]))
         return any(track.last.box[2] * scale < self.detector.smallest for track in self.live)
 
-    def see(self, track: Track, face: Detection, moment: Moment, free: bool) -> None:
+    def see(self, track: Track, found: Detection, moment: Moment, free: bool, tilted: bool) -> None:
         """Add a detection to its track, and now and then a look at it while nobody else is in the way."""
-        frame, strong = moment.frame, face.score >= self.detector.strong
+        frame = moment.frame
+        if tilted or frame.index - track.levelled >= EVERY:
+            turn = 0.0 if track.level is None else track.level.turn
+            track.level = level(frame.pixels, found, self.detector, turn, tilted) or track.level
+            track.levelled = frame.index
+        face = found if track.level is None else track.level.apply(found)
+        strong = face.score >= self.detector.strong
         place = Place(frame.time, face.box, face.landmarks, face.score, True)
         track.see(frame.index, place, strong, free, template(frame.pixels, face.box))
         worth = strong and free and (track.hits <= 9 or track.hits % LOOK_EVERY == 0)
         if worth:
-            track.looks.append(look(frame.pixels, face.box, face.landmarks))
+            # As detected: what a face is compared with before it is known whose tilt it has.
+            track.looks.append(look(frame.pixels, found.box, found.landmarks))
         self.people.remember(track, track.looks[-1] if worth else None)
         if strong and track.hits == self.confirm:
             self.extend_back(track)

@@ -16,7 +16,7 @@ HEAD = np.array(
 )
 """Mean head in millimetres (5, 3): right eye, left eye, nose tip, right and left corner of the mouth; x to the right of
 the picture, y down, z towards the viewer, from the nose tip. Breadths and heights are YuNet's own mean over people who
-look into the camera (16 clips); depths are round anthropometric means. Good for about 10 degrees."""
+look into the camera (16 clips); depths are round anthropometric means."""
 
 
 def sharpness(pixels: Pixels, box: Box) -> float:

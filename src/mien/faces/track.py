@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mien.faces.appearance import Look
 from mien.faces.detect import Detection
 from mien.faces.face import Box, Points
+from mien.faces.level import Level
 from mien.faces.motion import Move
 
 RECENT = 0.2
@@ -48,6 +49,10 @@ class Track:
     """Its face when last detected."""
     opening: bool
     """Whether it was there on the first frame of its shot."""
+    level: Level | None = None
+    """The last second look, for the tilt of its head; None without one."""
+    levelled: int = 0
+    """Index of the frame of the last second look."""
     hits: int = 1
     """Strong detections so far."""
     runs: int = 1

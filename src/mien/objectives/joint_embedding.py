@@ -27,7 +27,7 @@ from mien.positions import sincos3d
 
 @dataclass(frozen=True, config=STRICT)
 class JointEmbeddingConfig:
-    """Masks, predictor and teacher; the defaults are V-JEPA 1's."""
+    """Predict what a slow copy of the encoder sees in hidden blocks (V-JEPA); the defaults are V-JEPA 1's."""
 
     name: Literal["joint_embedding"] = "joint_embedding"
     blocks: tuple[tuple[int, float], ...] = ((8, 0.15), (2, 0.7))

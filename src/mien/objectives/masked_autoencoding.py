@@ -22,7 +22,7 @@ from mien.positions import sinusoid
 
 @dataclass(frozen=True, config=STRICT)
 class MaskedAutoencodingConfig:
-    """Masks and decoder; the defaults are the paper's."""
+    """Predict the pixels of hidden patches (SVFAP, VideoMAE); the defaults are SVFAP's."""
 
     name: Literal["masked_autoencoding"] = "masked_autoencoding"
     mask: Literal["tube", "random"] = "tube"

@@ -7,6 +7,7 @@ on the label.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import torch
@@ -20,16 +21,25 @@ from mien.config import STRICT
 from mien.heads import HeadConfig, MeanHeadConfig
 from mien.interfaces import Batch, Clip, Encoder, Task
 from mien.pixels import Pixels, PixelsConfig
-from mien.tasks.labels import class_names, class_targets, require_covered, vote_shares
+from mien.tasks.labels import (
+    canonical,
+    class_names,
+    class_targets,
+    label_column,
+    renamings,
+    require_covered,
+    vote_shares,
+)
 
 
 @dataclass(frozen=True, config=STRICT)
 class ClassificationConfig:
-    """Labels, loss and mixing; the defaults are SVFAP's fine-tuning."""
+    """One class per clip, such as an expression; the defaults are SVFAP's fine-tuning."""
 
     name: Literal["classification"] = "classification"
-    labels: str = "expression"
-    """Column of the manifest that holds the class name."""
+    column: str = "expression"
+    """Column of the manifest that holds the class name; where there is no column expression, the only one that can be
+    meant is taken, and said."""
     classes: tuple[str, ...] = ()
     """Class names; empty takes those of the training rows in alphabetical order."""
     votes: str = ""
@@ -47,13 +57,22 @@ class ClassificationConfig:
     segments: Annotated[int, Field(ge=1, le=1000)] = 1
     """Segments of a video that the head sees at once, for probes; with 1 the answers of the segments are averaged."""
 
+    def located(self, clips: Sequence[Clip]) -> tuple[ClassificationConfig, list[str]]:
+        """The config with the label column of these rows, and sentences on what was guessed and renamed."""
+        column = label_column(clips, self.column)
+        notes = [] if column == self.column else [f"no column {self.column!r}: the classes are taken from {column!r}"]
+        if renamed := renamings(clips, column):
+            each = ", ".join(f"{old} -> {new}" for old, new in renamed.items())
+            notes.append(f"classes of column {column!r} under the names that mien gives them: {each}")
+        return replace(self, column=column), notes
+
     def names(self, clips: Sequence[Clip]) -> tuple[str, ...]:
         """Names of the outputs, for these training rows."""
-        return self.classes or class_names(clips, self.labels)
+        return tuple(map(canonical, self.classes)) or class_names(clips, self.column)
 
     def targets(self, clips: Sequence[Clip], names: Sequence[str]) -> Tensor:
         """Class index per clip (N,)."""
-        return class_targets(clips, self.labels, names)
+        return class_targets(clips, self.column, names)
 
     def training_targets(self, clips: Sequence[Clip], names: Sequence[str]) -> Tensor:
         """What training learns: class indices (N,), or with ``votes`` the shares of the classes (N, names)."""
@@ -64,7 +83,7 @@ class ClassificationConfig:
     ) -> Classification:
         """The task around an encoder; ``targets`` of the training rows give the class weights."""
         if targets is not None:
-            require_covered(names, targets, self.labels)
+            require_covered(names, targets, self.column)
         return Classification(encoder, self, pixels, names, targets)
 
 

@@ -23,11 +23,54 @@ ALIASES = {
 }  # fmt: skip
 """Other spellings accepted on input."""
 
+OTHER = ("subject", "split", "fold", "sex", "input", "face_id", "track")
+"""Columns that mien gives another meaning: never guessed to hold the classes."""
+
+OTHERWISE = "Name the column to learn with {}, or rename it in the manifest"
+
 
 def canonical(name: str) -> str:
     """The project's name for an expression label; names that are not expressions stay as they are."""
     key = name.strip().lower()
     return ALIASES.get(key, key if key in CANONICAL else name.strip())
+
+
+def label_column(clips: Sequence[Clip], column: str) -> str:
+    """The column that holds the class names: ``column``, or, where there is none of that name, the one that is meant.
+
+    That is the only column in which every cell is an expression, or else the only one, beside those that mien gives a
+    meaning, that holds words. Raises ``ValueError`` with the columns there are where none or several could be meant.
+    """
+    there = list(dict.fromkeys(name for clip in clips for name in clip.columns))
+    if column in there:
+        return column
+    words = {name: words_in(clips, name) for name in there if name not in OTHER}
+    meant = [name for name, found in words.items() if found and all(canonical(word) in CANONICAL for word in found)]
+    meant = meant or [name for name, found in words.items() if found and not any(map(is_number, found))]
+    if len(meant) == 1:
+        return meant[0]
+    which = f"{' or '.join(meant)} could be meant" if meant else f"there are {', '.join(there) or 'none'}"
+    raise ValueError(f"no column {column!r} with the classes: {which}. {OTHERWISE.format('--task.column')}")
+
+
+def words_in(clips: Sequence[Clip], column: str) -> set[str]:
+    """What stands in a column, without empty cells."""
+    return {str(clip.columns[column]).strip() for clip in clips if clip.columns.get(column) is not None} - {"", "nan"}
+
+
+def is_number(text: str) -> bool:
+    """Whether a cell is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def renamings(clips: Sequence[Clip], column: str) -> dict[str, str]:
+    """Class names of a column that the project writes in another way, and how; a missing column has none."""
+    found = sorted({str(clip.columns[column]) for clip in clips if clip.columns.get(column) is not None})
+    return {name: canonical(name) for name in found if name.strip() != canonical(name)}
 
 
 def class_names(clips: Sequence[Clip], column: str) -> tuple[str, ...]:
@@ -61,7 +104,7 @@ def vote_shares(clips: Sequence[Clip], prefix: str, names: Sequence[str]) -> Ten
     Votes for other classes than ``names`` do not count: the shares of those that are learnt are scaled to 1. A negative
     share, and a row without any vote for the classes, are errors that name the row.
     """
-    shares = value_targets(clips, [f"{prefix}{name}" for name in names])
+    shares = value_targets(clips, [f"{prefix}{name}" for name in names], "--task.votes")
     sums = shares.sum(1, keepdim=True)
     for clip, row, total in zip(clips, shares.tolist(), sums.flatten().tolist(), strict=True):
         if min(row) < 0 or total <= 0:
@@ -72,14 +115,14 @@ def vote_shares(clips: Sequence[Clip], prefix: str, names: Sequence[str]) -> Ten
     return shares / sums
 
 
-def value_targets(clips: Sequence[Clip], columns: Sequence[str]) -> Tensor:
-    """Numeric label columns -> values (N, columns) in their own units."""
-    return torch.tensor([[number(clip, column) for column in columns] for clip in clips])
+def value_targets(clips: Sequence[Clip], columns: Sequence[str], option: str = "--task.columns") -> Tensor:
+    """Numeric label columns, which ``option`` names -> values (N, columns) in their own units."""
+    return torch.tensor([[number(clip, column, option) for column in columns] for clip in clips])
 
 
-def number(clip: Clip, column: str) -> float:
+def number(clip: Clip, column: str, option: str) -> float:
     """One finite number of a row."""
-    text = cell(clip, column)
+    text = cell(clip, column, option)
     try:
         value = float(text)
     except ValueError:
@@ -89,10 +132,11 @@ def number(clip: Clip, column: str) -> float:
     return value
 
 
-def cell(clip: Clip, column: str) -> str:
+def cell(clip: Clip, column: str, option: str = "--task.column") -> str:
     """One label of a row as text; a missing column or an empty cell is an error that says what to do."""
     if column not in clip.columns:
-        raise ValueError(f"{where(clip)}: no column {column!r}; there are {', '.join(clip.columns) or 'none'}")
+        there = ", ".join(clip.columns) or "none"
+        raise ValueError(f"{where(clip)}: no column {column!r}; there are {there}. {OTHERWISE.format(option)}")
     value = clip.columns[column]
     if value is None or str(value).strip().lower() in ("", "nan"):
         raise ValueError(

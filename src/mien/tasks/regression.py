@@ -21,7 +21,7 @@ from mien.tasks.labels import value_targets
 
 @dataclass(frozen=True, config=STRICT)
 class RegressionConfig:
-    """Targets, loss and output range."""
+    """Values per clip, such as valence and arousal, or personality."""
 
     name: Literal["regression"] = "regression"
     columns: tuple[str, ...] = ("valence", "arousal")
@@ -41,6 +41,10 @@ class RegressionConfig:
     def __post_init__(self) -> None:
         if self.scaling == "zscore" and self.output != "none":
             raise ValueError(f"z-scores leave the range of output {self.output}; take scaling minmax, or output none")
+
+    def located(self, clips: Sequence[Clip]) -> tuple[RegressionConfig, list[str]]:
+        """The config itself: its columns are named, never guessed."""
+        return self, []
 
     def names(self, clips: Sequence[Clip]) -> tuple[str, ...]:
         """Names of the outputs."""

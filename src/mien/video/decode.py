@@ -17,10 +17,11 @@ import av
 import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from mien.video.container import VideoError, check_pixels, decoding_threads, open_container, reason, video_stream
 from mien.video.pictures import Frames, Pictures, Region, Size
-from mien.video.table import FOLDER_FPS, FrameTable, VideoError, open_container, reason, scan, video_stream
+from mien.video.table import FOLDER_FPS, FrameTable, scan
 
 __all__ = ["FOLDER_FPS", "IMAGES", "Frames", "Reader", "Region", "Size", "VideoError", "natural", "open_video", "scan"]
 
@@ -35,8 +36,6 @@ class Reader(ABC):
     height: int
     width: int
     """Size as shown, after rotation."""
-    corrupt: int = 0
-    """Frames decoded so far that the decoder marked as damaged."""
 
     def __len__(self) -> int:
         return len(self.timestamps)
@@ -90,12 +89,13 @@ class VideoFile(Reader):
 
     def __init__(self, path: Path, table: FrameTable, threads: int) -> None:
         self.path, self.table, self.timestamps, self.threads = path, table, table.timestamps, threads
+        self.container: Any = None
         self.rewind()
         first = next(self.frames, None)
         if first is None:
             raise VideoError(f"{path}: no frame can be decoded; replace or remove it")
         self.frames = chain([first], self.frames)
-        self.pictures = Pictures.like(first)
+        self.pictures = Pictures.like(first, self.path)
         self.height, self.width = self.pictures.height, self.pictures.width
 
     def close(self) -> None:
@@ -103,11 +103,12 @@ class VideoFile(Reader):
 
     def rewind(self) -> None:
         """Open the file (again) and stand before its first frame."""
+        if self.container is not None:
+            self.container.close()
         self.container = open_container(self.path)
         self.stream = video_stream(self.container, self.path)
-        self.stream.codec_context.thread_count = self.threads
-        self.stream.codec_context.thread_type = "AUTO" if self.threads == 0 else "SLICE"
-        self.frames, self.next = self.decode(), 0
+        decoding_threads(self.stream, self.threads)
+        self.frames, self.next, self.sought = self.decode(), 0, False
 
     def decode(self) -> Iterator[av.VideoFrame]:
         """Decoded frames from where the file stands."""
@@ -124,9 +125,8 @@ class VideoFile(Reader):
             first = next(frames, None)
             here = None if first is None else self.index_of(first)
             if first is not None and here is not None and here <= index:
-                self.frames, self.next = chain([first], frames), here
+                self.frames, self.next, self.sought = chain([first], frames), here, True
                 return
-        self.container.close()
         self.rewind()
 
     def decoded(self, wanted: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
@@ -134,7 +134,14 @@ class VideoFile(Reader):
             key = self.keyframe(index)
             if index < self.next or key > self.next:
                 self.seek(key)
-            yield index, self.advance(index)
+            try:
+                frame = self.advance(index)
+            except VideoError:
+                if not self.sought:
+                    raise
+                self.rewind()  # where a keyframe does not lead to the frame, the way from the start may
+                frame = self.advance(index)
+            yield index, frame
 
     def picture(self, frame: av.VideoFrame, size: Size, region: Region) -> Frames:
         return self.pictures(frame, size, region)
@@ -146,11 +153,12 @@ class VideoFile(Reader):
     def advance(self, index: int) -> av.VideoFrame:
         """Decode up to frame ``index``."""
         for frame in self.frames:
-            self.corrupt += frame.is_corrupt
             here = self.next if self.table.counted else self.index_of(frame)
             if here is None:
                 continue
             self.next = here + 1
+            if here == index and frame.is_corrupt:
+                raise VideoError(f"{self.path}: frame {index} is damaged; replace the file, or remove its rows")
             if here == index:
                 return frame
             if here > index:
@@ -197,8 +205,11 @@ class ImageFolder(Reader):
         """One image as RGB."""
         try:
             with Image.open(self.files[index]) as image:
+                check_pixels(self.files[index], image.width, image.height)
                 return image.convert("RGB")
-        except (OSError, UnidentifiedImageError, SyntaxError) as error:
+        except VideoError:
+            raise
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise VideoError(
                 f"{self.files[index]}: not a readable image ({error}); replace it, or remove the folder's rows"
             ) from error

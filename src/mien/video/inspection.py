@@ -22,10 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.video.decode import FOLDER_FPS, IMAGES, VideoError, natural, open_video
+from mien.video.decode import FOLDER_FPS, IMAGES, VideoError, natural
+from mien.video.stream import judge
 
-PROBE = (16, 16)
-"""Height and width at which frames are decoded to see whether they can be."""
 LFS_MARK = b"version https://git-lfs"
 
 
@@ -96,13 +95,10 @@ def watch(finding: Finding, path: Path, decode: bool) -> Finding:
     if finding.size < 1024 and path.is_file() and path.read_bytes().startswith(LFS_MARK):
         return replace(finding, decoded=True, damage=f"{path}: a Git LFS pointer, not the video; run 'git lfs pull'")
     try:
-        with open_video(path) as video:
-            for index in range(len(video)) if decode else ():
-                video.read([index], PROBE)
-            found = replace(finding, frames=len(video), seconds=duration(video.timestamps), decoded=decode)
-            return replace(found, damage=f"{path}: {video.corrupt} damaged frames") if video.corrupt else found
+        times = judge(path, decode)
     except VideoError as error:
         return replace(finding, decoded=decode, damage=str(error))
+    return replace(finding, frames=len(times), seconds=duration(times), decoded=decode)
 
 
 def duration(timestamps: np.ndarray) -> float:

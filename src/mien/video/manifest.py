@@ -19,8 +19,9 @@ import pandas as pd
 
 from mien.interfaces import Clip
 from mien.progress import progress_bar
-from mien.video.decode import IMAGES, VideoError, natural, open_video
+from mien.video.decode import IMAGES, VideoError, natural
 from mien.video.rates import rate_of
+from mien.video.stream import judge
 
 VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".flv", ".mpg", ".mpeg", ".m4v", ".wmv", ".gif")
 
@@ -170,16 +171,10 @@ def checked(clips: Sequence[Clip], workers: int = 4, decode: bool = False) -> li
 def check_one(clip: Clip, decode: bool) -> Clip | Problem:
     """A clip with its frame rate, or what is wrong with it."""
     try:
-        with open_video(clip.path) as video:
-            inside = clip_frames(clip, video.timestamps)
-            if decode or clip.path.is_dir():
-                for index in range(len(video)):
-                    video.read([index], (16, 16))
-            if video.corrupt:
-                return Problem(clip.row, clip.path, f"{clip.path}: {video.corrupt} damaged frames")
+        times = judge(clip.path, decode)
+        return replace(clip, rate=rate_of(times[clip_frames(clip, times)]))
     except VideoError as error:
         return Problem(clip.row, clip.path, str(error))
-    return replace(clip, rate=rate_of(video.timestamps[inside]))
 
 
 def clip_frames(clip: Clip, timestamps: np.ndarray) -> np.ndarray:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
 import cv2
 import numpy as np
+from av.error import FFmpegError
 from av.filter import Graph
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
+
+from mien.video.container import VideoError, reason
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -26,18 +30,19 @@ class Pictures:
     A frame of another size than the first is taken for the same picture at another scale, as players do.
     """
 
-    def __init__(self, rotation: int, height: int, width: int) -> None:
-        """``rotation``: 0, 90, 180 or 270 degrees against the clock from stored to shown."""
-        self.rotation, self.height, self.width = rotation, height, width
+    def __init__(self, rotation: int, height: int, width: int, path: Path) -> None:
+        """``rotation``: 0, 90, 180 or 270 degrees against the clock from stored to shown; ``path`` is for errors."""
+        self.rotation, self.height, self.width, self.path = rotation, height, width, path
         self.reformatter = VideoReformatter()
         self.cutters: dict[Any, Graph] = {}
 
     @classmethod
-    def like(cls, first: av.VideoFrame) -> Pictures:
+    def like(cls, first: av.VideoFrame, path: Path) -> Pictures:
         """For a video with this first frame."""
         rotation = int(first.rotation) % 360
         stored = (first.height, first.width)
-        return cls(rotation, *(stored[::-1] if rotation in (90, 270) else stored))
+        height, width = stored[::-1] if rotation in (90, 270) else stored
+        return cls(rotation, height, width, path)
 
     def __call__(self, frame: av.VideoFrame, size: Size, region: Region | None = None) -> Frames:
         """RGB (H, W, 3) at ``size`` of a region (all of the frame if None) of a frame.
@@ -45,8 +50,15 @@ class Pictures:
         Shrinking averages over what falls on a pixel, enlarging is bicubic. One thread: PyAV's threads cost more than
         they give at these sizes.
         """
-        if region is not None and region != (0, 0, self.height, self.width):
-            frame = self.cut(frame, region)
+        try:
+            if region is not None and region != (0, 0, self.height, self.width):
+                frame = self.cut(frame, region)
+            return self.rgb(frame, size)
+        except (FFmpegError, ValueError, MemoryError) as error:
+            raise VideoError(f"{self.path}: a frame cannot be turned into RGB: {reason(error)}; convert it") from error
+
+    def rgb(self, frame: av.VideoFrame, size: Size) -> Frames:
+        """All of a frame (H, W, 3) at ``size``, turned as shown."""
         height, width = size[::-1] if self.rotation in (90, 270) else size
         enlarge = height >= frame.height and width >= frame.width  # OpenCV is twice as fast at that
         tall, wide = (frame.height, frame.width) if enlarge else (height, width)

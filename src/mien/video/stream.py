@@ -13,14 +13,12 @@ from typing import Any
 
 import av
 import numpy as np
-from av.error import FFmpegError
+from numpy.typing import NDArray
 
-from mien.video.decode import ImageFolder
-from mien.video.pictures import Frames, Pictures
-from mien.video.table import FOLDER_FPS, VideoError, open_container, reason, video_stream
-
-WITH_DURATION = ("matroska,webm", "flv")
-"""Containers whose header says how long all streams last together; FFmpeg ends a cut one without a word."""
+from mien.video.container import decode_all, open_container, video_stream
+from mien.video.decode import ImageFolder, open_video
+from mien.video.pictures import Frames, Pictures, Size
+from mien.video.table import FOLDER_FPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +33,12 @@ class Frame:
     """RGB as shown, uint8 (H, W, 3), contiguous; all frames of a video have the size of the first."""
 
 
-def read_frames(path: Path, start: float | None = None, end: float | None = None, threads: int = 1) -> Iterator[Frame]:
+def read_frames(
+    path: Path, start: float | None = None, end: float | None = None, threads: int = 1, size: Size | None = None
+) -> Iterator[Frame]:
     """Every decoded frame of a file or of a folder of images, or those with start <= time < end (seconds).
 
-    ``threads`` 0 decodes on all cores.
+    ``threads`` 0 decodes on all cores; ``size`` (height, width) scales the frames.
 
     Raises ``VideoError`` naming the file and the reason: at once where nothing can be read, after the last frame before
     the break where a file is damaged or holds less than it says.
@@ -47,41 +47,12 @@ def read_frames(path: Path, start: float | None = None, end: float | None = None
         folder = ImageFolder(path)
         inside = np.flatnonzero((folder.timestamps >= (start or 0)) & (folder.timestamps < (end or np.inf)))
         for index in inside.tolist():
-            yield Frame(index, float(folder.timestamps[index]), folder.read([index])[0])
+            yield Frame(index, float(folder.timestamps[index]), folder.read([index], size)[0])
         return
     with open_container(path) as container:
         stream = video_stream(container, path)
-        stream.codec_context.thread_count = threads
-        stream.codec_context.thread_type = "AUTO" if threads == 0 else "SLICE"
-        yield from convert(timed(decode(container, stream, path), container, stream), start or -np.inf, end or np.inf)
-
-
-def decode(container: Any, stream: Any, path: Path) -> Iterator[av.VideoFrame]:
-    """Frames as the decoder gives them; raises where the file breaks, ends too early or held damaged frames."""
-    packets = frames = damaged = 0
-    end = 0.0
-    try:
-        for packet in container.demux():
-            if packet.pts is not None and packet.duration is not None:
-                end = max(end, float((packet.pts + packet.duration) * packet.time_base))
-            if packet.stream is not stream:
-                continue
-            packets += packet.dts is not None or packet.size > 0
-            for frame in packet.decode():
-                frames += 1
-                damaged += frame.is_corrupt
-                yield frame
-    except FFmpegError as error:
-        raise VideoError(f"{path}: decoding fails after {frames} frames: {reason(error)}") from error
-    if not frames:
-        raise VideoError(f"{path}: no frame can be decoded; replace or remove it")
-    if packets < stream.frames:
-        raise VideoError(f"{path}: cut off: says it has {stream.frames} frames, {packets} are there; replace it")
-    promised = (container.duration or 0) / av.time_base if container.format.name in WITH_DURATION else 0.0
-    if end < promised - max(0.5, 0.02 * promised):  # some writers round what they promise
-        raise VideoError(f"{path}: cut off: says it lasts {promised:.1f} s, ends after {end:.1f} s; replace it")
-    if damaged:
-        raise VideoError(f"{path}: {damaged} damaged frames among {frames}; replace it, or use it knowing that")
+        frames = timed(decode_all(container, stream, path, threads), container, stream)
+        yield from convert(frames, path, (start or -np.inf, end or np.inf), size)
 
 
 def timed(frames: Iterator[av.VideoFrame], container: Any, stream: Any) -> Iterator[tuple[float, av.VideoFrame]]:
@@ -98,12 +69,34 @@ def timed(frames: Iterator[av.VideoFrame], container: Any, stream: Any) -> Itera
         yield last, frame
 
 
-def convert(frames: Iterator[tuple[float, av.VideoFrame]], start: float, end: float) -> Iterator[Frame]:
-    """Pixels of decoded frames, upright. What lies before ``start`` is decoded too: it alone tells the frames' numbers."""
+def convert(
+    frames: Iterator[tuple[float, av.VideoFrame]], path: Path, span: tuple[float, float], size: Size | None
+) -> Iterator[Frame]:
+    """Pixels of decoded frames, upright. What lies before the span is decoded too: it alone tells the frames' numbers."""
     pictures: Pictures | None = None
     for index, (time, frame) in enumerate(frames):
-        pictures = pictures or Pictures.like(frame)
-        if time >= end:
+        pictures = pictures or Pictures.like(frame, path)
+        if time >= span[1]:
             return
-        if time >= start:
-            yield Frame(index, time, np.ascontiguousarray(pictures(frame, (pictures.height, pictures.width))))
+        if time >= span[0]:
+            pixels = pictures(frame, size or (pictures.height, pictures.width))
+            yield Frame(index, time, np.ascontiguousarray(pixels))
+
+
+PROBE = (16, 16)
+"""Height and width at which frames are decoded to see whether they can be."""
+
+
+def judge(path: Path, decode: bool) -> NDArray[np.float64]:
+    """The one judgement of a video file or folder of images: its frames' times (N,), or ``VideoError`` if it is broken.
+
+    A file is broken where its packets are fewer than it says, or end before it says; with ``decode``, also where a frame
+    cannot be decoded or is damaged. Training judges files so before it starts, ``mien prepare`` with ``decode``;
+    ``mien faces`` and ``mien analyze`` come to the same in passing.
+    """
+    with open_video(path) as video:
+        times = video.timestamps
+    if decode or path.is_dir():
+        for _ in read_frames(path, size=PROBE):
+            pass
+    return times

@@ -11,18 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
-from av.error import FFmpegError
-from av.stream import Disposition
 from numpy.typing import NDArray
+
+from mien.video.container import Account, VideoError, decode_all, open_container, video_stream
+
+__all__ = ["FOLDER_FPS", "FrameTable", "VideoError", "open_container", "scan", "video_stream"]
 
 FOLDER_FPS = 25.0
 """Frames per second that a folder of images, which has no times, is taken to have."""
-
-
-class VideoError(ValueError):
-    """A video that cannot be read; the message names the file, what is wrong and the way out."""
 
 
 @dataclass(frozen=True)
@@ -42,46 +39,22 @@ class FrameTable:
         return len(self.pts) == 0
 
 
-def open_container(path: Path) -> Any:
-    """Open a file with FFmpeg, or say why not."""
-    if not path.exists():
-        raise VideoError(f"{path}: no such file; correct the path")
-    if path.stat().st_size == 0:
-        raise VideoError(f"{path}: the file is empty (0 bytes); replace or remove it")
-    try:
-        return av.open(str(path), metadata_errors="ignore")
-    except (FFmpegError, ValueError) as error:
-        raise VideoError(f"{path}: not a video, or cut off so that no player opens it: {reason(error)}") from error
-
-
-def video_stream(container: Any, path: Path) -> Any:
-    """The video stream that players show; cover pictures do not count."""
-    cover = Disposition.attached_pic
-    streams = [s for s in container.streams.video if not s.disposition & cover]
-    if not streams:
-        raise VideoError(f"{path}: holds no video stream (audio only?); name a video file")
-    best = container.streams.best("video")
-    return best if best in streams else streams[0]
-
-
 def scan(path: Path) -> FrameTable:
-    """Read a file's packets (no decoding) into its frame table. Raises ``VideoError``."""
+    """Read a file's packets (no decoding) into its frame table. Raises ``VideoError``, also for files that are cut off."""
     with open_container(path) as container:
         stream = video_stream(container, path)
         if (table := from_index(container, stream)) is not None:
             return table
-        try:
-            packets = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.size and not p.is_discard]
-        except FFmpegError as error:
-            raise VideoError(f"{path}: cut off or damaged: {reason(error)}") from error
-        times = sorted(pts for pts, _ in packets if pts is not None)
-        reordered_avi = container.format.name == "avi" and stream.codec_context.has_b_frames
-        if reordered_avi or len(times) < len(packets) or len(set(times)) < len(times):
+        account = Account(container, stream, path)
+        for _ in account.demux():
+            pass
+        account.close()
+        if account.counted:
             return count(path)
-        if not times:
+        if not account.times:
             raise VideoError(f"{path}: no frame in its video stream; replace or remove it")
-        pts = np.array(times, dtype=np.int64)
-        keys = np.searchsorted(pts, sorted(p for p, key in packets if key))
+        pts = np.sort(np.array(account.times, dtype=np.int64))
+        keys = np.searchsorted(pts, np.sort(np.array(account.keys, dtype=np.int64)))
         return FrameTable(pts.astype(np.float64) * float(stream.time_base), pts, keys.astype(np.int64))
 
 
@@ -105,15 +78,5 @@ def count(path: Path) -> FrameTable:
     with open_container(path) as container:
         stream = video_stream(container, path)
         rate = float(stream.average_rate or stream.guessed_rate or FOLDER_FPS)
-        try:
-            frames = sum(1 for _ in container.decode(stream))
-        except FFmpegError as error:
-            raise VideoError(f"{path}: cut off or damaged: {reason(error)}") from error
-    if not frames:
-        raise VideoError(f"{path}: no frame can be decoded; replace or remove it")
+        frames = sum(1 for _ in decode_all(container, stream, path))
     return FrameTable(np.arange(frames, dtype=np.float64) / rate, np.array([], np.int64), np.array([0]))
-
-
-def reason(error: Exception) -> str:
-    """FFmpeg's words without the file name."""
-    return str(getattr(error, "strerror", None) or error)

@@ -107,7 +107,7 @@ def status(queue: Queue, job: WebJob) -> JobStatus:
         position=queue.position(job),
         fraction=round(job.fraction, 4),
         eta=None if job.eta is None else round(job.eta, 1),
-        duration=job.duration,
+        duration=job.facts.seconds if job.facts else None,
         message=job.message,
         expires_in=left,
         result=result(job, Timeline.load(job.folder)) if job.state == "done" else None,

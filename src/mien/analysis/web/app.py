@@ -96,15 +96,22 @@ async def create(
         raise HTTPException(422, f"no model {chosen!r} here; there are {', '.join(queue.analyzers)}")
     if request.headers.get("content-type", "").startswith("multipart/"):
         raise HTTPException(422, "send the file itself as body, not a form: curl --data-binary @clip.mp4 URL")
-    if queue.full:
-        raise HTTPException(503, f"{queue.limits.waiting} videos wait already; try again later")
-    job = WebJob(chosen, clean(name), queue.root)
-    await receive(job, request.stream(), queue.limits, int(request.headers.get("content-length") or 0))
-    queue.enlist(job)
+    with queue.expecting() as free:
+        if not free:
+            raise HTTPException(503, f"{queue.limits.waiting} videos wait already; try again later")
+        job = WebJob(chosen, clean(name), queue.root)
+        await receive(job, request.stream(), queue.limits, announced(request))
+        queue.enlist(job)
     while wait and job.state not in OVER:
         await asyncio.sleep(0.05)
     response.status_code = 200 if job.state in OVER else 202
     return await run_in_threadpool(status, queue, job)
+
+
+def announced(request: Request) -> int:
+    """Bytes that a request says it brings; 0 where it does not say, or says nonsense."""
+    given = request.headers.get("content-length", "")
+    return int(given) if given.isascii() and given.isdigit() else 0
 
 
 @router.get("/jobs/{id}")

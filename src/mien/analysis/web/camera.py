@@ -10,24 +10,28 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Iterator
+from io import BytesIO
 from queue import SimpleQueue
 from typing import Any
 
-import cv2
 import numpy as np
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from PIL import Image
 from starlette.concurrency import run_in_threadpool
 
 from mien.analysis.analyzer import Analyzer
 from mien.analysis.answers import Answer
 from mien.analysis.live import LiveConfig, Moment, Tally, live
 from mien.analysis.web.queue import Queue
+from mien.faces.face import Pixels
 from mien.video.stream import Frame
 
 router = APIRouter()
 
 LARGEST = 4_000_000
 """Bytes of a picture."""
+MOST_PIXELS = 3840 * 2160
+"""Pixels of a picture."""
 CLOCK = struct.Struct("<d")
 
 Inbox = SimpleQueue[bytes | None]
@@ -99,13 +103,20 @@ def pictures(inbox: Inbox) -> Iterator[Frame]:
     while (message := inbox.get()) is not None:
         if not CLOCK.size < len(message) <= LARGEST:
             raise ValueError(f"a message of {len(message)} bytes is no picture with its time")
-        picture = cv2.imdecode(np.frombuffer(message, np.uint8, offset=CLOCK.size), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise ValueError("a message holds no JPEG picture")
-        yield Frame(
-            index, CLOCK.unpack_from(message)[0], np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
-        )
+        yield Frame(index, CLOCK.unpack_from(message)[0], picture_of(message[CLOCK.size :]))
         index += 1
+
+
+def picture_of(content: bytes) -> Pixels:
+    """A JPEG picture; raises ``ValueError`` for what is none, and for one that claims to be huge before it is decoded."""
+    try:
+        with Image.open(BytesIO(content), formats=["JPEG"]) as picture:
+            width, height = picture.size
+            if width * height > MOST_PIXELS:
+                raise ValueError(f"a picture of {width} x {height} pixels; a camera's has {MOST_PIXELS} at most")
+            return np.asarray(picture.convert("RGB"), np.uint8)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError("a message holds no JPEG picture, or a damaged one") from error
 
 
 def doubts(answer: Answer | None) -> list[str] | None:

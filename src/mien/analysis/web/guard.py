@@ -49,11 +49,11 @@ class Guard:
         """Why a request is refused, or nothing."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self.local and not is_local(urlsplit(f"//{host}").hostname or ""):
+        if self.local and not is_local(hostname(host)):
             return f"this server answers to 127.0.0.1 and localhost, not to {host}"
         asks = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")
         origin = headers.get("origin")
-        if asks and origin is not None and urlsplit(origin).netloc != host:
+        if asks and origin is not None and netloc(origin) != host:
             return "another page may not use this server"
         return ""
 
@@ -65,6 +65,22 @@ async def refuse(why: str, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.close", "code": 1008, "reason": why})
     else:
         await PlainTextResponse(why, status_code=403)(scope, receive, send)
+
+
+def hostname(host: str) -> str:
+    """The name in a Host header without its port; nothing for what is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # brackets of an IPv6 address that do not close
+        return ""
+
+
+def netloc(origin: str) -> str | None:
+    """Host and port of an Origin header; None for what is none, which equals no host."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def is_local(host: str) -> bool:

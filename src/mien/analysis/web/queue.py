@@ -10,7 +10,9 @@ import logging
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from threading import Condition, Event, Thread
 from time import monotonic
@@ -20,10 +22,12 @@ from mien.analysis.analyzer import Analyzer
 from mien.analysis.findings import illustrate
 from mien.analysis.portraits import Portraits
 from mien.analysis.predicting import ReadConfig, predict_into
-from mien.analysis.sources import Source, open_source
+from mien.analysis.sources import Source
 from mien.analysis.streaming import Progress
 from mien.analysis.timeline import Timeline
-from mien.video.stream import Frame
+from mien.analysis.web.decoder import Allowance, VideoFacts, frames
+from mien.video.decode import VideoError
+from mien.video.stream import Frame, read_frames
 
 State = Literal["uploading", "waiting", "reading", "drawing", "done", "failed", "cancelled"]
 OVER = ("done", "failed", "cancelled")
@@ -47,6 +51,15 @@ class Limits:
     """Jobs that may wait."""
     keep: float
     """Seconds from the end of a job to the removal of its results."""
+    memory: int = 2_000_000_000
+    """Bytes of memory that decoding one video may take."""
+    isolated: bool = True
+    """Decode in a process of its own, which may die without taking the server along."""
+
+    @property
+    def allowance(self) -> Allowance:
+        """What decoding one video may take: twice its longest length in processor time."""
+        return Allowance(self.memory, max(60.0, 2 * self.seconds))
 
     def check_length(self, seconds: float) -> None:
         """Raise ``ValueError`` for a video that is too long."""
@@ -76,8 +89,8 @@ class WebJob:
     ended: float = 0.0
     message: str = ""
     """Why it failed, in words for its owner."""
-    duration: float | None = None
-    """Seconds of video."""
+    facts: VideoFacts | None = None
+    """What was found when the upload was looked into."""
     stop: Event = field(default_factory=Event)
 
     @property
@@ -123,6 +136,7 @@ class Queue:
     def __init__(self, analyzers: Mapping[str, Analyzer], reading: ReadConfig, limits: Limits, root: Path) -> None:
         self.analyzers, self.reading, self.limits, self.root = dict(analyzers), reading, limits, root
         self.jobs: dict[str, WebJob] = {}
+        self.coming = 0
         self.changed, self.closed = Condition(), False
         self.thread = Thread(target=self.work, name="mien-serve", daemon=True)
 
@@ -141,10 +155,17 @@ class Queue:
         """Jobs that wait, the next one first."""
         return [job for job in list(self.jobs.values()) if job.state == "waiting"]
 
-    @property
-    def full(self) -> bool:
-        """Whether no more jobs are taken."""
-        return len(self.waiting()) >= self.limits.waiting
+    @contextmanager
+    def expecting(self) -> Iterator[bool]:
+        """Keep a place for a job whose upload begins; false where there is none, counting those that are on their way."""
+        with self.changed:
+            free = len(self.waiting()) + self.coming < self.limits.waiting
+            self.coming += free
+        try:
+            yield free
+        finally:
+            with self.changed:
+                self.coming -= free
 
     def position(self, job: WebJob) -> int | None:
         """1 for the next one; None for a job that does not wait."""
@@ -206,28 +227,37 @@ class Queue:
 
     def read(self, job: WebJob) -> None:
         """What `mien analyze` does, with the progress told to the job."""
-        portraits = Portraits()
+        portraits, length = Portraits(), job.facts.seconds if job.facts else 0.0
 
         def listen(event: Progress) -> None:
-            job.advance(event.time / job.duration if job.duration else 0.0)
+            job.advance(event.time / length if length else 0.0)
             self.limits.check_length(event.time)
             portraits(event)
 
-        with open_source(job.upload) as source:
-            timeline = predict_into(
-                job.folder, self.analyzers[job.model], source, self.reading, progress=False, listen=listen
-            )
-            job.enter("drawing")
-            illustrate(timeline, followed(source, job, timeline), portraits, job.folder, video=True, progress=False)
+        source = source_of(job, self.limits)
+        timeline = predict_into(
+            job.folder, self.analyzers[job.model], source, self.reading, progress=False, listen=listen
+        )
+        job.enter("drawing")
+        illustrate(timeline, followed(source, job, timeline), portraits, job.folder, video=True, progress=False)
+
+
+def source_of(job: WebJob, limits: Limits) -> Source:
+    """The upload as ``open_source`` would give it, decoded beside the server or in it."""
+    if not job.upload.is_file():
+        raise VideoError(f"{job.upload}: no such file any more; give it again")
+    read = partial(frames, allowance=limits.allowance) if limits.isolated else read_frames
+    found = job.facts or VideoFacts(0.0, None)
+    return Source(" ".join(job.name.split()), lambda: read(job.upload), found.seconds, job.upload, rate=found.rate)
 
 
 def followed(source: Source, job: WebJob, timeline: Timeline) -> Source:
     """The same video, whose reader tells a job how far it is."""
     count = max(int(timeline.about["frames"]), 1)
 
-    def frames() -> Iterator[Frame]:
+    def told() -> Iterator[Frame]:
         for number, frame in enumerate(source.frames()):
             job.advance(number / count)
             yield frame
 
-    return replace(source, frames=frames)
+    return replace(source, frames=told)

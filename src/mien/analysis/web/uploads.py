@@ -8,29 +8,32 @@ from pathlib import Path
 
 from fastapi import HTTPException
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
-from mien.analysis.sources import duration_of
+from mien.analysis.web.decoder import VideoFacts, facts, facts_here
 from mien.analysis.web.queue import Limits, WebJob
 from mien.video.stream import read_frames
-from mien.video.table import scan
 
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"v=0")
 """How files begin that are not videos but tell FFmpeg to open other files."""
 LONGEST_NAME = 120
+"""Bytes of the name that an upload gets on disk; file systems take 255, and results add an ending."""
 
 
 async def receive(job: WebJob, content: AsyncIterator[bytes], limits: Limits, announced: int | None) -> None:
     """Write an upload and look into it; leaves nothing behind when it is refused or breaks off.
 
-    Raises ``HTTPException``: 413 for too large, 422 for what is no readable video or too long, 507 for a full disk.
+    Raises ``HTTPException``: 400 for what broke off, 413 for too large, 422 for what is no readable video or too long, 507 for a full disk.
     """
     try:
         check_size(announced or 0, limits)
         job.upload.parent.mkdir(parents=True)
         await write(job.upload, content, limits)
-        job.duration = await run_in_threadpool(inspect, job.upload, limits)
+        job.facts = await run_in_threadpool(inspect, job.upload, limits)
     except BaseException as error:
         shutil.rmtree(job.folder, ignore_errors=True)
+        if isinstance(error, ClientDisconnect):
+            raise HTTPException(400, "the upload broke off") from error
         if isinstance(error, ValueError):
             raise HTTPException(422, job.plainly(error)) from error
         if isinstance(error, OSError):
@@ -58,16 +61,18 @@ def check_size(size: int, limits: Limits) -> None:
         )
 
 
-def inspect(path: Path, limits: Limits) -> float:
-    """Decode one frame and tell the length in seconds; raises ``ValueError`` for what cannot be analyzed."""
+def inspect(path: Path, limits: Limits) -> VideoFacts:
+    """Decode one frame and tell length and rate; raises ``ValueError`` for what cannot be analyzed."""
     with path.open("rb") as file:
         if file.read(16).lstrip().startswith(PLAYLISTS):
             raise ValueError(f"{path}: a playlist or text, not a video; upload the video itself")
-    next(read_frames(path))
-    seconds = duration_of(path)  # recordings of browsers do not say how long they are
-    seconds = float(scan(path).timestamps[-1]) if seconds is None else seconds
-    limits.check_length(seconds)
-    return seconds
+    if limits.isolated:
+        found = facts(path, limits.allowance)
+    else:
+        next(read_frames(path))
+        found = facts_here(path)
+    limits.check_length(found.seconds)
+    return found
 
 
 def clean(name: str) -> str:
@@ -75,4 +80,11 @@ def clean(name: str) -> str:
     base = name.replace("\\", "/").rsplit("/", 1)[-1]
     kept = "".join(c for c in base if c.isprintable() and c not in '<>:"|?*').strip(". ")
     stem, dot, suffix = kept.rpartition(".")
-    return f"{stem[:LONGEST_NAME]}{dot}{suffix[:10]}" if stem else kept[:LONGEST_NAME] or "video"
+    if not stem:
+        return cut(kept, LONGEST_NAME) or "video"
+    return f"{cut(stem, LONGEST_NAME)}{dot}{cut(suffix, 12)}"
+
+
+def cut(text: str, count: int) -> str:
+    """The beginning of a text, at most so many bytes of UTF-8, without half a character."""
+    return text.encode("utf-8", "ignore")[:count].decode("utf-8", "ignore")
