@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -32,6 +33,20 @@ COMMANDS = {
     "features": "write a frozen encoder's features for other tools (Parquet, npy)",
     "convert": "import official SVFAP, VideoMAE or V-JEPA weights",
 }
+
+
+REFUSALS = {
+    errno.ENOENT: "there is no such file or folder",
+    errno.EEXIST: "a file is in the way of a folder of that name; choose another place, or move the file",
+    errno.ENOTDIR: "one of its parts is a file and not a folder; choose another place",
+    errno.EISDIR: "this is a folder, where a file is needed",
+    errno.EACCES: "not allowed; look at the permissions of the file and its folder, or choose another place",
+    errno.EPERM: "not allowed; look at the permissions of the file and its folder, or choose another place",
+    errno.EROFS: "it is on a disk that can only be read; choose another place",
+    errno.ENOSPC: "the disk is full; make room, or choose another place",
+    errno.ENAMETOOLONG: "the name is too long",
+}
+"""What the system refuses, and the way out."""
 
 
 def overview() -> str:
@@ -94,10 +109,19 @@ def run(name: str, arguments: Sequence[str]) -> int:
         if os.environ.get("MIEN_DEBUG"):
             raise
         message = explain(error) if isinstance(error, ValidationError) else error
+        message = of_the_system(error) if isinstance(error, OSError) else message
         message = memory.advice(schema, error) if short else message
         print(f"mien {name}: {message}", file=sys.stderr)
         return 1
     return 0
+
+
+def of_the_system(error: OSError) -> object:
+    """An error of the operating system as a sentence with a way out; others, which are sentences already, as they are."""
+    reason = REFUSALS.get(error.errno or 0)
+    if reason is None or not error.filename:
+        return error
+    return f"{os.fsdecode(error.filename)}: {reason}"
 
 
 def choose(command: Any, prog: str, arguments: Sequence[str]) -> tuple[Any, str, Sequence[str]]:

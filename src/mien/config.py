@@ -103,7 +103,7 @@ def read_yaml(path: Path) -> Any:
         swollen = node is not None and expanded(node, {}) > NODES
         tree = None if node is None or swollen else loader.construct_document(node)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not valid YAML: {error}") from error
+        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if swollen:
         raise ValueError(f"{path}: its aliases stand for more than {NODES:,} values")
     return tree

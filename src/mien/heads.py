@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -21,7 +21,7 @@ class MeanHeadConfig:
     """Mean over tokens, norm, linear: SVFAP's and VideoMAE's head, and the linear probe."""
 
     name: Literal["mean"] = "mean"
-    scale: float = 0.001
+    scale: NonNegativeFloat = 0.001
     """Factor on the first weights, so that fine-tuning starts from near-even outputs."""
     standardise: bool = False
     """Bring each channel of the tokens to mean 0 and deviation 1 over the training clips first; for frozen encoders."""

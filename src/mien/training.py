@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Literal
 
 import torch
-from pydantic import PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import nn
 
@@ -46,9 +46,9 @@ MicroBatches = Callable[[int], Iterable[MicroBatch]]
 class TrainConfig:
     """Length, batch, precision and what is kept."""
 
-    steps: int = 0
+    steps: NonNegativeInt = 0
     """Optimizer steps; 0 takes epochs."""
-    epochs: float = 100.0
+    epochs: NonNegativeFloat = 100.0
     """Passes over the training clips, if steps is 0."""
     batch: PositiveInt = 256
     """Clips per optimizer step, over all ranks and micro-steps."""
@@ -64,9 +64,9 @@ class TrainConfig:
     """torch.compile the model: worth it on GPUs, needs a C++ compiler on CPUs. Masks, mixing and drop path are the same."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
-    workers: int = 2
+    workers: NonNegativeInt = 2
     """Processes that decode clips for each rank; 0 decodes in the training process."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """All randomness follows from it."""
     skip: tuple[str, ...] = ()
     """Training clips that broke since the run began, by line of the manifest or by file: from the step at which the run

@@ -14,11 +14,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field, NonNegativeInt
 from pydantic.dataclasses import dataclass
 
 from mien import distributed, metrics
@@ -58,12 +59,12 @@ class Config:
     """Columns of the manifest whose groups are marked on their own: sex, age (in bands), or age:30,45 (at these)."""
     group_by: str = ""
     """Column whose clips are marked together by their mean answer, such as video for AVCAffe; empty marks each clip."""
-    coverage: float | None = None
+    coverage: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of the truth that sets and intervals shall hold, in (0, 1); by default what the model was calibrated for."""
     views: ViewConfig = ViewConfig()
     device: str = "auto"
     """auto, cpu, cuda, ..."""
-    workers: int = 2
+    workers: NonNegativeInt = 2
     """Processes that decode."""
     matmul: distributed.MatmulPrecision = "medium"
     """Precision of fp32 matrix products."""

@@ -20,6 +20,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
+from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 from tyro.conf import Positional
 
@@ -54,20 +55,20 @@ class Config:
     """Column of that table that names the clip, for csv."""
     scale: tuple[float, float] | None = None
     """Lowest and highest value of a label, for werewolf_xl."""
-    min_frames: int = 2
+    min_frames: PositiveInt = 2
     """Clips with fewer frames are too short."""
     decode: bool = True
     """Decode every frame of every clip; without it only the packets are read."""
-    workers: int = 0
+    workers: NonNegativeInt = 0
     """Processes that decode; 0 is one per core."""
     allow: tuple[Kind | Literal["counts"], ...] = ()
     """Kinds of problems that are no failure: missing, broken, short, label, duplicate, fold, and counts (the tables differ
     from the published counts). Such clips are left out and listed all the same."""
     keep_duplicates: bool = False
     """Leave clips of equal content in the manifest, as published protocols do; they are listed all the same."""
-    folds: int = 0
+    folds: NonNegativeInt = 0
     """Deal the persons to this many folds by the seed, in a column seeded_fold; 0 is none."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Another seed deals the persons otherwise."""
 
     def __post_init__(self) -> None:

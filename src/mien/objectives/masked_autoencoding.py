@@ -5,10 +5,11 @@ Hide 90 % of a clip in tubes, encode the rest, let a small decoder guess the hid
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -27,7 +28,7 @@ class MaskedAutoencodingConfig:
     name: Literal["masked_autoencoding"] = "masked_autoencoding"
     mask: Literal["tube", "random"] = "tube"
     """tube hides the same sites in all frames; random hides patches anywhere (ViT only)."""
-    mask_ratio: float = 0.9
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.9
     """Share of the patches that is hidden."""
     decoder_dim: Width = 384
     """Width of the decoder."""
