@@ -17,7 +17,7 @@ LAYERS = {
         "heads", "pixels", "encoders", "objectives", "tasks",
     ),
     "data": ("video", "datasets", "faces", "models"),
-    "engine": ("training", "optim", "distributed", "checkpoint", "runlog", "stopping", "probing", "cost", "memory"),
+    "engine": ("training", "optim", "distributed", "checkpoint", "runlog", "stopping", "probing", "cost", "memory", "pickled"),
 }  # fmt: skip
 NOUNS = {"interfaces", "config", "files", "extras", "progress", "help"}
 MAY_USE = {

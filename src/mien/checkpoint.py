@@ -10,10 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import torch
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -24,13 +27,37 @@ from torch.distributed.checkpoint.state_dict import (
     set_state_dict,
 )
 
-from mien.config import RENAMED, renamed
+from mien.config import RENAMED, build, renamed
 from mien.distributed import Session, gather
 from mien.extras import install
 from mien.files import write_whole as write_whole
+from mien.pickled import load_pickled
+
+CARD = "model.json"
+CARD_SIZE = 2**24
+"""Bytes beyond which a file is no description of a model."""
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="ignore"))
+class About:
+    """What every reader of model.json may rely on where it is there; ``mien.card`` checks the sections themselves."""
+
+    names: list[str] | None = None
+    selection: str | None = None
+    leaks: list[str] | None = None
+    skipped: list[str] | None = None
+    step: int | None = None
+    chosen: dict[str, Any] | None = None
+    rates: dict[str, int] | None = None
+    encoder: dict[str, Any] | None = None
+    objective: dict[str, Any] | None = None
+    task: dict[str, Any] | None = None
+    clip: dict[str, Any] | None = None
+    pixels: dict[str, Any] | None = None
+    face_crop: dict[str, Any] | None = None
+
 
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
-CARD = "model.json"
 KEEP = 2
 """Checkpoints kept: the newest, and the one before it."""
 
@@ -103,10 +130,10 @@ def damage(path: Path) -> str | None:
             if broken := file.testzip():
                 return f"the checksum of {broken} is wrong"
         weights = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["model"]
-    except (BadZipFile, EOFError, OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+    except (BadZipFile, EOFError, OSError, RuntimeError, KeyError, ValueError, TypeError, UnpicklingError) as error:
         return f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else 'it ends too early'}"
     bad = non_finite(weights)
-    return f"{len(bad)} of its {len(weights)} tensors are not finite" if bad else None
+    return f"{len(bad)} of its {len(weights)} tensors hold NaN or infinity" if bad else None
 
 
 def non_finite(weights: Mapping[str, Tensor]) -> list[str]:
@@ -117,7 +144,9 @@ def non_finite(weights: Mapping[str, Tensor]) -> list[str]:
 def refuse_non_finite(weights: Mapping[str, Tensor], what: str, way: str) -> None:
     """Raise ``NonFiniteError`` where weights hold NaN or infinity."""
     if bad := non_finite(weights):
-        raise NonFiniteError(f"{what}: {len(bad)} of {len(weights)} tensors are not finite ({bad[0]}, ...). {way}")
+        raise NonFiniteError(
+            f"{what}: {len(bad)} of {len(weights)} tensors hold NaN or infinity ({bad[0]}, ...). {way}"
+        )
 
 
 class NonFiniteError(ArithmeticError):
@@ -165,7 +194,21 @@ def describe(path: Path) -> dict[str, Any]:
     file = path / CARD
     if not file.is_file():
         raise ValueError(f"{path}: no model here (model.json is missing); name the folder of a finished run")
-    return renamed(json.loads(file.read_text()), RENAMED)
+    if file.stat().st_size > CARD_SIZE:
+        raise ValueError(
+            f"{file} is {file.stat().st_size / 2**20:.0f} MB; a model's description has a few thousand bytes"
+        )
+    try:
+        tree = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is no JSON: {str(error)[:200]}") from error
+    if isinstance(tree, dict):
+        tree = renamed(tree, RENAMED)
+    try:
+        build(About, tree)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    return tree
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -180,18 +223,27 @@ def tensors_of(state: Mapping[str, Any]) -> dict[str, Tensor]:
     """The weights by name in what a file holds."""
     for key in ("model", "module", "state_dict"):
         state = state[key] if isinstance(state.get(key), Mapping) else state
-    return {name: value for name, value in state.items() if isinstance(value, Tensor) and name[:2] != "__"}
+    return {
+        name: value
+        for name, value in state.items()
+        if isinstance(value, Tensor) and isinstance(name, str) and name[:2] != "__"
+    }
 
 
-def read_state(path: Path) -> Any:
-    """All that a weights file holds, or the one in a folder; nothing in it is executed."""
+def read_state(path: Path) -> Mapping[str, Any]:
+    """All that a weights file holds by name, or the one in a folder; nothing in it is executed."""
     names = ("weights.safetensors", "model.safetensors")
     file = next((path / name for name in names if (path / name).is_file()), path / names[0]) if path.is_dir() else path
     if not file.is_file():
         raise ValueError(f"{path}: no weights here; name a run's folder, a .safetensors or a .pth file")
+    if file.suffix != ".safetensors":
+        state = load_pickled(file)
+        if not isinstance(state, Mapping):
+            raise ValueError(f"{file}: holds {type(state).__name__}, not weights by name")
+        return state
     try:
-        return load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
+        return load_file(file)
+    except (SafetensorError, RuntimeError, OSError, ValueError, KeyError) as error:
         raise ValueError(f"{file}: not readable as weights: {error}") from error
 
 
@@ -206,7 +258,16 @@ def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], source: obje
 
     The released code of SVFAP only prints such keys and trains on from random weights.
     """
-    refuse_non_finite(weights, str(source), "These weights are broken; take others, or an earlier checkpoint")
+    require_fit(module, weights, source)
+    if bad := non_finite(weights):
+        raise ValueError(
+            f"{source}: {len(bad)} of {len(weights)} tensors hold NaN or infinity ({bad[0]}, ...); of no use"
+        )
+    module.load_state_dict(dict(weights))
+
+
+def require_fit(module: nn.Module, weights: Mapping[str, Tensor], source: object) -> None:
+    """Raise ``ValueError`` that names every key of ``weights`` that is missing, extra or misshapen for ``module``."""
     own = module.state_dict()
     faults = [f"missing {name} {tuple(own[name].shape)}" for name in own if name not in weights]
     faults += [f"unknown {name} {tuple(weights[name].shape)}" for name in weights if name not in own]
@@ -221,4 +282,3 @@ def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], source: obje
             f"{source} does not fit {type(module).__name__}: {'; '.join(faults[:8])}{more}. "
             "Use the sizes that the weights were made with."
         )
-    module.load_state_dict(dict(weights))

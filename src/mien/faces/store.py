@@ -26,7 +26,7 @@ import pyarrow as pa
 import yaml
 from pyarrow import parquet
 
-from mien.config import to_tree
+from mien.config import read_yaml, to_tree
 from mien.faces.cut import CutConfig, Record, Source, Track, place, read_record
 from mien.interfaces import Clip
 from mien.video.manifest import read_manifest, write_manifest
@@ -75,7 +75,7 @@ def claim(store: Path, config: CutConfig) -> None:
     path = store / "store.yaml"
     begun = any(next((store / name).glob("*"), None) for name in ("clips", "frames", "partial"))
     if path.is_file() and begun:
-        before = yaml.safe_load(path.read_text(encoding="utf-8"))
+        before = read_yaml(path)
         lines = difference(before, tree)
         if lines:
             raise ValueError(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import PositiveInt
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -35,7 +35,7 @@ class RegressionConfig:
     """Targets as the model learns them, from the training rows: zscore has mean 0 and deviation 1, minmax lies in the
     range of the outputs (from 0 to 1 where they have none). Kept with the weights; predictions are in the own units."""
     head: HeadConfig = MeanHeadConfig()
-    segments: PositiveInt = 1
+    segments: Annotated[int, Field(ge=1, le=1000)] = 1
     """Segments of a video that the head sees at once, for probes; with 1 the answers of the segments are averaged."""
 
     def __post_init__(self) -> None:
