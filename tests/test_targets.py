@@ -144,7 +144,8 @@ def test_predictions_are_in_the_units_of_the_manifest(corpus: Path, tmp_path: Pa
     finetune(manifest, tmp_path / "run", *task)
     video = sorted((corpus.parent / "videos").rglob("*.mp4"))[0]
     capsys.readouterr()
-    assert cli.main(["predict", str(video), f"--model={tmp_path / 'run'}", "--json", "--device=cpu"]) == 0
+    whole = ["--faces=whole", "--json", "--device=cpu"]
+    assert cli.main(["predict", str(video), f"--model={tmp_path / 'run'}", *whole]) == 0
     assert json.loads(capsys.readouterr().out)["valence"] == pytest.approx(1e6, abs=2e3)
     loss = json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[-1])["loss"]
     assert loss < 10  # in deviations, not in thousands
