@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 ROOT = Path(__file__).parent.parent.parent
 TRACEBACK = "Traceback (most recent call last)"
@@ -113,9 +114,12 @@ class Tally:
 
 
 def start(
-    *arguments: str | bytes, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    *arguments: str | bytes,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    output: IO[bytes] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """``python -m mien`` in a session of its own, on one thread, with pipes for what it says."""
+    """``python -m mien`` in a session of its own, on one thread; what it says goes to ``output`` or to two pipes."""
     surroundings = {
         **os.environ,
         "PYTHONPATH": str(ROOT / "src"),
@@ -128,8 +132,8 @@ def start(
         env=surroundings,
         cwd=cwd,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=output or subprocess.PIPE,
+        stderr=output or subprocess.PIPE,
         start_new_session=True,
     )
 
