@@ -37,6 +37,7 @@ from mien.datasets.drawn.acting import EXPRESSIONS, MOTION_PAIRS, TRAITS, Behavi
 from mien.datasets.drawn.looks import STYLES, looks
 from mien.datasets.drawn.painting import paint
 from mien.files import LOCK, write_whole
+from mien.video.container import file_url
 
 __all__ = [
     "COLUMNS", "EXPRESSIONS", "MOTION_PAIRS", "STYLES", "TRAITS", "Drawn", "SynthConfig", "Take", "annotate", "claim",
@@ -240,7 +241,7 @@ def displace(frames: NDArray[np.uint8], config: SynthConfig, index: int) -> NDAr
 
 def _write_mp4(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
     """Write frames (T, H, W, 3) as H.264, yuv420p, key frames every 12; one thread, for equal bytes."""
-    with av.open(str(path), "w") as container:
+    with av.open(file_url(path), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt, stream.gop_size = "yuv420p", 12
