@@ -111,6 +111,7 @@ def write_npy(rows: Iterator[Row], folder: Path, count: int) -> tuple[int, ...]:
             array[i] = row
         array.flush()
 
+    (folder / "windows.csv").unlink(missing_ok=True)  # written last: where it stands, both are of one run
     write_whole(folder / "features.npy", save)
-    write_manifest(folder / "windows.csv", known)
+    write_whole(folder / "windows.csv", lambda path: write_manifest(path, known))
     return shape

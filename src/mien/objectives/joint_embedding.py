@@ -12,12 +12,12 @@ from typing import Annotated, Literal, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from mien.blocks import Blocks, block_mask, lengths
-from mien.config import STRICT
+from mien.config import STRICT, Depth, Width
 from mien.interfaces import Batch, Encoder, Objective
 from mien.layers import Block, LayerNorm, divide, patchify, rescale, take, truncated_normal, unpatchify
 from mien.masking import Mask
@@ -37,11 +37,11 @@ class JointEmbeddingConfig:
     """Masks per clip, each (number of blocks, share of the area of one); blocks hide all frames."""
     aspect: tuple[PositiveFloat, PositiveFloat] = (0.75, 1.5)
     """Height over width of a block."""
-    predictor_dim: PositiveInt = 384
+    predictor_dim: Width = 384
     """Width of the predictor."""
-    predictor_heads: NonNegativeInt = 0
+    predictor_heads: Annotated[int, Field(ge=0, le=16384)] = 0
     """Attention heads of the predictor; 0 takes the encoder's (published), where they divide its width."""
-    predictor_depth: PositiveInt = 12
+    predictor_depth: Depth = 12
     """Blocks of the predictor."""
     uniform_power: bool = True
     """Whether time, rows and columns share the channels of the predictor's positions evenly; if not, time has half."""

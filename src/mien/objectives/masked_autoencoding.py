@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from mien.config import STRICT
+from mien.config import STRICT, Depth, Ratio, Width
 from mien.interfaces import Batch, Encoder, Objective
 from mien.layers import Block, LayerNorm, divide, patchify, take, unpatchify, xavier
 from mien.masking import MASKS, Mask
@@ -30,13 +30,13 @@ class MaskedAutoencodingConfig:
     """tube hides the same sites in all frames; random hides patches anywhere (ViT only)."""
     mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.9
     """Share of the patches that is hidden."""
-    decoder_dim: PositiveInt = 384
+    decoder_dim: Width = 384
     """Width of the decoder."""
-    decoder_heads: PositiveInt = 6
+    decoder_heads: Width = 6
     """Attention heads of the decoder."""
-    decoder_depth: PositiveInt = 4
+    decoder_depth: Depth = 4
     """Blocks of the decoder."""
-    decoder_mlp_ratio: PositiveFloat = 4.0
+    decoder_mlp_ratio: Ratio = 4.0
     """Hidden width of the decoder's feed-forward layers over its width."""
     normalize_target: bool = True
     """Predict pixels normalised by the mean and deviation of their own patch."""

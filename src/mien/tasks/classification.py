@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -54,7 +54,7 @@ class ClassificationConfig:
     class_weights: bool = False
     """Weigh classes by the inverse of their frequency in the training rows."""
     head: HeadConfig = MeanHeadConfig()
-    segments: PositiveInt = 1
+    segments: Annotated[int, Field(ge=1, le=1000)] = 1
     """Segments of a video that the head sees at once, for probes; with 1 the answers of the segments are averaged."""
 
     def located(self, clips: Sequence[Clip]) -> tuple[ClassificationConfig, list[str]]:
