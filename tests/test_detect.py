@@ -14,7 +14,7 @@ from PIL import Image
 
 from mien import models
 from mien.config import build
-from mien.faces.detect import HAAR_NOTICE, DetectConfig, Haar, YuNet
+from mien.faces.detect import HAAR_NOTICE, DetectConfig, Detection, Detector, Haar, YuNet
 from mien.faces.quality import pose, sharpness
 
 STILLS = {"stills/pyfeat_multi_face.jpg": 5, "stills/deepface_couple.jpg": 2, "stills/fr_obama.jpg": 1}
@@ -263,3 +263,28 @@ def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (tmp_path / file).write_bytes(b"")
         with pytest.raises(ValueError, match=rf"pip install -c constraints.txt '\.\[{extra}\]'"):
             DetectConfig(model=tmp_path / file).build()
+
+
+class Astray(Detector):
+    """Sees rubbish, as networks do in strips of a few rows."""
+
+    name, size, search_size, strong, weak, confirm, smallest = "haar", 320, 640, 0.6, 0.3, 1, 20
+    searched: tuple[int, ...] = ()
+
+    def search(self, picture: np.ndarray) -> list[Detection]:
+        self.searched = picture.shape
+        boxes = [
+            (4e28, -7e29, 0.0, 0.0),
+            (1.0, float("nan"), 5.0, 5.0),
+            (900.0, 1.0, 20.0, 20.0),
+            (-5.0, 1.0, 20.0, 20.0),
+        ]
+        return [Detection(box, 0.9, None) for box in boxes]
+
+
+@pytest.mark.parametrize("shape", [(64, 8192, 3), (8192, 64, 3)])
+def test_a_strip_is_searched_with_a_border_and_rubbish_is_no_face(shape: tuple[int, int, int]) -> None:
+    detector = Astray()
+    found = detector.detect(np.zeros(shape, np.uint8))
+    assert min(detector.searched[:2]) >= 32
+    assert [face.box[0] < 0 for face in found] == [True]  # the one that reaches into the picture

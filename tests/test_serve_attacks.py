@@ -6,6 +6,7 @@ import asyncio
 import io
 import struct
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +30,7 @@ from mien.analysis.web.uploads import clean
 from mien.cli import main
 from mien.video.stream import read_frames
 from models import pictures, write_model, write_video
+from openapi_requests import requests, wrong
 
 HERE = "http://127.0.0.1:8000"
 LIMITS = Limits(bytes=3_000_000, seconds=20, waiting=2, keep=3600)
@@ -199,3 +201,20 @@ def test_a_model_of_nan_names_no_emotion(video: Path, tmp_path: Path, capsys: py
     assert main(["analyze", str(video), *flags, "--output", str(tmp_path / "out")]) == 1
     assert "finite" in capsys.readouterr().err
     assert not (tmp_path / "out" / "frames.csv").exists()
+
+
+def test_every_answer_to_made_up_requests_is_one_that_the_document_names(
+    analyzer: Analyzer, video: Path, tmp_path: Path
+) -> None:
+    limits = replace(LIMITS, isolated=False, waiting=50)
+    queue = Queue({"expressions": analyzer}, ReadConfig(faces="whole"), limits, tmp_path)
+    with TestClient(application(queue), base_url=HERE, raise_server_exceptions=True) as client:
+        job = client.post("/api/jobs?wait=true", content=video.read_bytes()).json()
+        document = client.get("/openapi.json").json()
+        bodies = [b"", b"\x00" * 100, b"#EXTM3U", video.read_bytes()[:500], video.read_bytes()[300:]]
+        for made in requests(document, 0, [job["id"]], bodies, 150):
+            answer = client.request(made.method, made.url, headers=made.headers, content=made.body)
+            assert not wrong(made, answer.status_code, answer.content)
+            if made.method == "DELETE" and answer.status_code == 204:
+                job["id"] = "gone"
+        assert client.get("/api/about").status_code == 200

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -32,6 +35,22 @@ COMMANDS = {
     "features": "write a frozen encoder's features for other tools (Parquet, npy)",
     "convert": "import official SVFAP, VideoMAE or V-JEPA weights",
 }
+
+
+GOES_ON = "stopped; the same command goes on from what is done"
+
+REFUSALS = {
+    errno.ENOENT: "there is no such file or folder",
+    errno.EEXIST: "a file is in the way of a folder of that name; choose another place, or move the file",
+    errno.ENOTDIR: "one of its parts is a file and not a folder; choose another place",
+    errno.EISDIR: "this is a folder, where a file is needed",
+    errno.EACCES: "not allowed; look at the permissions of the file and its folder, or choose another place",
+    errno.EPERM: "not allowed; look at the permissions of the file and its folder, or choose another place",
+    errno.EROFS: "it is on a disk that can only be read; choose another place",
+    errno.ENOSPC: "the disk is full; make room, or choose another place",
+    errno.ENAMETOOLONG: "the name is too long",
+}
+"""What the system refuses, and the way out."""
 
 
 def overview() -> str:
@@ -75,14 +94,18 @@ def run(name: str, arguments: Sequence[str]) -> int:
     from pydantic import ValidationError
 
     from mien.config import explain, parse
+    from mien.stopping import Stopped, ending_politely
 
     command, schema = import_module(f"mien.commands.{name}"), None
     try:
         schema, prog, rest = choose(command, f"mien {name}", arguments)
-        command.run(parse(schema, rest, prog=prog, description=command.__doc__, often=getattr(command, "OFTEN", ())))
-    except KeyboardInterrupt:
-        print(f"\nmien {name}: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
+        often = getattr(command, "OFTEN", ())
+        config = parse(schema, rest, prog=prog, description=command.__doc__, often=often)
+        with ending_politely(), held(command, config):
+            command.run(config)
+    except KeyboardInterrupt as stop:
+        print(f"\nmien {name}: {stop if str(stop) else GOES_ON}", file=sys.stderr)
+        return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
     except BrokenPipeError:
         raise  # nobody reads on; __main__ ends in silence
     except Exception as error:
@@ -94,10 +117,29 @@ def run(name: str, arguments: Sequence[str]) -> int:
         if os.environ.get("MIEN_DEBUG"):
             raise
         message = explain(error) if isinstance(error, ValidationError) else error
+        message = of_the_system(error) if isinstance(error, OSError) else message
         message = memory.advice(schema, error) if short else message
         print(f"mien {name}: {message}", file=sys.stderr)
         return 1
     return 0
+
+
+def held(command: Any, config: Any) -> AbstractContextManager[object]:
+    """Hold the folder that a command writes: what its ``writes(config)`` names, or ``config.output``. Of several ranks, one
+    does."""
+    from mien.files import LOCK, locked
+
+    output = getattr(config, "output", None)
+    lock = command.writes(config) if hasattr(command, "writes") else output and output / LOCK
+    return locked(lock) if lock and os.environ.get("RANK", "0") == "0" else nullcontext()
+
+
+def of_the_system(error: OSError) -> object:
+    """An error of the operating system as a sentence with a way out; others, which are sentences already, as they are."""
+    reason = REFUSALS.get(error.errno or 0)
+    if reason is None or not error.filename:
+        return error
+    return f"{os.fsdecode(error.filename)}: {reason}"
 
 
 def choose(command: Any, prog: str, arguments: Sequence[str]) -> tuple[Any, str, Sequence[str]]:

@@ -7,21 +7,32 @@ with its unit under it, which is also its ``--help``.
 
 from __future__ import annotations
 
+import math
 import re
+import reprlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from mien.help import choices_help, short_help
 
 STRICT = ConfigDict(extra="forbid", validate_default=True)
+
+Width = Annotated[int, Field(ge=1, le=16384)]
+"""Channels of a token, or what divides them."""
+Depth = Annotated[int, Field(ge=1, le=1000)]
+"""Number of blocks."""
+Ratio = Annotated[float, Field(gt=0, le=64, allow_inf_nan=False)]
+"""Hidden width over width."""
+Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+"""A rate at which something is dropped."""
 
 T = TypeVar("T")
 
@@ -75,13 +86,41 @@ def read_recipe(path: Path) -> dict[str, Any]:
     """One YAML file as a tree of sections."""
     if not path.is_file():
         raise ValueError(f"{path}: no such recipe")
-    try:
-        tree = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not valid YAML: {error}") from error
+    tree = read_yaml(path)
     if not isinstance(tree, dict):
         raise ValueError(f"{path}: a recipe is sections and keys, this is {type(tree).__name__}")
     return tree
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds; ``ValueError`` that names the file if it is none, or if its aliases would swell it.
+
+    An alias costs nothing until somebody walks the tree, and a few lines of them can stand for billions of values.
+    """
+    try:
+        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        swollen = node is not None and expanded(node, {}) > NODES
+        tree = None if node is None or swollen else loader.construct_document(node)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if swollen:
+        raise ValueError(f"{path}: its aliases stand for more than {NODES:,} values")
+    return tree
+
+
+NODES = 100_000
+"""Values that a YAML file may stand for."""
+
+
+def expanded(node: Any, known: dict[int, float]) -> float:
+    """Number of values in a tree of YAML nodes with every alias written out; infinite where one holds itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf  # until it is known: a node inside itself
+        inner = [n for pair in node.value for n in pair] if isinstance(node, yaml.MappingNode) else node.value
+        parts = inner if isinstance(inner, list) else []
+        known[id(node)] = 1 + sum(expanded(part, known) for part in parts)
+    return known[id(node)]
 
 
 def merge(*trees: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,6 +191,8 @@ def chosen_names(flags: Sequence[str]) -> dict[str, Any]:
 
 def build(schema: type[T], tree: Mapping[str, Any]) -> T:
     """A tree of sections -> a checked config; an unknown or impossible key is an error that names it."""
+    if not isinstance(tree, Mapping):
+        raise ValueError(f"config: this is {type(tree).__name__}, not keys and values")
     try:
         return TypeAdapter(schema).validate_python(dict(tree))
     except ValidationError as error:
@@ -162,7 +203,7 @@ def explain(error: ValidationError) -> str:
     """A validation error in a line per key; what a config checks of itself (``__post_init__``) says all on its own."""
     own = [e["msg"].removeprefix("Value error, ") for e in error.errors() if e["type"] == "value_error"]
     keys = [
-        f"{'.'.join(map(str, e['loc']))}: {e['msg']} (given: {e['input']!r})"
+        f"{'.'.join(map(str, e['loc']))}: {e['msg'][:300]} (given: {reprlib.repr(e['input'])})"
         for e in error.errors()
         if e["type"] != "value_error"
     ]

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from mien.config import STRICT
+from mien.config import STRICT, Depth, Ratio
 from mien.layers import MLP, Block, LayerNorm, divide, hidden_width, rescale, truncated_normal
 
 
@@ -21,7 +21,7 @@ class MeanHeadConfig:
     """Mean over tokens, norm, linear: SVFAP's and VideoMAE's head, and the linear probe."""
 
     name: Literal["mean"] = "mean"
-    scale: float = 0.001
+    scale: NonNegativeFloat = 0.001
     """Factor on the first weights, so that fine-tuning starts from near-even outputs."""
     standardise: bool = False
     """Bring each channel of the tokens to mean 0 and deviation 1 over the training clips first; for frozen encoders."""
@@ -36,12 +36,12 @@ class AttentiveHeadConfig:
     """One learnt query attends over all tokens: V-JEPA's attentive probe."""
 
     name: Literal["attentive"] = "attentive"
-    heads: int = 0
+    heads: Annotated[int, Field(ge=0, le=16384)] = 0
     """Attention heads, 16 in V-JEPA's probes at every width; 0 takes heads of width 64, but at least 8 (of width 16 where
     the width does not divide)."""
-    depth: int = 1
+    depth: Depth = 1
     """Blocks in all: the cross-attention and, before it, depth - 1 self-attention blocks (V-JEPA 2: 4)."""
-    mlp_ratio: float = 4.0
+    mlp_ratio: Ratio = 4.0
     """Hidden width of the feed-forward layers over the width of a token."""
     standardise: bool = False
     """Bring each channel of the tokens to mean 0 and deviation 1 over the training clips first; for frozen encoders."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from pydantic.dataclasses import dataclass
 from torch import nn
 
@@ -21,7 +21,7 @@ class OptimConfig:
 
     lr: NonNegativeFloat = 3e-4
     """Peak learning rate; see lr_batch."""
-    lr_batch: int = 256
+    lr_batch: NonNegativeInt = 256
     """The learning rate is lr x batch / lr_batch, as in the papers; 0 takes lr as it stands."""
     min_lr: NonNegativeFloat = 1e-5
     """Learning rate at the end of the cosine."""
@@ -33,7 +33,7 @@ class OptimConfig:
     """Both rise linearly and fall as a cosine; svfap's first step has warmup_start, vjepa's is one step above it."""
     stretch: PositiveFloat = 1.0
     """Schedules are laid out for stretch times as many steps as are taken; V-JEPA 1 takes 1.25 and never gets to the end."""
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
     """AdamW's averaging factors; (0.9, 0.999) for fine-tuning."""
     weight_decay: NonNegativeFloat = 0.05
     """Decay of matrices; biases, norms and tokens never decay."""

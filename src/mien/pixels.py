@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from mien.config import STRICT
+
+Mean = Annotated[float, Field(ge=-1000, le=1000, allow_inf_nan=False)]
+Deviation = Annotated[float, Field(ge=1e-6, le=1000, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, config=STRICT)
 class PixelsConfig:
     """Mean and deviation per colour channel of pixels in [0, 1]; the defaults are ImageNet's, as in both papers."""
 
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    mean: tuple[Mean, Mean, Mean] = (0.485, 0.456, 0.406)
     """Subtracted from red, green, blue."""
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    std: tuple[Deviation, Deviation, Deviation] = (0.229, 0.224, 0.225)
     """Divides red, green, blue."""
 
 

@@ -12,11 +12,11 @@ from copy import deepcopy
 from dataclasses import dataclass as plain
 from dataclasses import field
 from itertools import product
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -30,9 +30,9 @@ from mien.schedules import cosine
 class ProbeConfig:
     """Training of the probes; V-JEPA's published probe is lr 1e-3, weight decay 0.01, batches of 4, 20 epochs."""
 
-    lrs: tuple[float, ...] = (5e-3, 1e-3, 3e-4)
+    lrs: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (5e-3, 1e-3, 3e-4)
     """Learning rates to try; each falls to 0 as a cosine."""
-    weight_decays: tuple[float, ...] = (0.01, 0.4)
+    weight_decays: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)] = (0.01, 0.4)
     """Weight decays to try with each learning rate."""
     epochs: PositiveInt = 20
     """Passes over the training clips."""
@@ -40,7 +40,7 @@ class ProbeConfig:
     """Clips per step."""
     clip_grad: NonNegativeFloat = 1.0
     """Largest norm of one probe's gradient; 0 leaves it."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Order of the clips and first weights follow from it."""
     seeds: PositiveInt = 1
     """First weights to try, from seed on; the table gives mean and deviation over them, for one probe says little."""

@@ -25,6 +25,8 @@ EACH = int(os.environ.get("MUTANTS", "100"))
 """Mutants of each kind of file."""
 SHARE = 4
 """Mutants of each kind that the commands get."""
+ANALYZED = 16
+"""Of all files, those that are analyzed, one by one."""
 
 
 def judge_some(whole: Path, numbers: range, folder: Path) -> list[Verdict]:
@@ -84,16 +86,15 @@ def count(attack: Tally, verdicts: Iterable[Verdict]) -> None:
         attack.tracebacks.extend(verdict.traces)
 
 
-def bad(path: Path, column: str, wanted: set[str] | None = None) -> set[str]:
-    """Names of the files that a table lists (with one of some values in a column)."""
+def named(path: Path, files: str, column: str, *wanted: str) -> set[str]:
+    """Names of the files that a table lists with one of some values in a column."""
     with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {Path(row[column]).name for row in rows if wanted is None or row["status"] in wanted}
+        return {Path(row[files]).name for row in csv.DictReader(file) if row[column] in wanted}
 
 
 @pytest.mark.slow
 def test_commands_agree_on_mutated_videos(tally: Tallying, tmp_path: Path) -> None:
-    with tally("mutated videos, given to prepare, faces and finetune") as attack:
+    with tally("mutated videos, given to prepare, faces, finetune, analyze") as attack:
         corpus = tmp_path / "videos"
         classes = [corpus / "happy", corpus / "sad"]
         for folder in classes:
@@ -106,10 +107,10 @@ def test_commands_agree_on_mutated_videos(tally: Tallying, tmp_path: Path) -> No
         attack.tried += len(files)
         prepared, cut = tmp_path / "prepared", tmp_path / "cut"
         attack.mien("prepare", "folder", str(corpus), "--output", str(prepared), "--keep-duplicates", timeout=300)
-        broken = bad(prepared / "problems.csv", "path")
+        broken = named(prepared / "problems.csv", "path", "kind", "broken")
         attack.mien("faces", str(corpus), "--output", str(cut), "--detector.name", "haar", timeout=600)
-        listed = bad(cut / "files.csv", "input", {"broken", "failed"})
-        failed = bad(cut / "files.csv", "input", {"failed"})
+        listed = named(cut / "files.csv", "input", "status", "broken", "failed")
+        failed = named(cut / "files.csv", "input", "status", "failed")
         for name in sorted(broken ^ listed):
             attack.lose(f"{name}: prepare says {'broken' if name in broken else 'sound'}, faces the other")
         for name in sorted(failed):
@@ -119,7 +120,7 @@ def test_commands_agree_on_mutated_videos(tally: Tallying, tmp_path: Path) -> No
         manifest.write_text("path,label\n" + "\n".join(rows) + "\n")
         done = attack.mien(
             "finetune", "--data.manifest", str(manifest), "--data.skip_bad", "--data.decode_all", "--task.labels", "label",
-            "--train.steps=1", "--train.batch=2", "--train.workers=0", "--train.output", str(tmp_path / "run"),
+            "--train.steps=1", "--train.batch=2", "--train.workers=0", "--output", str(tmp_path / "run"),
             "--clip.frames=4", "--clip.stride=1", "--clip.size=32", "--encoder.dim=32", "--encoder.heads=2",
             "--encoder.patch=8", "--encoder.depths", "1", "2", "--encoder.bottleneck=2", timeout=300,
         )  # fmt: skip
@@ -130,4 +131,16 @@ def test_commands_agree_on_mutated_videos(tally: Tallying, tmp_path: Path) -> No
             attack.lose(f"finetune: exit code {done.code}: {done.err[-500:]}")
         for name in sorted(broken ^ skipped):
             attack.lose(f"{name}: prepare says {'broken' if name in broken else 'sound'}, finetune the other")
-        attack.note = f"{len(files)} files of {len(kinds)} kinds, {len(broken)} broken for all three commands"
+        for path in chance.sample(sorted(files), ANALYZED):
+            out = tmp_path / "analysis" / path.name
+            done = attack.mien(
+                "analyze", str(path), "--model", str(tmp_path / "run"), "--faces", "whole", "--no-pictures",
+                "--output", str(out), timeout=120,
+            )  # fmt: skip
+            if (done.code != 0) != (path.name in broken):
+                attack.lose(
+                    f"{path.name}: prepare says {path.name in broken}, analyze ends with {done.code}: {done.err[-300:]}"
+                )
+        attack.note = (
+            f"{len(files)} files of {len(kinds)} kinds, {len(broken)} broken for all; {ANALYZED} of them analyzed"
+        )

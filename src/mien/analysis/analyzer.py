@@ -27,14 +27,12 @@ from mien.analysis.sources import Video, open_source
 from mien.analysis.tables import Layout, task_label
 from mien.analysis.timeline import Timeline
 from mien.analysis.windows import Window
+from mien.card import read_card
 from mien.config import build
 from mien.distributed import choose_device
-from mien.encoders import EncoderConfig
 from mien.faces.crop import CropConfig
 from mien.interfaces import Clip, Task
-from mien.pixels import PixelsConfig
 from mien.progress import progress_bar
-from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.video.clips import ClipConfig
 from mien.video.inspection import digest
@@ -73,17 +71,13 @@ def load(path: str | Path, device: str = "auto") -> Analyzer:
     Raises ``ValueError`` where the folder holds no model, or weights that do not fit what model.json says.
     """
     folder = checkpoint.locate(path)
-    about = checkpoint.describe(folder)
-    if "task" not in about:
+    card = read_card(folder)
+    config = card.task
+    if config is None:
         raise ValueError(f"{folder} is a pre-trained encoder without a task; fine-tune it first: mien finetune --init")
-    clip = build(ClipConfig, about["clip"])
-    encoder = build(EncoderConfig, about["encoder"]).build(clip.frames, clip.size)  # pyright: ignore[reportArgumentType]
-    config = build(TaskConfig, about["task"])  # pyright: ignore[reportArgumentType]
-    task = config.build(encoder, build(PixelsConfig, about["pixels"]), about["names"])
-    checkpoint.load_strictly(task, checkpoint.read_weights(folder), folder)
-    face_crop = build(CropConfig, about["face_crop"]) if about.get("face_crop") else None
-    names, rates = tuple(about["names"]), about.get("rates")
-    return Analyzer(task, clip, names, config, choose_device(device), folder, face_crop, rates)
+    weights = checkpoint.read_weights(folder)
+    task = card.load(lambda: config.build(card.build_encoder(), card.pixels, card.names), weights)
+    return Analyzer(task, card.clip, card.names, config, choose_device(device), folder, card.face_crop, card.rates)
 
 
 class Analyzer:

@@ -18,7 +18,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pydantic
-import yaml
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
@@ -28,7 +27,7 @@ from mien import __version__
 from mien.analysis.density import Density
 from mien.analysis.reliability import Limits
 from mien.checkpoint import write_whole
-from mien.config import STRICT, build, to_yaml
+from mien.config import STRICT, build, read_yaml, to_yaml
 from mien.video.inspection import digest
 
 Array = NDArray[Any]
@@ -118,7 +117,7 @@ class Calibration:
         file = folder / "calibration.yaml"
         if not file.is_file():
             return None
-        facts = build(Facts, yaml.safe_load(file.read_text()))
+        facts = build(Facts, read_yaml(file))
         if facts.weights != digest(folder / "weights.safetensors"):
             raise ValueError(f"{file} was made for other weights than those beside it; run mien calibrate again")
         try:
@@ -132,6 +131,7 @@ class Calibration:
     def save(self, folder: Path) -> None:
         """Write calibration.yaml and calibration.safetensors beside the weights, which stay as they are."""
         tensors = {"scores": self.scores} | self.density.tensors()
+        (folder / "calibration.yaml").unlink(missing_ok=True)  # written last: without it there is no calibration
         write_whole(folder / "calibration.safetensors", lambda path: save_file(tensors, path))
         write_whole(folder / "calibration.yaml", lambda path: path.write_text(to_yaml(self.facts)))
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mien import checkpoint
 from mien.analysis.features import Features
-from mien.config import build
+from mien.card import read_card
 from mien.encoders import EncoderConfig
 from mien.interfaces import Encoder, Task
 from mien.pixels import PixelsConfig
@@ -33,15 +33,12 @@ class Frozen:
 
 def load_encoder(folder: Path, device: torch.device, random: bool = False) -> Frozen:
     """The encoder in an exported folder (of a joint embedding: the teacher); ``random`` gives it first weights instead."""
-    about = checkpoint.describe(folder)
-    clip = build(ClipConfig, about["clip"])
-    config: EncoderConfig = build(EncoderConfig, about["encoder"])  # pyright: ignore[reportArgumentType, reportAssignmentType]
-    encoder = config.build(clip.frames, clip.size)
-    if not random:
-        checkpoint.load_strictly(encoder, checkpoint.encoder_weights(checkpoint.read_weights(folder)), folder)
-    name = f"{config.name}, random weights" if random else folder.name
+    card = read_card(folder)
+    weights = checkpoint.encoder_weights(checkpoint.read_weights(folder))
+    encoder = card.build_encoder() if random else card.load(card.build_encoder, weights)
+    name = f"{card.encoder.name}, random weights" if random else folder.name
     encoder = encoder.to(device).eval().requires_grad_(False)
-    return Frozen(name, encoder, config, clip, build(PixelsConfig, about["pixels"]))
+    return Frozen(name, encoder, card.encoder, card.clip, card.pixels)
 
 
 def views_of(tokens: Tensor, joint: bool) -> Tensor:

@@ -105,7 +105,9 @@ class Journal:
 
 
 def has_rows(partial: Path) -> bool:
-    """Whether a growing table holds a whole row below its header."""
+    """Whether a growing table holds a whole row below its header; what is no plain file is taken to, and left alone."""
+    if not partial.is_file():
+        return True
     with partial.open("rb") as file:
         return sum(line.endswith(b"\n") for line in islice(file, 2)) == 2
 

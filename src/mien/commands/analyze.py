@@ -32,6 +32,7 @@ from mien.analysis.sources import Source, camera, open_source
 from mien.analysis.tables import ordered, trust
 from mien.analysis.timeline import Timeline
 from mien.config import STRICT, changed
+from mien.files import LOCK
 from mien.names import folder_name
 from mien.video.manifest import VIDEOS
 from mien.video.stream import Frame
@@ -68,6 +69,13 @@ class Config(Shared):
     live: LiveConfig = LiveConfig()
     profile: bool = False
     """Print where the time went."""
+
+
+def writes(config: Config) -> Path | None:
+    """The lock of the folder that is written; none for a camera without one."""
+    if config.output is None and config.video.isdigit() and not Path(config.video).exists():
+        return None
+    return (config.output or Path("analysis") / Path(config.video).stem) / LOCK
 
 
 def run(config: Config) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from pydantic.dataclasses import dataclass
 
 from mien import distributed
@@ -26,6 +26,7 @@ from mien.checkpoint import describe
 from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import seen_by
 from mien.config import STRICT
+from mien.files import LOCK
 from mien.interfaces import Clip
 from mien.video.inspection import digest
 from mien.video.leaks import find_seen, hash_clips
@@ -47,19 +48,24 @@ class Config:
     """Quantile of the distances among validation clips beyond which a clip is out of the range of training."""
     blur: Share = 0.01
     """Quantile of the validation clips' sharpness below which a clip is blurred."""
-    width: float = 0.0
+    width: NonNegativeFloat = 0.0
     """Least width of a face in the video, in pixels; 0 takes half of what the model sees."""
-    pose: float = 45.0
+    pose: PositiveFloat = 45.0
     """Largest yaw or pitch of the head, in degrees."""
     roll: float = 60.0
     """Largest tilt of the head, in degrees; crops of voxceleb2 are not turned upright: lower it for them."""
     views: ViewConfig = ViewConfig()
     device: str = "auto"
     """auto, cpu, cuda, ..."""
-    workers: int = 2
+    workers: NonNegativeInt = 2
     """Processes that decode."""
     matmul: distributed.MatmulPrecision = "medium"
     """Precision of fp32 matrix products."""
+
+
+def writes(config: Config) -> Path | None:
+    """The lock of the model's folder."""
+    return config.model / LOCK if config.model.is_dir() else None
 
 
 def run(config: Config) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 from tyro.conf import Positional
 
@@ -37,9 +38,9 @@ class Config:
     """Published results to show, by name; by default all of the corpus."""
     output: Path | None = None
     """Folder for the files; by default the folder comparison inside the first run's."""
-    draws: int = RESAMPLES
+    draws: PositiveInt = RESAMPLES
     """Bootstrap draws of subjects."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Seed of the draws."""
 
 

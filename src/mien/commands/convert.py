@@ -16,6 +16,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import tyro
+from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from mien import __version__, checkpoint
@@ -34,11 +35,11 @@ class Config:
     """Official .pth, .pth.tar, .pt or .safetensors file, or a folder with model.safetensors."""
     output: tyro.conf.Positional[Path]
     """Folder to write."""
-    heads: int = 0
+    heads: NonNegativeInt = 0
     """Attention heads, which no shape tells; 0 takes the published number of a published size, and fails for others."""
-    depths: tuple[int, ...] = ()
+    depths: tuple[PositiveInt, ...] = ()
     """Blocks per stage of SVFAP's encoder, which no shape tells either; empty takes those of the published sizes."""
-    decoder_heads: int = 0
+    decoder_heads: NonNegativeInt = 0
     """Attention heads of the pre-training decoder or predictor; 0 takes the published number."""
     encoder_only: bool = False
     """Take the encoder alone: no decoder, predictor or classifier."""
@@ -46,7 +47,7 @@ class Config:
     """Class names of a fine-tuned checkpoint or probe, in its own index order."""
     probe: Path | None = None
     """Official attentive probe of V-JEPA (.pth.tar with ``classifier``), to go with the encoder."""
-    segments: int = 8
+    segments: PositiveInt = 8
     """Segments of a video that the probe reads at once."""
     clip: ClipConfig = ClipConfig()
     """How clips are taken; by default, for V-JEPA and VideoMAE, the size that the weights were made for."""

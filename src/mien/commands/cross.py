@@ -16,17 +16,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import NonNegativeInt
 from pydantic.dataclasses import dataclass
 
 from mien import distributed, metrics
 from mien.analysis import plots
 from mien.analysis.analyzer import load
 from mien.analysis.report import Report
-from mien.checkpoint import describe, write_whole
+from mien.checkpoint import describe
 from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
 from mien.crossing import Crossed, crossings
+from mien.files import LOCK, write_whole
 from mien.interfaces import Clip
 from mien.names import write_csv
 from mien.tasks.classification import ClassificationConfig
@@ -52,10 +54,16 @@ class Config:
     views: ViewConfig = ViewConfig()
     device: str = "auto"
     """auto, cpu, cuda, ..."""
-    workers: int = 2
+    workers: NonNegativeInt = 2
     """Processes that decode."""
     matmul: distributed.MatmulPrecision = "medium"
     """Precision of fp32 matrix products."""
+
+
+def writes(config: Config) -> Path | None:
+    """The lock of the folder that is written; none where there is no model to write beside."""
+    folder = config.output or (config.model / "cross" if config.model.is_dir() else None)
+    return folder and folder / LOCK
 
 
 def run(config: Config) -> list[dict[str, object]]:

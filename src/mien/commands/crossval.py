@@ -185,8 +185,8 @@ def marked(config: Config, fold: str) -> dict[str, Path]:
     """The evaluations of a fold by how its weights were chosen; nothing while they are not whole."""
     folder = fold_folder(config, fold)
     if isinstance(config, Probe):
-        page = next(folder.glob("*/evaluation/report.html"), None)
-        return {choosing.VALIDATION: page.parent} if page else {}
+        whole = next(folder.glob(f"*/evaluation/{evaluate.METRICS}"), None)
+        return {choosing.VALIDATION: whole.parent} if whole else {}
     if not (folder / choosing.RESULTS).is_file():
         return {}
     return {kind: weights / "evaluation" for kind, weights in choosing.folders(folder).items()}

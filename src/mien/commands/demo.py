@@ -17,6 +17,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from mien.analysis import plots
@@ -54,17 +55,17 @@ class Config:
 
     output: Path = Path("mien-demo")
     """Folder for everything."""
-    clips: int = 2500
+    clips: PositiveInt = 2500
     """Videos to draw."""
-    subjects: int = 180
+    subjects: PositiveInt = 180
     """Persons to draw; a fifth of them is held out for the test."""
-    labels: int = 700
+    labels: PositiveInt = 700
     """Labelled clips for fine-tuning."""
-    pretrain_steps: int = 1200
+    pretrain_steps: PositiveInt = 1200
     """Steps of pre-training, 64 clips each."""
-    finetune_steps: int = 220
+    finetune_steps: PositiveInt = 220
     """Steps of fine-tuning, 64 clips each."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Draws other people, other weights, other labels."""
 
 
@@ -280,7 +281,7 @@ def with_intervals(run: Path, scores: dict[str, float]) -> dict[str, Interval]:
 
 def samples(manifest: Path) -> dict[str, Path]:
     """One clip per expression."""
-    clips: dict[str, Path] = {}
+    clips: PositiveInt = {}
     for clip in read_manifest(manifest):
         clips.setdefault(str(clip.columns["expression"]), clip.path)
     return dict(sorted(clips.items()))

@@ -14,11 +14,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field, NonNegativeInt
 from pydantic.dataclasses import dataclass
 
 from mien import distributed, metrics
@@ -29,17 +30,20 @@ from mien.analysis.grouping import mean_by
 from mien.analysis.marking import Marks
 from mien.analysis.pooling import Pooled, pool_clips
 from mien.analysis.sections import Section
-from mien.checkpoint import describe, write_whole
+from mien.checkpoint import describe
 from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
 from mien.distributed import Session
+from mien.files import LOCK, write_whole
 from mien.interfaces import Clip
 from mien.names import write_csv
 from mien.subgroups import blank
 from mien.video.inspection import digest
 from mien.video.views import ViewConfig
 
+METRICS = "metrics.json"
+"""Says that an evaluation is whole."""
 Outputs = NDArray[np.float64]
 """Probabilities or values (N, names)."""
 Targets = NDArray[Any]
@@ -59,15 +63,21 @@ class Config:
     """Columns of the manifest whose groups are marked on their own: sex, age (in bands), or age:30,45 (at these)."""
     group_by: str = ""
     """Column whose clips are marked together by their mean answer, such as video for AVCAffe; empty marks each clip."""
-    coverage: float | None = None
+    coverage: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of the truth that sets and intervals shall hold, in (0, 1); by default what the model was calibrated for."""
     views: ViewConfig = ViewConfig()
     device: str = "auto"
     """auto, cpu, cuda, ..."""
-    workers: int = 2
+    workers: NonNegativeInt = 2
     """Processes that decode."""
     matmul: distributed.MatmulPrecision = "medium"
     """Precision of fp32 matrix products."""
+
+
+def writes(config: Config) -> Path | None:
+    """The lock of the folder that is written; none where there is no model to write beside."""
+    folder = config.output or (config.model / "evaluation" if config.model.is_dir() else None)
+    return folder and folder / LOCK
 
 
 def run(config: Config) -> dict[str, float]:
@@ -174,16 +184,20 @@ def write(
     marks: Marks, clips: Sequence[Clip], predictions: Outputs, targets: Targets, names: Sequence[str], folder: Path,
     kept: Sequence[str] = (), first: Sequence[Section] = (), said: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
-    """Write predictions.csv with the ``kept`` columns of the manifest, metrics.json, pictures and, last, report.html."""
+    """Write predictions.csv with the ``kept`` columns of the manifest, pictures, report.html and, last, metrics.json.
+
+    That is removed first, so where it stands the whole is of one evaluation.
+    """
+    (folder / METRICS).unlink(missing_ok=True)
     touched = warnings(dict(said or {}))
     for line in touched:
         print(f"  ! {line}")
     table = marking.predictions(clips, predictions, targets, names, kept)
     write_whole(folder / "predictions.csv", lambda path: write_csv(table, path))
-    saved = json.dumps({"clips": len(clips)} | marks.saved() | dict(said or {}), indent=2) + "\n"
-    write_whole(folder / "metrics.json", lambda path: path.write_text(saved))
     draw(predictions, targets, names, folder)
     marks.write(folder, [*context(said or {}, touched), *first])
+    saved = json.dumps({"clips": len(clips)} | marks.saved() | dict(said or {}), indent=2) + "\n"
+    write_whole(folder / METRICS, lambda path: path.write_text(saved))
     print(f"report in {folder}", flush=True)
 
 

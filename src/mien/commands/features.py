@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import NonNegativeInt
 from pydantic.dataclasses import dataclass
 
 from mien import distributed
@@ -52,7 +53,7 @@ class Config:
     features: FeatureConfig = FeatureConfig()
     device: str = "auto"
     """auto, cpu, cuda, ..."""
-    workers: int = 2
+    workers: NonNegativeInt = 2
     """Processes that decode."""
     matmul: distributed.MatmulPrecision = "medium"
     """Precision of fp32 matrix products."""
@@ -111,6 +112,7 @@ def write_npy(rows: Iterator[Row], folder: Path, count: int) -> tuple[int, ...]:
             array[i] = row
         array.flush()
 
+    (folder / "windows.csv").unlink(missing_ok=True)  # written last: where it stands, both are of one run
     write_whole(folder / "features.npy", save)
-    write_manifest(folder / "windows.csv", known)
+    write_whole(folder / "windows.csv", lambda path: write_manifest(path, known))
     return shape

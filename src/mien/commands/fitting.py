@@ -8,13 +8,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from mien import __version__, checkpoint
 from mien.commands.skips import broke, keep_skips, micro_batches, read_skips, remark, unread_paths
-from mien.config import STRICT, build, to_tree, to_yaml
+from mien.config import STRICT, build, read_yaml, to_tree, to_yaml
 from mien.distributed import Session, meet
 from mien.interfaces import Clip, Objective
 from mien.optim import OptimConfig
@@ -176,7 +175,7 @@ def open_folder(config: Any, clips: Sequence[Clip], session: Session, others: Se
     steps = config.train.total(len(clips))
     refuse_other_run(config.output, identity(config, clips, others))
     meet()  # before any rank makes the folder
-    if finished(config.output, steps) and (config.output / "weights.safetensors").is_file():
+    if finished(config.output, steps):
         session.say(f"{config.output} holds this run, finished at step {steps}: nothing to do")
         return False
     found = checkpoint.checkpoints(config.output)
@@ -250,7 +249,14 @@ def description(config: Any, clips: Sequence[Clip]) -> dict[str, Any]:
 def face_crop(manifest: Path) -> dict[str, Any]:
     """How the clips of a store of faces were cropped, which travels with the weights; nothing for other manifests."""
     store = (manifest if manifest.is_dir() else manifest.parent) / "store.yaml"
-    return {"face_crop": yaml.safe_load(store.read_text(encoding="utf-8"))["crop"]} if store.is_file() else {}
+    if not store.is_file():
+        return {}
+    tree = read_yaml(store)
+    if not isinstance(tree, dict) or "crop" not in tree:
+        raise ValueError(
+            f"{store} says nothing of how faces were cropped ('crop'); it was cut or written by something else"
+        )
+    return {"face_crop": tree["crop"]}
 
 
 __all__ = ["AugmentConfig", "ClipConfig", "DataConfig", "TrainingDataConfig", "fit", "load_clips", "open_folder"]

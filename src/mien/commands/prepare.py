@@ -20,11 +20,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
+from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 from tyro.conf import Positional
 
 from mien import __version__
-from mien.checkpoint import write_whole
 from mien.config import STRICT, to_tree
 from mien.datasets.accounts import mark_duplicates, settle, tally
 from mien.datasets.corpora import CORPORA, find_corpus
@@ -32,6 +32,7 @@ from mien.datasets.corpus import Cell, Corpus, Kind, Listing, Options
 from mien.datasets.folds import deal
 from mien.datasets.layout import indent
 from mien.datasets.report import PROBLEM_COLUMNS, Account, as_text, as_tree, manifest_rows, problem_rows
+from mien.files import LOCK, write_whole
 from mien.names import to_cell
 from mien.progress import progress_bar
 from mien.video.inspection import Finding, Journal, survey
@@ -55,20 +56,20 @@ class Config:
     """Column of that table that names the clip, for csv."""
     scale: tuple[float, float] | None = None
     """Lowest and highest value of a label, for werewolf_xl."""
-    min_frames: int = 2
+    min_frames: PositiveInt = 2
     """Clips with fewer frames are too short."""
     decode: bool = True
     """Decode every frame of every clip; without it only the packets are read."""
-    workers: int = 0
+    workers: NonNegativeInt = 0
     """Processes that decode; 0 is one per core."""
     allow: tuple[Kind | Literal["counts"], ...] = ()
     """Kinds of problems that are no failure: missing, broken, short, label, duplicate, fold, and counts (the tables differ
     from the published counts). Such clips are left out and listed all the same."""
     keep_duplicates: bool = False
     """Leave clips of equal content in the manifest, as published protocols do; they are listed all the same."""
-    folds: int = 0
+    folds: NonNegativeInt = 0
     """Deal the persons to this many folds by the seed, in a column seeded_fold; 0 is none."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Another seed deals the persons otherwise."""
 
     def __post_init__(self) -> None:
@@ -126,7 +127,11 @@ def refuse_others(output: Path | None) -> Path:
     folder = whole_path(output)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; name a folder for the manifest and the report")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "checked.jsonl").is_file():
+    if (
+        folder.is_dir()
+        and any(path.name != LOCK for path in folder.iterdir())
+        and not (folder / "checked.jsonl").is_file()
+    ):
         raise ValueError(f"{folder} is not empty and holds no prepared corpus; choose another --output")
     return folder
 
@@ -184,6 +189,7 @@ def settle_all(
 
 def write(account: Account, output: Path, config: Config) -> None:
     """Write manifest, problems and report, each whole or not at all."""
+    (output / "report.json").unlink(missing_ok=True)  # written last: where it stands, all three are of one run
     write_table(output / "manifest.csv", *manifest_rows(account, output))
     write_table(output / "problems.csv", PROBLEM_COLUMNS, problem_rows(account))
     asked = {name: value for name, value in to_tree(config).items() if name not in ("output", "workers")}

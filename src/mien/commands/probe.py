@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -88,7 +88,7 @@ class Config:
     """Also probe each encoder with random weights, and raw pixels with a linear model."""
     device: str = "auto"
     """auto, cpu, cuda, ..."""
-    workers: int = 2
+    workers: NonNegativeInt = 2
     """Processes that decode."""
     matmul: distributed.MatmulPrecision = "medium"
     """Precision of fp32 matrix products."""

@@ -20,7 +20,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from mien.config import STRICT
+from mien.config import STRICT, Depth, Ratio, Share, Width
 from mien.interfaces import Encoder
 from mien.layers import (
     MLP,
@@ -42,21 +42,21 @@ class TPSBTConfig:
     """SVFAP's encoder: temporal pyramid, spatial bottleneck; the defaults are SVFAP-B."""
 
     name: Literal["tpsbt"] = "tpsbt"
-    dim: int = 512
+    dim: Width = 512
     """Width of a token."""
-    heads: int = 8
+    heads: Width = 8
     """Attention heads; must divide dim."""
-    depths: tuple[int, ...] = (12, 6, 3)
+    depths: tuple[Depth, ...] = (12, 6, 3)
     """Blocks per stage; every stage after the first halves time and needs at least 2 blocks."""
-    bottleneck: int | tuple[int, ...] = 8
+    bottleneck: Width | tuple[Width, ...] = 8
     """Bottleneck tokens G per time slot; several numbers are those of each stage after the first."""
-    patch: int = 16
+    patch: Width = 16
     """Side of a patch in pixels; must divide the image side."""
-    tubelet: int = 2
+    tubelet: Width = 2
     """Frames per patch; must divide the frames of a clip."""
-    mlp_ratio: float = 4.0
+    mlp_ratio: Ratio = 4.0
     """Hidden width of the feed-forward layers over dim."""
-    drop_path: float = 0.0
+    drop_path: Share = 0.0
     """Largest stochastic depth rate, reached by the last block; 0.1 for fine-tuning in the paper."""
 
     @property

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from mien.config import STRICT
+from mien.config import STRICT, Depth, Ratio, Share, Width
 from mien.encoders import tpsbt
 from mien.interfaces import Encoder
 from mien.layers import Block, PatchEmbed, divide, drop_rates, xavier
@@ -23,19 +23,19 @@ class ViTConfig:
     """Video ViT with joint space-time attention, as in VideoMAE; the defaults are ViT-B/16."""
 
     name: Literal["vit"] = "vit"
-    dim: int = 768
+    dim: Width = 768
     """Width of a token."""
-    heads: int = 12
+    heads: Width = 12
     """Attention heads; must divide dim."""
-    depth: int = 12
+    depth: Depth = 12
     """Number of blocks."""
-    patch: int = 16
+    patch: Width = 16
     """Side of a patch in pixels; must divide the image side."""
-    tubelet: int = 2
+    tubelet: Width = 2
     """Frames per patch; must divide the frames of a clip."""
-    mlp_ratio: float = 4.0
+    mlp_ratio: Ratio = 4.0
     """Hidden width of the feed-forward layers over dim."""
-    drop_path: float = 0.0
+    drop_path: Share = 0.0
     """Largest stochastic depth rate, reached by the last block; 0.1 for fine-tuning."""
 
     @classmethod

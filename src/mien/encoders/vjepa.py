@@ -12,13 +12,14 @@ First weights are the published ones: truncated normal, output projections small
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from mien.config import STRICT
+from mien.config import STRICT, Depth, Ratio, Share, Width
 from mien.interfaces import Encoder
 from mien.layers import Block, LayerNorm, PatchEmbed, divide, drop_rates, rescale, truncated_normal
 from mien.positions import Grid, interpolate, rotary, sincos3d
@@ -29,28 +30,28 @@ class VJEPAConfig:
     """V-JEPA's video ViT, which takes clips of any size; the defaults are ViT-L/16."""
 
     name: Literal["vjepa"] = "vjepa"
-    dim: int = 1024
+    dim: Width = 1024
     """Width of a token."""
-    heads: int = 16
+    heads: Width = 16
     """Attention heads; must divide dim."""
-    depth: int = 24
+    depth: Depth = 24
     """Number of blocks."""
-    patch: int = 16
+    patch: Width = 16
     """Side of a patch in pixels; must divide the image side."""
-    tubelet: int = 2
+    tubelet: Width = 2
     """Frames per patch; must divide the frames of a clip."""
-    mlp_ratio: float = 4.0
+    mlp_ratio: Ratio = 4.0
     """Hidden width of the feed-forward layers over dim."""
     positions: Literal["sincos", "rotary"] = "sincos"
     """sincos adds a fixed 3-D table (V-JEPA 1), rotary turns queries and keys (V-JEPA 2)."""
     uniform_power: bool = True
     """Whether time, rows and columns share the channels of the sincos table evenly; if not, time has half of them and
     rows and columns a quarter each."""
-    table_frames: int = 0
+    table_frames: Annotated[int, Field(ge=0, le=16384)] = 0
     """Frames that the sincos table was laid out for; other clips interpolate it. 0 is those of the clip."""
-    table_size: int = 0
+    table_size: Annotated[int, Field(ge=0, le=16384)] = 0
     """Side in pixels that the sincos table was laid out for; 0 is that of the clip."""
-    drop_path: float = 0.0
+    drop_path: Share = 0.0
     """Largest stochastic depth rate, reached by the last block."""
 
     def __post_init__(self) -> None:

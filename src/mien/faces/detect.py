@@ -44,6 +44,10 @@ class Detection:
     landmarks: Points | None
 
 
+NARROWEST = 64
+"""Pixels that a picture has at least when it is searched; a narrower one gets a black border."""
+
+
 class Detector(ABC):
     """Finds the faces of one picture. Not to be shared between threads."""
 
@@ -73,13 +77,23 @@ class Detector(ABC):
         )
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         picture = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        found = self.search(picture.astype(np.uint8, copy=False))
+        missing = [max(0, NARROWEST - side) for side in size]  # networks see rubbish where a strip has a few rows
+        picture = cv2.copyMakeBorder(picture, 0, missing[1], 0, missing[0], cv2.BORDER_CONSTANT)
+        found = [f for f in self.search(picture.astype(np.uint8, copy=False)) if inside(f, size)]
         factors = np.array([width / size[0], height / size[1]], np.float32)
         return sorted((enlarged(face, factors) for face in found), key=lambda face: -face.score)
 
     @abstractmethod
     def search(self, picture: Pixels) -> list[Detection]:
         """Faces of a picture of the size to be searched, in its pixels."""
+
+
+def inside(face: Detection, size: tuple[int, int]) -> bool:
+    """Whether a detection has a size and reaches into a picture of this width and height."""
+    x, y, width, height = face.box
+    if not np.isfinite(face.box).all() or min(width, height) <= 0:
+        return False
+    return x < size[0] and y < size[1] and x + width > 0 and y + height > 0
 
 
 def enlarged(face: Detection, factors: NDArray[np.float32]) -> Detection:

@@ -26,7 +26,7 @@ import pyarrow as pa
 import yaml
 from pyarrow import parquet
 
-from mien.config import to_tree
+from mien.config import read_yaml, to_tree
 from mien.faces.cut import CutConfig, Record, Source, Track, place, read_record
 from mien.interfaces import Clip
 from mien.names import to_text
@@ -76,7 +76,7 @@ def claim(store: Path, config: CutConfig) -> None:
     path = store / "store.yaml"
     begun = any(next((store / name).glob("*"), None) for name in ("clips", "frames", "partial"))
     if path.is_file() and begun:
-        before = yaml.safe_load(path.read_text(encoding="utf-8"))
+        before = read_yaml(path)
         lines = difference(before, tree)
         if lines:
             raise ValueError(
@@ -144,9 +144,9 @@ def write_tables(store: Path, keys: Sequence[str]) -> list[Record]:
     clips = [manifest_row(record, track) for record, track in tracks if track.path]
     extra = sorted({name for row in clips for name in row} - set(MANIFEST))
     files = [file_row(record) for record in records]
-    write_beside(store / "manifest.csv", lambda p: write_manifest(p, clips, (*MANIFEST, *extra)))
     write_beside(store / "files.csv", lambda p: write_manifest(p, files, FILES))
     write_beside(store / "tracks.parquet", lambda p: write_tracks(p, tracks))
+    write_beside(store / "manifest.csv", lambda p: write_manifest(p, clips, (*MANIFEST, *extra)))
     return records
 
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from mien.blocks import Blocks, block_mask, lengths
-from mien.config import STRICT
+from mien.config import STRICT, Depth, Width
 from mien.interfaces import Batch, Encoder, Objective
 from mien.layers import Block, LayerNorm, divide, patchify, rescale, take, truncated_normal, unpatchify
 from mien.masking import Mask
@@ -29,19 +30,22 @@ class JointEmbeddingConfig:
     """Predict what a slow copy of the encoder sees in hidden blocks (V-JEPA); the defaults are V-JEPA 1's."""
 
     name: Literal["joint_embedding"] = "joint_embedding"
-    blocks: tuple[tuple[int, float], ...] = ((8, 0.15), (2, 0.7))
+    blocks: Annotated[tuple[tuple[PositiveInt, Annotated[float, Field(gt=0, le=1)]], ...], Field(min_length=1)] = (
+        (8, 0.15),
+        (2, 0.7),
+    )
     """Masks per clip, each (number of blocks, share of the area of one); blocks hide all frames."""
-    aspect: tuple[float, float] = (0.75, 1.5)
+    aspect: tuple[PositiveFloat, PositiveFloat] = (0.75, 1.5)
     """Height over width of a block."""
-    predictor_dim: int = 384
+    predictor_dim: Width = 384
     """Width of the predictor."""
-    predictor_heads: int = 0
+    predictor_heads: Annotated[int, Field(ge=0, le=16384)] = 0
     """Attention heads of the predictor; 0 takes the encoder's (published), where they divide its width."""
-    predictor_depth: int = 12
+    predictor_depth: Depth = 12
     """Blocks of the predictor."""
     uniform_power: bool = True
     """Whether time, rows and columns share the channels of the predictor's positions evenly; if not, time has half."""
-    momentum: tuple[float, float] = (0.998, 1.0)
+    momentum: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = (0.998, 1.0)
     """Share of itself that the teacher keeps per step: at the start and at the end of the schedule, linear between."""
 
     def build(self, encoder: Encoder, pixels: PixelsConfig) -> JointEmbedding:

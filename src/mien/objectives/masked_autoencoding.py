@@ -5,14 +5,15 @@ Hide 90 % of a clip in tubes, encode the rest, let a small decoder guess the hid
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from mien.config import STRICT
+from mien.config import STRICT, Depth, Ratio, Width
 from mien.interfaces import Batch, Encoder, Objective
 from mien.layers import Block, LayerNorm, divide, patchify, take, unpatchify, xavier
 from mien.masking import MASKS, Mask
@@ -27,15 +28,15 @@ class MaskedAutoencodingConfig:
     name: Literal["masked_autoencoding"] = "masked_autoencoding"
     mask: Literal["tube", "random"] = "tube"
     """tube hides the same sites in all frames; random hides patches anywhere (ViT only)."""
-    mask_ratio: float = 0.9
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.9
     """Share of the patches that is hidden."""
-    decoder_dim: int = 384
+    decoder_dim: Width = 384
     """Width of the decoder."""
-    decoder_heads: int = 6
+    decoder_heads: Width = 6
     """Attention heads of the decoder."""
-    decoder_depth: int = 4
+    decoder_depth: Depth = 4
     """Blocks of the decoder."""
-    decoder_mlp_ratio: float = 4.0
+    decoder_mlp_ratio: Ratio = 4.0
     """Hidden width of the decoder's feed-forward layers over its width."""
     normalize_target: bool = True
     """Predict pixels normalised by the mean and deviation of their own patch."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field, NonNegativeFloat
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -44,16 +45,16 @@ class ClassificationConfig:
     votes: str = ""
     """Start of the names of columns that hold each class's share of raters' votes, such as face_ for face_anger ...;
     training then learns these shares instead of the label. Empty trains on the label."""
-    smoothing: float = 0.1
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Label smoothing."""
-    mixup: float = 0.8
+    mixup: NonNegativeFloat = 0.8
     """Alpha of mixup's Beta distribution; 0 is off."""
-    cutmix: float = 1.0
+    cutmix: NonNegativeFloat = 1.0
     """Alpha of cutmix's Beta distribution; 0 is off. With both on, each batch takes one of them by chance."""
     class_weights: bool = False
     """Weigh classes by the inverse of their frequency in the training rows."""
     head: HeadConfig = MeanHeadConfig()
-    segments: int = 1
+    segments: Annotated[int, Field(ge=1, le=1000)] = 1
     """Segments of a video that the head sees at once, for probes; with 1 the answers of the segments are averaged."""
 
     def located(self, clips: Sequence[Clip]) -> tuple[ClassificationConfig, list[str]]:

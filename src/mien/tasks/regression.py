@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from mien.config import STRICT
 from mien.heads import HeadConfig, MeanHeadConfig
 from mien.interfaces import Batch, Clip, Encoder, Task
 from mien.pixels import Pixels, PixelsConfig
-from mien.tasks.labels import value_targets
+from mien.tasks.labels import value_targets, where
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -34,7 +35,7 @@ class RegressionConfig:
     """Targets as the model learns them, from the training rows: zscore has mean 0 and deviation 1, minmax lies in the
     range of the outputs (from 0 to 1 where they have none). Kept with the weights; predictions are in the own units."""
     head: HeadConfig = MeanHeadConfig()
-    segments: int = 1
+    segments: Annotated[int, Field(ge=1, le=1000)] = 1
     """Segments of a video that the head sees at once, for probes; with 1 the answers of the segments are averaged."""
 
     def __post_init__(self) -> None:
@@ -54,8 +55,18 @@ class RegressionConfig:
         return value_targets(clips, names)
 
     def training_targets(self, clips: Sequence[Clip], names: Sequence[str]) -> Tensor:
-        """What training learns: the same values."""
-        return self.targets(clips, names)
+        """What training learns: the same values, which without scaling must lie in the range of the outputs."""
+        targets, low = self.targets(clips, names), {"sigmoid": 0.0, "tanh": -1.0}.get(self.output)
+        if low is None or self.scaling != "none":
+            return targets
+        outside = ((targets < low) | (targets > 1.0)).nonzero().tolist()
+        if outside:
+            row, column = outside[0]
+            raise ValueError(
+                f"{where(clips[row])}: {targets[row, column]:g} in column {names[column]!r} is outside the range of --task.output "
+                f"{self.output}, {low:g} to 1; correct the row, or take --task.scaling minmax"
+            )
+        return targets
 
     def build(
         self, encoder: Encoder, pixels: PixelsConfig, names: Sequence[str], targets: Tensor | None = None

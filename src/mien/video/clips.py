@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from itertools import count
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -32,14 +33,14 @@ Indices = NDArray[np.int64]
 class ClipConfig:
     """How a clip is taken from a video; it travels with the weights."""
 
-    frames: PositiveInt = 16
+    frames: Annotated[int, Field(ge=1, le=4096)] = 16
     """Frames of a clip."""
-    stride: PositiveInt = 4
+    stride: Annotated[int, Field(ge=1, le=100_000)] = 4
     """Every stride-th frame of the video is taken."""
-    fps: NonNegativeFloat = 0.0
+    fps: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] = 0.0
     """0 counts the video's own frames, as published. Above 0, sample by time: every video is read as if it had so many
     frames per second, by its true times, so that stride and hops count steps of 1 / fps seconds."""
-    size: PositiveInt = 160
+    size: Annotated[int, Field(ge=1, le=8192)] = 160
     """Side of the square that the encoder sees, in pixels."""
     crop: Literal["square", "squash", "voxceleb2"] = "square"
     """square keeps the shape (training crops anywhere in the frame, testing takes the centre or several crops); squash
@@ -253,6 +254,8 @@ def to_tensor(frames: Frames) -> Tensor:
 
 
 def prepare_worker(_: int) -> None:
-    """One thread per decoding process: more of them only get in each other's way."""
+    """One thread per decoding process, for more of them only get in each other's way; Ctrl-C is left to the parent, which
+    ends the step it is in."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

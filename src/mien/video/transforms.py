@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass as plain
 from statistics import NormalDist
+from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from pydantic import NonNegativeFloat, NonNegativeInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT
@@ -43,12 +44,12 @@ Operations = list[tuple[str, float]]
 class AugmentConfig:
     """Random changes of a training clip; the defaults are SVFAP's pre-training."""
 
-    scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
+    scales: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (1.0, 0.875, 0.75, 0.66)
     """Multi-scale crop: width and height are drawn from these shares of the shorter side (one step apart at most), the
     place from 13; empty takes area and ratio instead."""
-    area: tuple[float, float] = (0.08, 1.0)
+    area: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]] = (0.08, 1.0)
     """Random resized crop: share of the frame's area."""
-    ratio: tuple[float, float] = (0.75, 1.3333)
+    ratio: tuple[PositiveFloat, PositiveFloat] = (0.75, 1.3333)
     """Random resized crop: width over height."""
     flip: NonNegativeFloat = 0.0
     """Probability of a left-right flip."""

@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mien import checkpoint
-from mien.config import build
-from mien.encoders import EncoderConfig
+from mien.card import read_card
 from mien.faces.crop import CropConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencoding, MaskedAutoencodingConfig
-from mien.pixels import PixelsConfig
 from mien.video.clips import ClipConfig
 
 Array = NDArray[Any]
@@ -24,18 +22,13 @@ Array = NDArray[Any]
 def load_autoencoder(folder: Path, device: torch.device) -> tuple[MaskedAutoencoding, ClipConfig, CropConfig | None]:
     """The objective of a pre-training run with its decoder, and how it wants clips and faces; ``ValueError`` for any other
     model."""
-    about = checkpoint.describe(folder)
-    name = about.get("objective", {}).get("name")
-    if name != "masked_autoencoding":
-        what = f"was pre-trained by {name}" if name else "holds no objective"
+    card = read_card(folder)
+    config = card.objective
+    if not isinstance(config, MaskedAutoencodingConfig):
+        what = f"was pre-trained by {config.name}" if config else "holds no objective"
         raise ValueError(f"{folder} {what}; error maps need a run of mien pretrain with masked_autoencoding")
-    clip = build(ClipConfig, about["clip"])
-    encoder = build(EncoderConfig, about["encoder"]).build(clip.frames, clip.size)  # pyright: ignore[reportArgumentType]
-    config = build(MaskedAutoencodingConfig, about["objective"])
-    objective = config.build(encoder, build(PixelsConfig, about["pixels"]))
-    checkpoint.load_strictly(objective, checkpoint.read_weights(folder), folder)
-    face_crop = build(CropConfig, about["face_crop"]) if about.get("face_crop") else None
-    return objective.to(device).eval(), clip, face_crop
+    objective = card.load(lambda: config.build(card.build_encoder(), card.pixels), checkpoint.read_weights(folder))
+    return objective.to(device).eval(), card.clip, card.face_crop
 
 
 def mask_keys(seed: int, count: int) -> Tensor:

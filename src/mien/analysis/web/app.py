@@ -32,7 +32,17 @@ from mien.checkpoint import write_whole
 STATIC = Path(__file__).parent / "static"
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
-router = APIRouter(prefix="/api", tags=["mien"])
+REFUSED: dict[int | str, dict[str, Any]] = {403: {"description": "Another page, or another host name, asks"}}
+GONE: dict[int | str, dict[str, Any]] = {404: {"description": "No such job, or no such file of it"}}
+NOT_DONE: dict[int | str, dict[str, Any]] = {409: {"description": "The job is not done"}}
+UPLOAD: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The job is over (wait=true): done, or failed with a message", "model": JobStatus},
+    400: {"description": "The upload broke off"},
+    413: {"description": "Too large"},
+    503: {"description": "Too many videos wait"},
+    507: {"description": "No room for it on the disk"},
+}
+router = APIRouter(prefix="/api", tags=["mien"], responses=REFUSED)
 
 
 def queue_of(request: Request) -> Queue:
@@ -81,7 +91,7 @@ BODY = {
 }
 
 
-@router.post("/jobs", status_code=202, openapi_extra=BODY)
+@router.post("/jobs", status_code=202, openapi_extra=BODY, responses=UPLOAD)
 async def create(
     request: Request,
     response: Response,
@@ -114,25 +124,25 @@ def announced(request: Request) -> int:
     return int(given) if given.isascii() and given.isdigit() else 0
 
 
-@router.get("/jobs/{id}")
+@router.get("/jobs/{id}", responses=GONE)
 def read(queue: Here, job: Job) -> JobStatus:
     """How far a job is; with the result in short when it is done."""
     return status(queue, job)
 
 
-@router.delete("/jobs/{id}", status_code=204)
+@router.delete("/jobs/{id}", status_code=204, responses=GONE)
 def delete(queue: Here, job: Job) -> None:
     """Cancel a job, or remove its results now."""
     queue.remove(job)
 
 
-@router.get("/jobs/{id}/timeline")
+@router.get("/jobs/{id}/timeline", responses=GONE | NOT_DONE)
 def timeline(job: Done) -> Response:
     """The interactive timeline as a plotly figure."""
     return Response(figure(Timeline.load(job.folder)).to_json(), media_type="application/json")
 
 
-@router.get("/jobs/{id}/files/{file}", response_class=FileResponse)
+@router.get("/jobs/{id}/files/{file}", response_class=FileResponse, responses=GONE | NOT_DONE)
 def files(job: Done, file: FileName) -> FileResponse:
     """A table, picture, the overlay video, or the report that opens anywhere."""
     path = job.folder / file
