@@ -19,7 +19,7 @@ LAYERS = {
     "data": ("video", "datasets", "faces", "models"),
     "engine": ("training", "optim", "distributed", "checkpoint", "runlog", "stopping", "probing", "cost", "memory", "pickled"),
 }  # fmt: skip
-NOUNS = {"interfaces", "config", "files", "extras", "progress", "help"}
+NOUNS = {"interfaces", "config", "files", "extras", "names", "progress", "help"}
 MAY_USE = {
     "model": NOUNS | set(LAYERS["model"]),
     "data": NOUNS | set(LAYERS["data"]),

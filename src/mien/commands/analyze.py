@@ -33,6 +33,7 @@ from mien.analysis.tables import ordered, trust
 from mien.analysis.timeline import Timeline
 from mien.config import STRICT, changed
 from mien.files import LOCK
+from mien.names import folder_name
 from mien.video.manifest import VIDEOS
 from mien.video.stream import Frame
 
@@ -91,7 +92,7 @@ def run(config: Config) -> None:
         path = Path(config.video)
         if path.is_dir() and any(f.suffix.lower() in VIDEOS for f in path.iterdir()):
             raise ValueError(f"{path} is a folder of videos: mien study {path} --model {config.model} reads them all")
-        folder = config.output or Path("analysis") / path.stem
+        folder = config.output or Path("analysis") / folder_name(path.stem)
         with open_source(path) as source:
             timeline = analyze(analyzer, source, folder, config)
     if timeline.about["stopped"]:

@@ -30,6 +30,7 @@ from mien.config import STRICT
 from mien.crossing import Crossed, crossings
 from mien.files import LOCK, write_whole
 from mien.interfaces import Clip
+from mien.names import write_csv
 from mien.tasks.classification import ClassificationConfig
 from mien.tasks.labels import canonical, cell
 from mien.video.views import ViewConfig
@@ -110,10 +111,10 @@ def save_answers(
 ) -> None:
     """One row per clip, before any handling."""
     table = pd.DataFrame(probabilities, columns=list(names))
-    table.insert(0, "path", [str(clip.path) for clip in clips])
+    table.insert(0, "path", [clip.path for clip in clips])
     table.insert(1, "truth", list(labels))
     table.insert(2, "predicted", [names[i] for i in probabilities.argmax(1)])
-    write_whole(folder / "predictions.csv", lambda path: table.to_csv(path, index=False))
+    write_whole(folder / "predictions.csv", lambda path: write_csv(table, path))
 
 
 def report(

@@ -37,6 +37,7 @@ from mien.config import STRICT
 from mien.distributed import Session
 from mien.files import LOCK, write_whole
 from mien.interfaces import Clip
+from mien.names import write_csv
 from mien.subgroups import blank
 from mien.video.inspection import digest
 from mien.video.views import ViewConfig
@@ -192,7 +193,7 @@ def write(
     for line in touched:
         print(f"  ! {line}")
     table = marking.predictions(clips, predictions, targets, names, kept)
-    write_whole(folder / "predictions.csv", lambda path: table.to_csv(path, index=False))
+    write_whole(folder / "predictions.csv", lambda path: write_csv(table, path))
     draw(predictions, targets, names, folder)
     marks.write(folder, [*context(said or {}, touched), *first])
     saved = json.dumps({"clips": len(clips)} | marks.saved() | dict(said or {}), indent=2) + "\n"
@@ -216,4 +217,4 @@ def draw(predictions: Outputs, targets: Targets, names: Sequence[str], folder: P
     counts = metrics.confusion(predictions, targets, names)
     plots.save(plots.confusion_matrix(counts, names, "Rows: truth"), folder / "confusion.png")
     table = pd.DataFrame(counts, index=list(names), columns=list(names))
-    write_whole(folder / "confusion.csv", lambda path: table.to_csv(path))
+    write_whole(folder / "confusion.csv", lambda path: write_csv(table, path, index=True))

@@ -33,6 +33,7 @@ from mien.datasets.folds import deal
 from mien.datasets.layout import indent
 from mien.datasets.report import PROBLEM_COLUMNS, Account, as_text, as_tree, manifest_rows, problem_rows
 from mien.files import LOCK, write_whole
+from mien.names import to_cell
 from mien.progress import progress_bar
 from mien.video.inspection import Finding, Journal, survey
 
@@ -202,8 +203,8 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Mapping[str, C
     def fill(place: Path) -> None:
         with place.open("w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, header, restval="", lineterminator="\n")
-            table.writeheader()
-            table.writerows(rows)
+            table.writerow({name: to_cell(name) for name in header})
+            table.writerows({name: to_cell(value) for name, value in row.items()} for row in rows)
 
     write_whole(path, fill)
 
