@@ -17,9 +17,9 @@ LAYERS = {
         "heads", "pixels", "encoders", "objectives", "tasks",
     ),
     "data": ("video", "datasets", "faces", "models"),
-    "engine": ("training", "optim", "distributed", "checkpoint", "runlog", "probing", "cost", "memory", "pickled"),
+    "engine": ("training", "optim", "distributed", "checkpoint", "runlog", "stopping", "probing", "cost", "memory", "pickled"),
 }  # fmt: skip
-NOUNS = {"interfaces", "config", "extras", "progress", "help"}
+NOUNS = {"interfaces", "config", "files", "extras", "names", "progress", "help"}
 MAY_USE = {
     "model": NOUNS | set(LAYERS["model"]),
     "data": NOUNS | set(LAYERS["data"]),

@@ -301,6 +301,6 @@ def test_calibration_of_other_weights_is_refused(tuned: Path, corpus: Path, caps
     assert "not calibrated" in capsys.readouterr().out
     page = (tuned / "evaluation" / "report.html").read_text()
     assert re.search(r'class="warning"[^>]*><strong>not calibrated', page), "what was printed stands in the report too"
-    for named in (tuned.name, "manifest.csv", "fold=1", "clips</td><td>14"):
+    for named in (tuned.name, "manifest.csv", "fold=2", "clips</td><td>14"):
         assert named in page
     assert str(tuned.parent) not in page, "no folders of this machine"

@@ -50,7 +50,7 @@ def whole(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_killed_in_the_third_fold_and_started_again_gives_the_same_table(
     drawn: Path, whole: Path, tmp_path: Path
 ) -> None:
-    run = tmp_path / "run"
+    run = tmp_path / whole.parent.name / whole.name  # reports name the last two folders
     command = [sys.executable, "-m", "mien", *arguments(drawn, run, "--folds.subgroups", "style", "arousal")]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

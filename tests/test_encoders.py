@@ -94,7 +94,8 @@ def test_all_mask_ratios_run(config, ratio) -> None:
     small = MaskedAutoencodingConfig(mask_ratio=ratio, decoder_dim=32, decoder_heads=2, decoder_depth=1)
     model = small.build(config.build(16, 160 if config.patch == 16 else 80), PixelsConfig())
     side = 160 if config.patch == 16 else 80
-    loss = model({"video": torch.randint(0, 256, (1, 3, 16, side, side), dtype=torch.uint8)})["loss"]
+    video = torch.randint(0, 256, (1, 3, 16, side, side), dtype=torch.uint8)
+    loss = model({"video": video, "key": torch.arange(1)})["loss"]
     assert torch.isfinite(loss)
 
 

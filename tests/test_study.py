@@ -129,7 +129,7 @@ def test_analyze_says_first_how_far_to_rely_on_it(
 
 def test_predict_says_first_that_a_model_is_not_calibrated(plain: Path, recordings: Path, capsys) -> None:
     video = str(recordings.with_name("0.mp4"))
-    assert main(["predict", video, "--model", str(plain), "--device", "cpu"]) == 0
+    assert main(["predict", video, "--model", str(plain), "--device", "cpu", "--faces", "whole"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "not calibrated" in lines[1]
 

@@ -144,7 +144,8 @@ def test_predictions_are_in_the_units_of_the_manifest(corpus: Path, tmp_path: Pa
     finetune(manifest, tmp_path / "run", *task)
     video = sorted((corpus.parent / "videos").rglob("*.mp4"))[0]
     capsys.readouterr()
-    assert cli.main(["predict", str(video), f"--model={tmp_path / 'run'}", "--json", "--device=cpu"]) == 0
+    whole = ["--faces=whole", "--json", "--device=cpu"]
+    assert cli.main(["predict", str(video), f"--model={tmp_path / 'run'}", *whole]) == 0
     assert json.loads(capsys.readouterr().out)["valence"] == pytest.approx(1e6, abs=2e3)
     loss = json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[-1])["loss"]
     assert loss < 10  # in deviations, not in thousands
@@ -199,3 +200,18 @@ def test_evaluation_groups_clips(corpus: Path, tmp_path: Path, capsys) -> None:
     command = ["evaluate", f"--model={tmp_path / 'run'}", f"--data.manifest={manifest}", "--workers=0", "--device=cpu"]
     assert cli.main([*command, "--group-by=expression"]) == 0
     assert "7 clips: WAR" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("cell", "output", "said"),
+    [("1e19", "none", "no plausible label"), ("3.2", "tanh", "range of --task.output tanh, -1 to 1")],
+)
+def test_values_that_training_cannot_reach_are_refused(cell: str, output: str, said: str) -> None:
+    clips = [
+        Clip(Path("a.mp4"), columns={"valence": "0.5"}, row=2),
+        Clip(Path("b.mp4"), columns={"valence": cell}, row=3),
+    ]
+    config = RegressionConfig(columns=("valence",), output=output)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=said) as error:
+        config.training_targets(clips, ("valence",))
+    assert "line 3" in str(error.value)

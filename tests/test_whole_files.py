@@ -7,9 +7,11 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mien.commands.fitting import DataConfig, load_clips
+from mien.faces.clipfile import ClipFile, ClipFileConfig
 from mien.interfaces import Clip
 from mien.video.decode import open_video
 from mien.video.inspection import Look, inspect
@@ -43,8 +45,8 @@ def shorten(path: Path, share: float) -> Path:
     [
         ("cut.flv", {"codec": "flv", "g": "12"}, 0.57),
         ("cut.mkv", {"g": "12"}, 0.5),
-        ("cut.avi", {"codec": "mpeg4", "g": "12"}, 0.4),
-        ("cut_b.avi", {"codec": "mpeg4", "g": "12", "bf": "2"}, 0.4),
+        ("cut.avi", {"codec": "mpeg4", "g": "12"}, 0.7),
+        ("cut_b.avi", {"codec": "mpeg4", "g": "12", "bf": "2"}, 0.7),
         ("cut.mp4", {"g": "12"}, 0.9),
         ("cut.webm", {"codec": "libvpx", "g": "12"}, 0.6),
     ],
@@ -108,6 +110,16 @@ def test_a_name_with_a_colon_is_a_file(tmp_path: Path, monkeypatch: pytest.Monke
         with open_video(Path(name)) as video:
             assert number(video.read([13])[0]) == 13
         assert stream(Path(name)) == ""
+
+
+def test_a_video_is_written_to_a_name_with_a_colon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    clip = ClipFile(Path("12:30:05.mp4"), 32, ClipFileConfig())
+    for i in range(3):
+        clip.write(np.full((32, 32, 3), 80 * i, np.uint8), i / 25)
+    clip.close()
+    with open_video(tmp_path / "12:30:05.mp4") as video:
+        assert len(video) == 3
 
 
 def test_a_path_is_never_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 
 # libgomp's threads spin while they wait; beside any other busy process that makes torch on a CPU 5-20 times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -12,7 +13,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 def main() -> None:
     """Run the command line; where nobody reads on (``mien ... | head``), end as silently as other commands do."""
     from mien.cli import main as run
+    from mien.names import register
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=register())  # names on disk are bytes; what no terminal can show gets a mark
     try:
         try:
             code = run(sys.argv[1:])

@@ -8,10 +8,11 @@ RUN/model.json                   what the weights are: config, clip and pixel se
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from pydantic import ConfigDict
@@ -27,7 +28,9 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from mien.config import RENAMED, build, renamed
+from mien.distributed import Session, gather
 from mien.extras import install
+from mien.files import write_whole as write_whole
 from mien.pickled import load_pickled
 
 CARD = "model.json"
@@ -59,31 +62,16 @@ KEEP = 2
 """Checkpoints kept: the newest, and the one before it."""
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside and rename, so that ``path`` is always a whole file or absent, even after a power cut.
-
-    It has the mode that the user's umask gives to new files, whatever ``write`` does (safetensors makes it 0600).
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.touch()
-        mode = beside.stat().st_mode
-        write(beside)
-        beside.chmod(mode)
-        with open(beside, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
 def save(run: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, write: bool) -> None:
-    """Keep the state after ``step`` steps; every rank must call, one of them writes."""
-    weights, moments = get_state_dict(model, optimizer, options=WHOLE)
+    """Keep the state after ``step`` steps; every rank must call, one of them writes. Refuses weights that are not finite."""
+    state: tuple[dict[str, Any], Any] = get_state_dict(model, optimizer, options=WHOLE)
+    weights, moments = state
     if write:
-        state = {"model": weights, "optimizer": moments, "step": step}
-        write_whole(run / "checkpoints" / f"step-{step:07d}.pt", lambda path: torch.save(state, path))
+        refuse_non_finite(
+            weights, f"the weights after step {step}", "The last good checkpoint is kept; lower --optim.lr"
+        )
+        kept = {"model": weights, "optimizer": moments, "step": step}
+        write_whole(run / "checkpoints" / f"step-{step:07d}.pt", lambda path: save_state(kept, path))
         for old in checkpoints(run)[:-KEEP]:
             old.unlink()
 
@@ -93,12 +81,22 @@ def checkpoints(run: Path) -> list[Path]:
     return sorted((run / "checkpoints").glob("step-*.pt"))
 
 
-def resume(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Load the newest checkpoint of a run, if there is one; returns the number of steps done."""
-    found = checkpoints(run)
-    if not found:
+def save_state(state: Mapping[str, Any], path: Path) -> None:
+    """Write through a file of Python's, whose errors tell what the disk said; torch's own do not."""
+    with path.open("wb") as file:
+        torch.save(state, file)
+
+
+def resume(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, session: Session) -> int:
+    """Load the newest whole checkpoint of a run, if there is one; returns the number of steps done.
+
+    One that is damaged is said, put aside as ``damaged-...`` and left out; if no other is there, ``ValueError``.
+    """
+    newest = newest_whole(run, session.say) if session.first else None
+    newest = gather([newest], session)[0]
+    if newest is None:
         return 0
-    state = torch.load(found[-1], map_location="cpu", weights_only=True)
+    state = torch.load(newest, map_location="cpu", weights_only=True)
     set_state_dict(
         model,
         optimizer,
@@ -109,22 +107,66 @@ def resume(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> int
     return state["step"]
 
 
+def newest_whole(run: Path, say: Callable[[str], object]) -> Path | None:
+    """The newest checkpoint that can be relied on."""
+    found = checkpoints(run)
+    for path in reversed(found):
+        if (fault := damage(path)) is None:
+            return path
+        say(f"{path} is damaged ({fault}): it is put aside, and the run goes on from the checkpoint before it")
+        path.rename(path.with_name(f"damaged-{path.name}"))
+    if found:
+        raise ValueError(
+            f"no checkpoint of {run} is whole: all have been put aside as damaged-*. Restore one from a backup, or give the "
+            "same command again to begin anew"
+        )
+    return None
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint, by the checksums that torch writes into it and by its numbers; None if nothing is."""
+    try:
+        with ZipFile(path) as file:
+            if broken := file.testzip():
+                return f"the checksum of {broken} is wrong"
+        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["model"]
+    except (BadZipFile, EOFError, OSError, RuntimeError, KeyError, ValueError, TypeError, UnpicklingError) as error:
+        return f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else 'it ends too early'}"
+    bad = non_finite(weights)
+    return f"{len(bad)} of its {len(weights)} tensors hold NaN or infinity" if bad else None
+
+
 def non_finite(weights: Mapping[str, Tensor]) -> list[str]:
     """Names of the tensors that hold NaN or infinity."""
     return [name for name, value in weights.items() if value.is_floating_point() and not bool(value.isfinite().all())]
 
 
+def refuse_non_finite(weights: Mapping[str, Tensor], what: str, way: str) -> None:
+    """Raise ``NonFiniteError`` where weights hold NaN or infinity."""
+    if bad := non_finite(weights):
+        raise NonFiniteError(
+            f"{what}: {len(bad)} of {len(weights)} tensors hold NaN or infinity ({bad[0]}, ...). {way}"
+        )
+
+
+class NonFiniteError(ArithmeticError):
+    """A loss, a gradient or weights became NaN or infinite."""
+
+
 def export(run: Path, model: nn.Module, description: Mapping[str, Any], write: bool = True) -> None:
     """Write a model's weights and what they are, for ``mien.load`` and for the next run to start from.
 
-    Every rank must call, one of them writes.
+    Every rank must call, one of them writes. The description is removed first and written last: where it is missing,
+    the weights are not finished.
     """
     state: dict[str, Any] = get_model_state_dict(model, options=WHOLE)
     weights = {name: value.contiguous() for name, value in state.items()}
     if not write:
         return
+    refuse_non_finite(weights, f"{run}: the weights", "Nothing was written")
+    (run / CARD).unlink(missing_ok=True)
     write_whole(run / "weights.safetensors", lambda path: save_file(weights, path))
-    write_whole(run / "model.json", lambda path: path.write_text(json.dumps(description, indent=2) + "\n"))
+    write_whole(run / CARD, lambda path: path.write_text(json.dumps(description, indent=2) + "\n"))
 
 
 def locate(name: str | Path) -> Path:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -34,6 +36,8 @@ COMMANDS = {
     "convert": "import official SVFAP, VideoMAE or V-JEPA weights",
 }
 
+
+GOES_ON = "stopped; the same command goes on from what is done"
 
 REFUSALS = {
     errno.ENOENT: "there is no such file or folder",
@@ -90,14 +94,18 @@ def run(name: str, arguments: Sequence[str]) -> int:
     from pydantic import ValidationError
 
     from mien.config import explain, parse
+    from mien.stopping import Stopped, ending_politely
 
     command, schema = import_module(f"mien.commands.{name}"), None
     try:
         schema, prog, rest = choose(command, f"mien {name}", arguments)
-        command.run(parse(schema, rest, prog=prog, description=command.__doc__, often=getattr(command, "OFTEN", ())))
-    except KeyboardInterrupt:
-        print(f"\nmien {name}: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
+        often = getattr(command, "OFTEN", ())
+        config = parse(schema, rest, prog=prog, description=command.__doc__, often=often)
+        with ending_politely(), held(command, config):
+            command.run(config)
+    except KeyboardInterrupt as stop:
+        print(f"\nmien {name}: {stop if str(stop) else GOES_ON}", file=sys.stderr)
+        return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
     except BrokenPipeError:
         raise  # nobody reads on; __main__ ends in silence
     except Exception as error:
@@ -114,6 +122,16 @@ def run(name: str, arguments: Sequence[str]) -> int:
         print(f"mien {name}: {message}", file=sys.stderr)
         return 1
     return 0
+
+
+def held(command: Any, config: Any) -> AbstractContextManager[object]:
+    """Hold the folder that a command writes: what its ``writes(config)`` names, or ``config.output``. Of several ranks, one
+    does."""
+    from mien.files import LOCK, locked
+
+    output = getattr(config, "output", None)
+    lock = command.writes(config) if hasattr(command, "writes") else output and output / LOCK
+    return locked(lock) if lock and os.environ.get("RANK", "0") == "0" else nullcontext()
 
 
 def of_the_system(error: OSError) -> object:

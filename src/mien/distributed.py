@@ -65,6 +65,14 @@ class Session:
             whole[rank :: self.world] = part
         return whole
 
+    def any(self, number: int) -> int:
+        """The largest of a number over all ranks, on every rank."""
+        if self.world == 1:
+            return number
+        value = torch.tensor(number, device=self.device)
+        dist.all_reduce(value, dist.ReduceOp.MAX)
+        return int(value)
+
     def to_device(self, batch: Batch) -> dict[str, Any]:
         """Move the tensors of a batch."""
         return {k: v.to(self.device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}
@@ -117,7 +125,13 @@ def over_devices(work: Callable[[T, str], object], items: Sequence[T], devices: 
                     raise
 
     with ThreadPoolExecutor(len(devices)) as lanes:
-        list(lanes.map(serve, devices))
+        try:
+            list(lanes.map(serve, devices))
+        except KeyboardInterrupt:  # SIGTERM, too
+            waiting.clear()
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
 
 
 def take(waiting: list[T]) -> list[T]:

@@ -15,9 +15,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mien.checkpoint import checkpoints, write_whole
+from mien.checkpoint import CARD, checkpoints
 from mien.config import renamed_lines
 from mien.extras import install
+from mien.files import LOCK, write_whole
 from mien.progress import progress_bar
 
 IDENTITY = "identity.yaml"
@@ -48,7 +49,7 @@ def refuse_other_run(folder: Path, started_with: str) -> None:
     difference is shown."""
     before = folder / IDENTITY
     if not before.is_file():
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
             raise ValueError(f"{folder} is not empty and holds no run; choose another --output")
         return
     difference = list(
@@ -72,9 +73,9 @@ def worth_keeping(folder: Path) -> bool:
 
 
 def finished(folder: Path, steps: int) -> bool:
-    """Whether the run in a folder has taken all its steps."""
+    """Whether the run in a folder has taken all its steps and its weights are whole, which the card says."""
     found = checkpoints(folder)
-    return bool(found) and int(found[-1].stem.removeprefix("step-")) >= steps
+    return bool(found) and int(found[-1].stem.removeprefix("step-")) >= steps and (folder / CARD).is_file()
 
 
 class RunLog:

@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from time import perf_counter
 from typing import Literal
 
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import nn
 
 from mien import checkpoint, distributed
+from mien.checkpoint import NonFiniteError
 from mien.config import STRICT
 from mien.distributed import Session
 from mien.interfaces import Batch, Objective
 from mien.layers import divide, drawn_paths
 from mien.optim import OptimConfig, adamw, set_rates
 from mien.runlog import RunLog
+from mien.stopping import Stopped, Stopper
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +51,7 @@ class TrainConfig:
 
     steps: NonNegativeInt = 0
     """Optimizer steps; 0 takes epochs."""
-    epochs: NonNegativeFloat = 100.0
+    epochs: PositiveFloat = 100.0
     """Passes over the training clips, if steps is 0."""
     batch: PositiveInt = 256
     """Clips per optimizer step, over all ranks and micro-steps."""
@@ -93,10 +96,6 @@ EXECUTION = ("device", "workers", "log_every", "save_every", "picture_every", "t
 """Fields of TrainConfig that a resume may change: they do not decide the result, or (skip) are kept in the run's folder."""
 
 
-class NonFiniteLossError(ArithmeticError):
-    """The loss became NaN or infinite; the message names the step and the clips."""
-
-
 Draw = Callable[[int], None]
 """Called with the number of steps done, every ``picture_every`` steps, on every rank."""
 
@@ -118,26 +117,37 @@ def train(
 ) -> None:
     """Train ``objective`` in place until ``steps`` steps are done, from the newest checkpoint in ``folder`` on.
 
-    ``watch`` is called on every rank. A step none of whose clips is left changes nothing. Raises ``NonFiniteLossError``
-    naming the step and its clips; the last good checkpoint is then still there.
+    ``watch`` is called on every rank. A step none of whose clips is left changes nothing. Raises ``NonFiniteError``
+    where loss or gradient are not finite, naming the step and its clips, before they reach the weights. SIGINT and SIGTERM
+    end it with ``Stopped`` after the step under way and a checkpoint of it.
     """
     require_whole_batches(objective, config, session)
     objective.to(session.device)
     model = distributed.wrap(objective, config.parallel, session)
     optimizer = adamw(objective, optim)
-    start = checkpoint.resume(folder, model, optimizer)
+    start = checkpoint.resume(folder, model, optimizer, session)
     forward = torch.compile(model) if config.compile else model
     stream = iter(batches(start))
     log = RunLog(folder, start, steps, session.first, config.tensorboard)
     objective.train()
     clock = perf_counter()
-    try:
+    with closing(log), Stopper() as stop:
         for step in range(start, steps):
             lr = optim.rate(step, steps, config.batch)
             set_rates(optimizer, lr, optim.decay(step, steps))
-            scalars = backward(forward, model, objective, stream, step, config, session, name_clip)
+            try:
+                scalars, clips = backward(forward, model, objective, stream, step, config, session, name_clip)
+            except RuntimeError:
+                if not stop.number or session.world > 1:
+                    raise
+                # The signal went to the processes that decode, too: the step cannot be taken, those before it are kept.
+                checkpoint.save(folder, step, model, optimizer, write=True)
+                raise stopped(stop.number, step, steps) from None
             if scalars:
                 scalars |= {"grad_norm": clip_gradient(objective, optim.clip_grad), "lr": lr}
+                if not math.isfinite(scalars["grad_norm"]):
+                    named = distributed.gather(clips, session)
+                    raise not_finite("gradient", scalars["grad_norm"], step, named, name_clip)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
                 objective.after_step(step / (steps * optim.stretch))
@@ -149,13 +159,19 @@ def train(
             if seen or done % config.log_every == 0 or done == steps:
                 log.write(done, scalars)
                 log.warn(done, objective.alarms(scalars))
-            if done % config.save_every == 0 or done == steps:
+            number = session.any(stop.number)
+            if number or done % config.save_every == 0 or done == steps:
                 checkpoint.save(folder, done, model, optimizer, write=session.first)
             if draw and (done % config.picture_every == 0 or done == steps):
                 draw(done)
+            if number and done < steps:
+                raise stopped(number, done, steps)
             clock = perf_counter()
-    finally:
-        log.close()
+
+
+def stopped(number: int, done: int, steps: int) -> Stopped:
+    """What a signal ends training with."""
+    return Stopped(number, f"stopped after step {done} of {steps}; the same command goes on from there")
 
 
 def require_whole_batches(objective: Objective, config: TrainConfig, session: Session) -> None:
@@ -177,13 +193,14 @@ def backward(
     config: TrainConfig,
     session: Session,
     name_clip: Callable[[int], str],
-) -> dict[str, float]:
+) -> tuple[dict[str, float], list[int]]:
     """Gradients of one step, over its micro-steps; returns the mean of what the objective logs over all clips of all
-    ranks, and nothing where the step has no clips left.
+    ranks, which is nothing where the step has no clips left, and the clips of this rank.
 
     All chance is drawn here, before ``forward``, which may be compiled.
     """
     total: dict[str, torch.Tensor] = {}
+    clips: list[int] = []
     for micro in range(config.accumulate):
         part = next(stream)
         if part.none_left:
@@ -195,24 +212,27 @@ def backward(
         with paths, distributed.accumulating(model, last=micro == config.accumulate - 1):
             with torch.autocast(session.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
                 out = forward(batch)
-            require_finite(out["loss"], step, batch, name_clip)
+            clips += [int(i) for i in batch["index"] if i >= 0]
+            if not torch.isfinite(out["loss"]):
+                raise not_finite("loss", out["loss"].item(), step, clips[-len(batch["index"]) :], name_clip)
             (out["loss"] * weight).backward()
         for name, value in out.items():
             total[name] = total.get(name, 0) + value.detach().float() * weight
     if not total:
-        return {}
+        return {}, clips
     means = distributed.mean_over_ranks(torch.stack(list(total.values())), session)
-    return dict(zip(total, means.tolist(), strict=True))
+    return dict(zip(total, means.tolist(), strict=True)), clips
 
 
-def require_finite(loss: torch.Tensor, step: int, batch: Batch, name_clip: Callable[[int], str]) -> None:
-    """Stop before a NaN reaches the weights."""
-    if not torch.isfinite(loss):
-        clips = ", ".join(name_clip(int(i)) for i in batch["index"] if i >= 0)
-        raise NonFiniteLossError(
-            f"the loss is {loss.item()} at step {step + 1}, with the clips {clips}. The last good checkpoint is kept; "
-            "lower --optim.lr, set --optim.clip_grad, or look at those clips."
-        )
+def not_finite(
+    what: str, value: float, step: int, clips: Sequence[int], name_clip: Callable[[int], str], shown: int = 20
+) -> NonFiniteError:
+    """What to say of a loss or gradient that is NaN or infinite, before it reaches the weights."""
+    names = ", ".join(map(name_clip, clips[:shown])) + (f" and {len(clips) - shown} more" if len(clips) > shown else "")
+    return NonFiniteError(
+        f"the {what} is {value} at step {step + 1}, with the clips {names}. The last good checkpoint is kept; lower "
+        "--optim.lr, set --optim.clip_grad, or look at those clips and their labels"
+    )
 
 
 def clip_gradient(objective: Objective, limit: float) -> float:

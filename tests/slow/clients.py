@@ -24,7 +24,7 @@ if __name__ == "__main__":
 import httpx
 import numpy as np
 
-import mien
+from mien.cli import main
 from models import pictures, write_model, write_video
 from openapi_requests import requests, wrong
 from slow.tally import Tally, end, start
@@ -107,10 +107,12 @@ def attack(tally: Tally, until: float, clients: int = 50) -> None:
 
 def expected(folder: Path) -> list[tuple[bytes, bytes]]:
     """(video, its frames.csv as `mien analyze` writes it) of four videos."""
-    analyzer, found = mien.load(folder / "model", "cpu"), []
+    found = []
     for number in range(4):
         video = write_video(folder / "v.mp4", pictures(20 + 10 * number, seed=number))
-        analyzer.predict(video, folder / f"own{number}", faces="whole", progress=False)
+        flags = ["--model", str(folder / "model"), "--faces", "whole", "--device", "cpu", "--no-pictures"]
+        if main(["analyze", str(video), *flags, "--output", str(folder / f"own{number}")]):
+            raise RuntimeError("mien analyze does not read a good video")
         found.append((video.read_bytes(), (folder / f"own{number}" / "frames.csv").read_bytes()))
     return found
 
@@ -245,8 +247,8 @@ def full_disk(tally: Tally, folder: Path) -> None:
     tally.note = f"answers: {dict(codes)}"
 
 
-def main() -> None:
-    """The attack by hand."""
+def by_hand() -> None:
+    """The attack with options."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--clients", type=int, default=50)
     options.add_argument("--minutes", type=float, default=1.0)
@@ -257,4 +259,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    by_hand()

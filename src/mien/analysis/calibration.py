@@ -131,6 +131,7 @@ class Calibration:
     def save(self, folder: Path) -> None:
         """Write calibration.yaml and calibration.safetensors beside the weights, which stay as they are."""
         tensors = {"scores": self.scores} | self.density.tensors()
+        (folder / "calibration.yaml").unlink(missing_ok=True)  # written last: without it there is no calibration
         write_whole(folder / "calibration.safetensors", lambda path: save_file(tensors, path))
         write_whole(folder / "calibration.yaml", lambda path: path.write_text(to_yaml(self.facts)))
 

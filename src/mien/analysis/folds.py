@@ -14,6 +14,7 @@ from mien.analysis.marking import RECALL, Marks, beside
 from mien.analysis.radar import FEWEST, radar
 from mien.analysis.sections import Section
 from mien.checkpoint import write_whole
+from mien.names import write_csv
 from mien.statistics import CrossValidation
 
 POOLED = "all folds"
@@ -27,7 +28,7 @@ def section(found: CrossValidation, marks: Marks, folder: Path, weights: str) ->
     ``weights`` says how the weights were chosen.
     """
     table = rows(found, marks)
-    write_whole(folder / "folds.csv", lambda path: pd.DataFrame(numbers(found, marks)).to_csv(path, index=False))
+    write_whole(folder / "folds.csv", lambda path: write_csv(pd.DataFrame(numbers(found, marks)), path))
     sentences = [
         f"Pooled: metrics over the {marks.whole.clips} test predictions of all {len(found.folds)} folds at once, as "
         "papers report cross-validation. Mean and deviation (sample) are over the metrics of the folds.",

@@ -27,7 +27,8 @@ class Job:
     def open(self, overwrite: bool) -> bool:
         """Start, or go on with the same job; True if it is finished. Another job there is an error that says the difference."""
         if overwrite or not self.begun():
-            self.clear()
+            with writing(self.folder):
+                self.clear()
         for name in (ABOUT, UNFINISHED):
             file = self.folder / name
             if file.is_file():

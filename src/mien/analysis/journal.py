@@ -19,6 +19,7 @@ import pandas as pd
 
 from mien.analysis.tables import Layout, Row
 from mien.checkpoint import write_whole
+from mien.names import from_cell, to_cell
 
 GROUP = 20_000
 """Rows of a group of a Parquet file."""
@@ -49,7 +50,7 @@ class Journal:
             self.file: TextIOWrapper = self.partial.open("a", newline="", encoding="utf-8")
             self.writer = csv.writer(self.file, lineterminator="\n")
             if self.partial.stat().st_size == 0:
-                self.writer.writerow(self.columns)
+                self.writer.writerow(map(to_cell, self.columns))
                 self.file.flush()
 
     def mend(self) -> int:
@@ -75,12 +76,13 @@ class Journal:
     def read(self) -> Iterator[dict[str, str]]:
         """The rows that are there now, as text, one at a time."""
         with self.partial.open(newline="", encoding="utf-8") as file:
-            yield from islice(csv.DictReader(file), self.rows)
+            rows = islice(csv.reader(file), 1, self.rows + 1)
+            yield from (dict(zip(self.columns, map(from_cell, row), strict=True)) for row in rows)
 
     def append(self, rows: Sequence[Row]) -> None:
         """Add rows, and hand them to the operating system, which keeps them through a kill."""
         with writing(self.path):
-            self.writer.writerows(rows)
+            self.writer.writerows([to_cell(value) for value in row] for row in rows)
             self.file.flush()
         self.rows += len(rows)
 
@@ -103,7 +105,9 @@ class Journal:
 
 
 def has_rows(partial: Path) -> bool:
-    """Whether a growing table holds a whole row below its header."""
+    """Whether a growing table holds a whole row below its header; what is no plain file is taken to, and left alone."""
+    if not partial.is_file():
+        return True
     with partial.open("rb") as file:
         return sum(line.endswith(b"\n") for line in islice(file, 2)) == 2
 
@@ -119,13 +123,14 @@ def read_table(path: Path, layout: Layout) -> pd.DataFrame:
 def read_groups(path: Path, layout: Layout, rows: int | None) -> Iterator[pd.DataFrame]:
     """A CSV table with its types, ``rows`` of it at a time, or all at once; empty cells are missing values."""
     with path.open(newline="", encoding="utf-8") as file:
-        columns = next(csv.reader(file))
+        columns = list(map(from_cell, next(csv.reader(file))))
     types: Any = {column: layout.type_of(column) for column in columns}
-    options: Any = {"dtype": types, "keep_default_na": False, "na_values": [""]}
-    if rows is None:
-        yield pd.read_csv(path, **options)
-    else:
-        yield from pd.read_csv(path, chunksize=rows, **options)
+    options: Any = {"dtype": types, "names": columns, "header": 0, "keep_default_na": False, "na_values": [""]}
+    texts = [column for column in columns if types[column] == "string"]
+    for group in [pd.read_csv(path, **options)] if rows is None else pd.read_csv(path, chunksize=rows, **options):
+        for column in texts:
+            group[column] = group[column].map(from_cell, na_action="ignore").astype("string")
+        yield group
 
 
 def to_parquet(source: Path, target: Path, columns: Sequence[str], layout: Layout) -> None:

@@ -21,6 +21,7 @@ from mien.analysis.sections import Section, page, table
 from mien.answers import Answers, classified, valued
 from mien.checkpoint import write_whole
 from mien.interfaces import Clip
+from mien.names import write_csv
 from mien.statistics import LEVEL, RESAMPLES, Interval, fewest
 from mien.subgroups import Group, blank, group, grouped, number, subgroups
 
@@ -78,7 +79,7 @@ class Marks:
         """Write subgroups.csv, where there are groups, and report.html: ``first``, then marks and pictures of the folder."""
         rows = [full(column, group) for column, groups in self.parts.items() for group in groups]
         if rows:
-            write_whole(folder / "subgroups.csv", lambda path: pd.DataFrame(rows).to_csv(path, index=False))
+            write_whole(folder / "subgroups.csv", lambda path: write_csv(pd.DataFrame(rows), path))
         page("Evaluation", [*first, *self.sections(folder)]).save(folder / "report.html")
 
     def sections(self, folder: Path) -> list[Section]:
@@ -176,7 +177,7 @@ def predictions(
     That is the times, the subject and the columns of the subgroups.
     """
     table = pd.DataFrame(outputs, columns=list(names))
-    table.insert(0, "path", [str(clip.path) for clip in clips])
+    table.insert(0, "path", [clip.path for clip in clips])
     if targets.ndim == 1:
         table.insert(1, "truth", [names[t] for t in targets])
         table.insert(2, "predicted", [names[i] for i in outputs.argmax(1)])

@@ -20,6 +20,7 @@ from mien.analysis.timeline import Timeline
 from mien.checkpoint import write_whole
 from mien.faces.face import Pixels
 from mien.progress import progress_bar
+from mien.video.container import file_url
 from mien.video.decode import VideoError
 from mien.video.stream import Frame
 
@@ -207,7 +208,7 @@ def even(length: float) -> int:
 
 def encode(path: Path, pictures: Iterator[tuple[float, Pixels]]) -> None:
     """Write (seconds, picture) as H.264 in MP4 with these very times."""
-    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
+    with av.open(file_url(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
         stream: Any = container.add_stream("libx264", rate=30)
         stream.pix_fmt, stream.time_base = "yuv420p", CLOCK
         stream.codec_context.time_base = CLOCK

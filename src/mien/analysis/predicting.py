@@ -28,6 +28,7 @@ from mien.config import STRICT, changed, to_tree
 from mien.faces.crop import CropConfig
 from mien.faces.detect import DetectConfig
 from mien.faces.follow import FollowConfig
+from mien.files import LOCK, locked
 from mien.progress import progress_bar
 from mien.video.clips import ClipConfig
 from mien.video.decode import VideoError
@@ -142,6 +143,22 @@ def predict_into(
     A finished job is returned as it is, an unfinished one gone on with. A video that breaks off is read up to there, which
     ``timeline.about["stopped"]`` says.
     """
+    with locked(folder / LOCK):
+        return read_into(folder, analyzer, source, config, format, overwrite, progress, profile, listen)
+
+
+def read_into(
+    folder: Path,
+    analyzer: Analyzer,
+    source: Source,
+    config: ReadConfig,
+    format: Literal["csv", "parquet"],
+    overwrite: bool,
+    progress: bool,
+    profile: Profile | None,
+    listen: Callable[[Progress], object] | None,
+) -> Timeline:
+    """The same in a folder that this process holds."""
     config = config.resolved()
     config.watcher(analyzer)  # a crop that does not suit the model is refused before anything is written
     identity = analyzer.identity() | {"input": source.name, "file": source.fingerprint()} | to_tree(config)

@@ -24,6 +24,7 @@ from PIL import Image
 
 from mien.analysis import plots
 from mien.checkpoint import write_whole
+from mien.names import printable
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1d2127; --soft: #59616b; --line: #d9dde2;
@@ -133,7 +134,7 @@ class Report:
 
     def save(self, path: Path) -> None:
         """Write the page, whole or not at all."""
-        write_whole(path, lambda beside: beside.write_text(self.html(), encoding="utf-8"))
+        write_whole(path, lambda beside: beside.write_text(printable(self.html()), encoding="utf-8"))
 
 
 def as_png(content: Figure | bytes | NDArray[np.uint8]) -> bytes:

@@ -19,6 +19,7 @@ from mien.analysis.marking import SUBJECT, TIMES, clusters
 from mien.analysis.protocol import Protocol, read_protocol
 from mien.answers import Answers, classified, valued
 from mien.metrics import Array
+from mien.names import read_csv
 from mien.subgroups import number
 
 
@@ -53,7 +54,7 @@ def read_run(given: Path) -> Run:
     file = folder / "predictions.csv"
     if not file.is_file():
         raise ValueError(f"{given}: no predictions.csv here or in its folder evaluation; mark the model: mien evaluate")
-    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    table = read_csv(file)
     if "path" not in table or table.empty:
         raise ValueError(f"{file}: no predictions; it needs a column 'path' and a row per clip")
     subjects = tuple(table[SUBJECT]) if SUBJECT in table else ("",) * len(table)

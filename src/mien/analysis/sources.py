@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.names import to_text
 from mien.video.claims import duration_of, rate_of_path
 from mien.video.decode import FOLDER_FPS, VideoError
 from mien.video.rates import rate_of, rounded
@@ -98,13 +99,13 @@ def of_path(path: Path, threads: int) -> Source:
     """A file or a folder of frames."""
     if not path.exists():
         raise VideoError(f"{path}: no such file or folder; correct the path")
-    name = " ".join(path.name.split())
+    name = to_text(path.name)
     return Source(name, lambda: read_frames(path, threads=threads), duration_of(path), path, rate=rate_of_path(path))
 
 
 def of_file(file: Any, folder: Path, threads: int) -> Source:
     """An open binary file, copied beside so that any container can seek in it."""
-    name = Path(str(getattr(file, "name", ""))).name or "video"
+    name = to_text(Path(str(getattr(file, "name", ""))).name or "video")
     copy = folder / "video"
     with copy.open("wb") as target:
         shutil.copyfileobj(file, target)

@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from mien.analysis.plots import COLOURS, FAINT, INK, canvas, literal, plain
 from mien.analysis.timeline import Timeline
 from mien.interfaces import Clip
+from mien.names import folder_name, to_text
 from mien.subgroups import blank
 from mien.video.manifest import cell
 
@@ -41,6 +42,7 @@ def clip_name(clips: Sequence[Clip], root: Path) -> list[str]:
         name += "" if clip.start is None and clip.end is None else f"_{clip.start or 0:g}-{clip.end or 'end'}"
         tail = clip.path.suffix.lstrip(".") if name in names else ""
         name = f"{name}_{tail}" if tail else name
+        name = folder_name(name)
         names.append(name if name not in names else f"{name}_{clip.row}")
     return names
 
@@ -76,9 +78,9 @@ def tidy(
     ``reliable_only`` takes means over reliable frames; a face without any has ``seconds`` 0 and empty values.
     """
     shared = {
-        "participant": cell(clip, participant) if participant else name,
+        "participant": cell(clip, participant) if participant else to_text(name),
         "condition": cell(clip, condition) if condition else "all",
-        "video": name,
+        "video": to_text(name),
     }
     frames = timeline.frames["frame"].nunique()
     times = np.unique(timeline.frames["timestamp"].to_numpy(float))

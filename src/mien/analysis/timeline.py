@@ -15,6 +15,7 @@ from mien.analysis.journal import read_table
 from mien.analysis.reliability_share import ReliabilityShare, share_of
 from mien.analysis.tables import RECT, Layout
 from mien.checkpoint import write_whole
+from mien.names import write_csv
 
 ABOUT = "analysis.json"
 """File that is written last: where it is, the tables are whole."""
@@ -118,8 +119,8 @@ class Timeline:
 
     def save(self, folder: Path) -> None:
         """Write frames.csv, windows.csv and analysis.json."""
-        write_whole(folder / "frames.csv", lambda path: self.frames.to_csv(path, index=False))
-        write_whole(folder / "windows.csv", lambda path: self.windows.to_csv(path, index=False))
+        write_whole(folder / "frames.csv", lambda path: write_csv(self.frames, path))
+        write_whole(folder / "windows.csv", lambda path: write_csv(self.windows, path))
         write_about(folder, self.about)
 
     @classmethod

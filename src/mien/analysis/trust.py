@@ -22,6 +22,7 @@ from mien.analysis.pooling import Pooled
 from mien.analysis.reliability import reasons
 from mien.checkpoint import write_whole
 from mien.interfaces import Clip
+from mien.names import write_csv
 from mien.subgroups import grouped
 from mien.video.views import ViewConfig
 
@@ -70,7 +71,7 @@ class Trust:
         if c is None:
             raise ValueError("the model is not calibrated; run mien calibrate")
         covered = c.covers(self.targets)
-        columns: dict[str, object] = {"path": [str(clip.path) for clip in clips]}
+        columns: dict[str, object] = {"path": [clip.path for clip in clips]}
         for i, name in enumerate(self.names):
             columns[name] = c.values[:, i]
             if c.lower is not None and c.upper is not None:
@@ -129,10 +130,10 @@ def write(trust: Trust, clips: Sequence[Clip], subgroups: Sequence[str], folder:
     groups = {marking.banded(given)[0]: rows_by(clips, given) for given in subgroups}
     lines += [{"column": column, **line} for column, found in groups.items() for line in trust.by(found)]
     frame = pd.DataFrame(lines)
-    write_whole(folder / "trust.csv", lambda path: frame.to_csv(path, index=False))
+    write_whole(folder / "trust.csv", lambda path: write_csv(frame, path))
     if trust.calibrated is not None:
         table = trust.table(clips)
-        write_whole(folder / "calibrated.csv", lambda path: table.to_csv(path, index=False))
+        write_whole(folder / "calibrated.csv", lambda path: write_csv(table, path))
     if trust.targets.ndim == 1:
         rows = {"raw": trust.outputs} | ({} if trust.calibrated is None else {"calibrated": trust.calibrated.values})
         plots.save(diagrams.reliability(rows, trust.targets), folder / "reliability.png")

@@ -32,6 +32,8 @@ from mien.analysis.sources import Source, camera, open_source
 from mien.analysis.tables import ordered, trust
 from mien.analysis.timeline import Timeline
 from mien.config import STRICT, changed
+from mien.files import LOCK
+from mien.names import folder_name
 from mien.video.manifest import VIDEOS
 from mien.video.stream import Frame
 
@@ -69,6 +71,13 @@ class Config(Shared):
     """Print where the time went."""
 
 
+def writes(config: Config) -> Path | None:
+    """The lock of the folder that is written; none for a camera without one."""
+    if config.output is None and config.video.isdigit() and not Path(config.video).exists():
+        return None
+    return (config.output or Path("analysis") / Path(config.video).stem) / LOCK
+
+
 def run(config: Config) -> None:
     """Analyze and say what came out. Raises ``ValueError`` when a video breaks off, after everything before is written."""
     with distributed.session(config.device, config.matmul):
@@ -83,7 +92,7 @@ def run(config: Config) -> None:
         path = Path(config.video)
         if path.is_dir() and any(f.suffix.lower() in VIDEOS for f in path.iterdir()):
             raise ValueError(f"{path} is a folder of videos: mien study {path} --model {config.model} reads them all")
-        folder = config.output or Path("analysis") / path.stem
+        folder = config.output or Path("analysis") / folder_name(path.stem)
         with open_source(path) as source:
             timeline = analyze(analyzer, source, folder, config)
     if timeline.about["stopped"]:

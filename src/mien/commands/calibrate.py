@@ -26,6 +26,7 @@ from mien.checkpoint import describe
 from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import seen_by
 from mien.config import STRICT
+from mien.files import LOCK
 from mien.interfaces import Clip
 from mien.video.inspection import digest
 from mien.video.leaks import find_seen, hash_clips
@@ -60,6 +61,11 @@ class Config:
     """Processes that decode."""
     matmul: distributed.MatmulPrecision = "medium"
     """Precision of fp32 matrix products."""
+
+
+def writes(config: Config) -> Path | None:
+    """The lock of the model's folder."""
+    return config.model / LOCK if config.model.is_dir() else None
 
 
 def run(config: Config) -> None:

@@ -23,12 +23,14 @@ from mien import distributed, metrics
 from mien.analysis import plots
 from mien.analysis.analyzer import load
 from mien.analysis.report import Report
-from mien.checkpoint import describe, write_whole
+from mien.checkpoint import describe
 from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
 from mien.crossing import Crossed, crossings
+from mien.files import LOCK, write_whole
 from mien.interfaces import Clip
+from mien.names import write_csv
 from mien.tasks.classification import ClassificationConfig
 from mien.tasks.labels import canonical, cell
 from mien.video.views import ViewConfig
@@ -56,6 +58,12 @@ class Config:
     """Processes that decode."""
     matmul: distributed.MatmulPrecision = "medium"
     """Precision of fp32 matrix products."""
+
+
+def writes(config: Config) -> Path | None:
+    """The lock of the folder that is written; none where there is no model to write beside."""
+    folder = config.output or (config.model / "cross" if config.model.is_dir() else None)
+    return folder and folder / LOCK
 
 
 def run(config: Config) -> list[dict[str, object]]:
@@ -103,10 +111,10 @@ def save_answers(
 ) -> None:
     """One row per clip, before any handling."""
     table = pd.DataFrame(probabilities, columns=list(names))
-    table.insert(0, "path", [str(clip.path) for clip in clips])
+    table.insert(0, "path", [clip.path for clip in clips])
     table.insert(1, "truth", list(labels))
     table.insert(2, "predicted", [names[i] for i in probabilities.argmax(1)])
-    write_whole(folder / "predictions.csv", lambda path: table.to_csv(path, index=False))
+    write_whole(folder / "predictions.csv", lambda path: write_csv(table, path))
 
 
 def report(

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
@@ -38,6 +37,7 @@ from mien.commands.fitting import decisive, identity_of, load_clips, located
 from mien.commands.parts import SplitConfig
 from mien.config import STRICT, to_yaml
 from mien.interfaces import Clip
+from mien.names import read_csv
 from mien.runlog import open_run
 from mien.statistics import CrossValidation, cross_validation
 from mien.tasks import TaskConfig
@@ -185,8 +185,8 @@ def marked(config: Config, fold: str) -> dict[str, Path]:
     """The evaluations of a fold by how its weights were chosen; nothing while they are not whole."""
     folder = fold_folder(config, fold)
     if isinstance(config, Probe):
-        page = next(folder.glob("*/evaluation/report.html"), None)
-        return {choosing.VALIDATION: page.parent} if page else {}
+        whole = next(folder.glob(f"*/evaluation/{evaluate.METRICS}"), None)
+        return {choosing.VALIDATION: whole.parent} if whole else {}
     if not (folder / choosing.RESULTS).is_file():
         return {}
     return {kind: weights / "evaluation" for kind, weights in choosing.folders(folder).items()}
@@ -263,8 +263,8 @@ def leaks_of(folder: Path) -> list[str]:
 
 def read_outputs(folder: Path, clips: Sequence[Clip], names: Sequence[str]) -> NDArray[np.float64]:
     """A fold's predictions (clips, names), checked to be of its clips in their order."""
-    saved = pd.read_csv(folder / "predictions.csv", dtype=str, keep_default_na=False)
-    if list(saved["path"]) != [str(clip.path) for clip in clips]:
+    saved = read_csv(folder / "predictions.csv")
+    if list(map(Path, saved["path"])) != [clip.path for clip in clips]:
         raise ValueError(
             f"{folder / 'predictions.csv'}: not the {len(clips)} clips of the fold; delete it and run again"
         )

@@ -28,6 +28,7 @@ from mien.commands.fitting import DataConfig, TrainingDataConfig
 from mien.config import STRICT
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.heads import MeanHeadConfig
+from mien.names import to_cell
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.optim import OptimConfig
 from mien.runlog import read_metrics, worth_keeping
@@ -295,6 +296,6 @@ def loss_curves(runs: dict[str, Path]) -> Any:
 
 def scores_of(predictions: Path, video: Path) -> dict[str, float]:
     """The row of one video in saved predictions."""
-    row = next(row for row in csv.DictReader(predictions.open()) if row["path"] == str(video))
+    row = next(row for row in csv.DictReader(predictions.open()) if row["path"] == to_cell(video))
     names = json.loads((predictions.parent / "metrics.json").read_text())["recall"]
     return {name: float(row[name]) for name in names}

@@ -30,16 +30,20 @@ from mien.analysis.grouping import mean_by
 from mien.analysis.marking import Marks
 from mien.analysis.pooling import Pooled, pool_clips
 from mien.analysis.sections import Section
-from mien.checkpoint import describe, write_whole
+from mien.checkpoint import describe
 from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
 from mien.distributed import Session
+from mien.files import LOCK, write_whole
 from mien.interfaces import Clip
+from mien.names import write_csv
 from mien.subgroups import blank
 from mien.video.inspection import digest
 from mien.video.views import ViewConfig
 
+METRICS = "metrics.json"
+"""Says that an evaluation is whole."""
 Outputs = NDArray[np.float64]
 """Probabilities or values (N, names)."""
 Targets = NDArray[Any]
@@ -68,6 +72,12 @@ class Config:
     """Processes that decode."""
     matmul: distributed.MatmulPrecision = "medium"
     """Precision of fp32 matrix products."""
+
+
+def writes(config: Config) -> Path | None:
+    """The lock of the folder that is written; none where there is no model to write beside."""
+    folder = config.output or (config.model / "evaluation" if config.model.is_dir() else None)
+    return folder and folder / LOCK
 
 
 def run(config: Config) -> dict[str, float]:
@@ -174,16 +184,20 @@ def write(
     marks: Marks, clips: Sequence[Clip], predictions: Outputs, targets: Targets, names: Sequence[str], folder: Path,
     kept: Sequence[str] = (), first: Sequence[Section] = (), said: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
-    """Write predictions.csv with the ``kept`` columns of the manifest, metrics.json, pictures and, last, report.html."""
+    """Write predictions.csv with the ``kept`` columns of the manifest, pictures, report.html and, last, metrics.json.
+
+    That is removed first, so where it stands the whole is of one evaluation.
+    """
+    (folder / METRICS).unlink(missing_ok=True)
     touched = warnings(dict(said or {}))
     for line in touched:
         print(f"  ! {line}")
     table = marking.predictions(clips, predictions, targets, names, kept)
-    write_whole(folder / "predictions.csv", lambda path: table.to_csv(path, index=False))
-    saved = json.dumps({"clips": len(clips)} | marks.saved() | dict(said or {}), indent=2) + "\n"
-    write_whole(folder / "metrics.json", lambda path: path.write_text(saved))
+    write_whole(folder / "predictions.csv", lambda path: write_csv(table, path))
     draw(predictions, targets, names, folder)
     marks.write(folder, [*context(said or {}, touched), *first])
+    saved = json.dumps({"clips": len(clips)} | marks.saved() | dict(said or {}), indent=2) + "\n"
+    write_whole(folder / METRICS, lambda path: path.write_text(saved))
     print(f"report in {folder}", flush=True)
 
 
@@ -203,4 +217,4 @@ def draw(predictions: Outputs, targets: Targets, names: Sequence[str], folder: P
     counts = metrics.confusion(predictions, targets, names)
     plots.save(plots.confusion_matrix(counts, names, "Rows: truth"), folder / "confusion.png")
     table = pd.DataFrame(counts, index=list(names), columns=list(names))
-    write_whole(folder / "confusion.csv", lambda path: table.to_csv(path))
+    write_whole(folder / "confusion.csv", lambda path: write_csv(table, path, index=True))

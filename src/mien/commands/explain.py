@@ -42,6 +42,7 @@ from mien.config import STRICT
 from mien.distributed import choose_device
 from mien.encoders.tpsbt import TPSBT
 from mien.interfaces import Task
+from mien.names import to_text
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -176,7 +177,7 @@ def write(found: Found, folder: Path) -> None:
     arrays |= {"times": found.windows.times, "frames": found.windows.frames}
     arrays |= {"when": np.stack(found.moments), "where": np.stack(found.regions)} if found.moments else {}
     write_whole(folder / "maps.npz", lambda path: save_arrays(path, arrays))
-    saved = {"video": str(found.path), **found.about, "checks": checks(found)}
+    saved = {"video": to_text(found.path), **found.about, "checks": checks(found)}
     write_whole(folder / "explanation.json", lambda path: path.write_text(json.dumps(saved, indent=2) + "\n"))
 
 

@@ -27,6 +27,7 @@ from mien.faces.detect import DetectConfig
 from mien.faces.farm import on_ray, on_this_machine
 from mien.faces.follow import FollowConfig
 from mien.faces.store import claim, index, pending, shard, sources
+from mien.files import LOCK
 from mien.progress import progress_bar
 
 
@@ -50,6 +51,11 @@ class Config:
     """local: processes on this machine; ray: tasks on a Ray cluster whose machines share videos and store."""
     ray_address: str = ""
     """Address of the cluster's head; empty is RAY_ADDRESS or, without that, this machine alone."""
+
+
+def writes(config: Config) -> Path:
+    """The lock of this run's shard of the store: other shards may be cut at the same time."""
+    return config.output / f"{LOCK}-{config.shard.replace('/', '-of-')}"
 
 
 def run(config: Config) -> None:

@@ -27,6 +27,7 @@ from mien.analysis.frozen import load_encoder
 from mien.checkpoint import describe, write_whole
 from mien.commands.fitting import DataConfig, load_clips, warn
 from mien.config import STRICT
+from mien.names import write_parquet as to_parquet
 from mien.pixels import Pixels
 from mien.progress import progress_bar
 from mien.video.manifest import write_manifest
@@ -84,7 +85,7 @@ def rows_of(found: Features, tokens: bool) -> Iterator[Row]:
         pairs = zip(found.windows(i), found.times(i).tolist(), strict=True)
         for number, (window, (start, end)) in enumerate(pairs):
             features = window.mean(dim=0) if tokens else window.mean(dim=(0, 1))
-            about = {"path": str(clip.path), "window": number, "t_start": start, "t_end": end}
+            about = {"path": clip.path, "window": number, "t_start": start, "t_end": end}
             yield about | dict(clip.columns), features.numpy()
 
 
@@ -94,7 +95,7 @@ def write_parquet(rows: Iterator[Row], folder: Path) -> tuple[int, ...]:
     values = np.stack(features)
     channels = pd.DataFrame(values, columns=[f"feature_{i}" for i in range(values.shape[1])])
     table = pd.concat([pd.DataFrame(known), channels], axis=1)
-    write_whole(folder / "features.parquet", lambda path: table.to_parquet(path, index=False))
+    write_whole(folder / "features.parquet", lambda path: to_parquet(table, path))
     return values.shape
 
 
@@ -111,6 +112,7 @@ def write_npy(rows: Iterator[Row], folder: Path, count: int) -> tuple[int, ...]:
             array[i] = row
         array.flush()
 
+    (folder / "windows.csv").unlink(missing_ok=True)  # written last: where it stands, both are of one run
     write_whole(folder / "features.npy", save)
-    write_manifest(folder / "windows.csv", known)
+    write_whole(folder / "windows.csv", lambda path: write_manifest(path, known))
     return shape

@@ -175,7 +175,7 @@ def open_folder(config: Any, clips: Sequence[Clip], session: Session, others: Se
     steps = config.train.total(len(clips))
     refuse_other_run(config.output, identity(config, clips, others))
     meet()  # before any rank makes the folder
-    if finished(config.output, steps) and (config.output / "weights.safetensors").is_file():
+    if finished(config.output, steps):
         session.say(f"{config.output} holds this run, finished at step {steps}: nothing to do")
         return False
     found = checkpoint.checkpoints(config.output)

@@ -29,6 +29,7 @@ from mien.faces.face import Pixels, Sighting
 from mien.faces.follow import FollowConfig, follow
 from mien.faces.overlay import ContactSheet, draw
 from mien.progress import progress_bar
+from mien.video.container import file_url
 from mien.video.stream import read_frames
 
 TICK = Fraction(1, 90_000)
@@ -137,7 +138,7 @@ class Film:
         """Start, at the size of the first frame."""
         self.start = time
         scale = min(1.0, self.width / pixels.shape[1])
-        self.container = av.open(str(self.part), "w", format="mp4", options={"movflags": "+faststart"})
+        self.container = av.open(file_url(self.part), "w", format="mp4", options={"movflags": "+faststart"})
         self.stream = self.container.add_stream("libx264", rate=30, options={"preset": "veryfast", "crf": "21"})
         self.stream.width, self.stream.height = (2 * max(1, round(scale * side / 2)) for side in pixels.shape[1::-1])
         self.stream.pix_fmt = "yuv420p"

@@ -28,6 +28,7 @@ from mien.analysis.reliability_share import share_of
 from mien.analysis.sources import open_source
 from mien.analysis.timeline import Timeline
 from mien.config import STRICT
+from mien.names import to_text
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -57,7 +58,7 @@ def run(config: Config) -> None:
         order = sorted(timeline.summary()["face_id"], key=lambda face: face != longest)
         faces = [describe(analyzer, timeline, int(face), config.coverage) for face in order]
     if config.json:
-        print(json.dumps({"path": str(config.video)} | faces[0] | faces[0]["scores"] | {"faces": faces}))
+        print(json.dumps({"path": to_text(config.video)} | faces[0] | faces[0]["scores"] | {"faces": faces}))
     else:
         print(config.video)
         for face in faces:

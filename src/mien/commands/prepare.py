@@ -25,7 +25,6 @@ from pydantic.dataclasses import dataclass
 from tyro.conf import Positional
 
 from mien import __version__
-from mien.checkpoint import write_whole
 from mien.config import STRICT, to_tree
 from mien.datasets.accounts import mark_duplicates, settle, tally
 from mien.datasets.corpora import CORPORA, find_corpus
@@ -33,6 +32,8 @@ from mien.datasets.corpus import Cell, Corpus, Kind, Listing, Options
 from mien.datasets.folds import deal
 from mien.datasets.layout import indent
 from mien.datasets.report import PROBLEM_COLUMNS, Account, as_text, as_tree, manifest_rows, problem_rows
+from mien.files import LOCK, write_whole
+from mien.names import to_cell
 from mien.progress import progress_bar
 from mien.video.inspection import Finding, Journal, survey
 
@@ -126,7 +127,11 @@ def refuse_others(output: Path | None) -> Path:
     folder = whole_path(output)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; name a folder for the manifest and the report")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "checked.jsonl").is_file():
+    if (
+        folder.is_dir()
+        and any(path.name != LOCK for path in folder.iterdir())
+        and not (folder / "checked.jsonl").is_file()
+    ):
         raise ValueError(f"{folder} is not empty and holds no prepared corpus; choose another --output")
     return folder
 
@@ -184,6 +189,7 @@ def settle_all(
 
 def write(account: Account, output: Path, config: Config) -> None:
     """Write manifest, problems and report, each whole or not at all."""
+    (output / "report.json").unlink(missing_ok=True)  # written last: where it stands, all three are of one run
     write_table(output / "manifest.csv", *manifest_rows(account, output))
     write_table(output / "problems.csv", PROBLEM_COLUMNS, problem_rows(account))
     asked = {name: value for name, value in to_tree(config).items() if name not in ("output", "workers")}
@@ -197,8 +203,8 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Mapping[str, C
     def fill(place: Path) -> None:
         with place.open("w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, header, restval="", lineterminator="\n")
-            table.writeheader()
-            table.writerows(rows)
+            table.writerow({name: to_cell(name) for name in header})
+            table.writerows({name: to_cell(value) for name, value in row.items()} for row in rows)
 
     write_whole(path, fill)
 

@@ -15,6 +15,7 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import tyro
@@ -35,6 +36,7 @@ from mien.checkpoint import write_whole
 from mien.commands.analyze import Shared
 from mien.config import STRICT
 from mien.interfaces import Clip
+from mien.names import printable, write_csv
 from mien.progress import progress_bar
 from mien.video.manifest import read_manifest, select
 
@@ -66,7 +68,7 @@ def run(config: Config) -> None:
     what = require_column(clips, config.condition, "condition", "condition")
     names = clip_name(clips, config.videos)
     done: dict[str, Timeline] = {}
-    failures: list[dict[str, str]] = []
+    failures: list[dict[str, Any]] = []
     with distributed.session(config.device, config.matmul):
         analyzer = load(config.model, config.device)
         require_calibration(analyzer.calibration, config.coverage)
@@ -77,11 +79,11 @@ def run(config: Config) -> None:
         for clip, name in zip(progress_bar(clips, "videos", total=len(clips), unit="video"), names, strict=True):
             try:
                 done[name] = analyze_clip(analyzer, clip, config.output / name, config)
-            except ValueError as error:
-                failures.append({"path": str(clip.path), "reason": str(error)})
+            except (ValueError, OSError) as error:
+                failures.append({"path": clip.path, "reason": printable(str(error))})
             else:
                 if done[name].about["stopped"]:
-                    failures.append({"path": str(clip.path), "reason": str(done[name].about["stopped"])})
+                    failures.append({"path": clip.path, "reason": printable(str(done[name].about["stopped"]))})
     read = {name: clip for clip, name in zip(clips, names, strict=True) if name in done}
     write_failures(config.output, failures, bool(done))
     tables = [tidy(done[n], n, clip, who, what, config.reliable_only) for n, clip in read.items()]
@@ -101,10 +103,10 @@ def analyze_clip(analyzer: Analyzer, clip: Clip, folder: Path, config: Config) -
     return timeline
 
 
-def write_failures(out: Path, failures: list[dict[str, str]], any_read: bool) -> None:
+def write_failures(out: Path, failures: list[dict[str, Any]], any_read: bool) -> None:
     """List what could not be read; raises ``ValueError`` if that is everything."""
     table = pd.DataFrame(failures, columns=["path", "reason"])
-    write_whole(out / "failures.csv", lambda path: table.to_csv(path, index=False))
+    write_whole(out / "failures.csv", lambda path: write_csv(table, path))
     for failure in failures:
         print(f"failed: {failure['reason']}", file=sys.stderr)
     if not any_read:
@@ -119,7 +121,7 @@ def report(
     bounds = (0.0, 1.0) if next(iter(done.values())).layout.kind == "classification" else (-math.inf, math.inf)
     people, summary = of_participants(table), by_condition(table, bounds)
     for name, rows in (("study", table), ("participants", people), ("summary", summary)):
-        write_whole(out / f"{name}.csv", lambda path, rows=rows: rows.to_csv(path, index=False))
+        write_whole(out / f"{name}.csv", lambda path, rows=rows: write_csv(rows, path))
     plots.save(condition_plot(table, columns[1], bounds if bounds[0] == 0 else None), out / "study.png")
     print("\n".join(remarks(table, people, list(done.values()), columns, config.reliable_only)))
     empty = sum(timeline.empty for timeline in done.values())

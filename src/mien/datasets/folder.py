@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mien.datasets.corpus import Cell, Corpus, Entry, Listing, Options
 from mien.datasets.layout import unknown_layout, walk_clips
+from mien.names import to_text
 
 PARTS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 LAYOUT = """
@@ -32,7 +33,9 @@ def list_clips(root: Path, options: Options) -> Listing:
             listing.ignored["clips outside the folders of classes"] += 1
             continue
         split: dict[str, Cell] = {"split": PARTS[parts[0].lower()]} if in_parts else {}
-        listing.entries.append(Entry(path, {"expression": parts[in_parts]} | split, "/".join(parts[:-1])))
+        listing.entries.append(
+            Entry(path, {"expression": to_text(parts[in_parts])} | split, to_text("/".join(parts[:-1])))
+        )
     if not listing.entries:
         raise unknown_layout(root, "no clip lies in a folder of a class", LAYOUT)
     return listing

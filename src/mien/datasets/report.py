@@ -10,6 +10,7 @@ from typing import Any
 
 from mien.datasets.accounts import Count, Outcome
 from mien.datasets.corpus import Cell, Corpus, Fault, Listing
+from mien.names import to_cell, to_text
 
 SEEN = ("frames", "seconds", "sha256")
 """Columns of a manifest that come from looking at the files."""
@@ -65,13 +66,13 @@ def manifest_rows(account: Account, folder: Path) -> tuple[list[str], list[dict[
 def manifest_row(outcome: Outcome, folder: Path) -> dict[str, Cell]:
     """One row of the manifest."""
     seen: dict[str, Cell] = {name: getattr(outcome.finding, name) for name in SEEN}
-    return {"path": str(below(outcome.entry.path, folder)), **seen, **outcome.entry.columns}
+    return {"path": to_cell(below(outcome.entry.path, folder)), **seen, **outcome.entry.columns}
 
 
 def problem_rows(account: Account) -> Iterator[dict[str, Cell]]:
     """One row for everything that is wrong."""
     for path, source, fault in account.faults:
-        where = str(below(path, account.root))
+        where = to_cell(below(path, account.root))
         yield {"kind": fault.kind, "path": where, "source": source, "reason": fault.reason}
 
 
@@ -85,7 +86,7 @@ def as_tree(account: Account) -> dict[str, Any]:
     corpus, usable = account.corpus, len(account.usable)
     return {
         "corpus": {n: getattr(corpus, n) for n in ("name", "title", "task", "labels", "citation", "licence", "access")},
-        "root": str(account.root),
+        "root": to_text(account.root),
         "clips": {"listed": len(account.outcomes), "usable": usable, "unusable": len(account.outcomes) - usable},
         "counts": [asdict(count) for count in account.counts],
         "problems": dict(account.kinds),

@@ -36,6 +36,8 @@ from mien.config import STRICT
 from mien.datasets.drawn.acting import EXPRESSIONS, MOTION_PAIRS, TRAITS, Behaviour, Curve, act, habits
 from mien.datasets.drawn.looks import STYLES, looks
 from mien.datasets.drawn.painting import paint
+from mien.files import LOCK, write_whole
+from mien.video.container import file_url
 
 __all__ = [
     "COLUMNS", "EXPRESSIONS", "MOTION_PAIRS", "STYLES", "TRAITS", "Drawn", "SynthConfig", "Take", "annotate", "claim",
@@ -184,7 +186,7 @@ def claim(config: SynthConfig) -> None:
     output = config.output
     if output.exists() and not output.is_dir():
         raise ValueError(f"{output} is a file; name a folder for the corpus")
-    if output.exists() and any(output.iterdir()):
+    if output.exists() and any(path.name != LOCK for path in output.iterdir()):
         if not (output / "synth.json").exists():
             raise ValueError(f"{output} is not empty and holds no drawn corpus; choose another folder")
         if not config.overwrite and (output / "manifest.csv").exists():
@@ -239,7 +241,7 @@ def displace(frames: NDArray[np.uint8], config: SynthConfig, index: int) -> NDAr
 
 def _write_mp4(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
     """Write frames (T, H, W, 3) as H.264, yuv420p, key frames every 12; one thread, for equal bytes."""
-    with av.open(str(path), "w") as container:
+    with av.open(file_url(path), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt, stream.gop_size = "yuv420p", 12
@@ -258,10 +260,14 @@ def write_tables(config: SynthConfig, clips: Iterable[Drawn]) -> None:
         for clip in clips:
             path, pairs = clip.take.path.as_posix(), zip(clip.valence, clip.arousal, strict=True)
             table.writerows((path, t, f"{v:.4f}", f"{a:.4f}") for t, (v, a) in enumerate(pairs))
-    with open(config.output / "manifest.csv", "w", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(COLUMNS)
-        table.writerows(_row(config, clip) for clip in clips)
+
+    def rows(path: Path) -> None:
+        with path.open("w", newline="") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(COLUMNS)
+            table.writerows(_row(config, clip) for clip in clips)
+
+    write_whole(config.output / "manifest.csv", rows)
 
 
 def _row(config: SynthConfig, clip: Drawn) -> tuple[object, ...]:

@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT
 from mien.faces.face import Pixels
+from mien.video.container import file_url
 
 TICK = Fraction(1, 90_000)
 """Seconds per tick of a clip's clock: times are kept to 11 microseconds, so variable frame rates survive."""
@@ -59,7 +60,7 @@ class ClipFile:
         else:
             name, pixels, form, flags = "mjpeg", "yuvj420p", "matroska", {}
             options = {"qmin": str(config.level), "qmax": str(config.level)}
-        self.container = av.open(str(path), "w", format=form, options=flags)
+        self.container = av.open(file_url(path), "w", format=form, options=flags)
         self.stream: Any = self.container.add_stream(name, rate=NOMINAL, options=options)
         self.stream.width = self.stream.height = size + size % 2  # colour is stored at half size
         self.stream.pix_fmt = pixels

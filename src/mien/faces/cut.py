@@ -236,7 +236,7 @@ def write_record(store: Path, record: Record) -> None:
     path = store / "records" / f"{record.key}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(f".{uuid4().hex[:12]}")
-    beside.write_text(json.dumps(asdict(record), ensure_ascii=False), encoding="utf-8")
+    beside.write_text(json.dumps(asdict(record)), encoding="utf-8")
     os.replace(beside, path)
 
 

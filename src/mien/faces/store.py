@@ -29,6 +29,7 @@ from pyarrow import parquet
 from mien.config import read_yaml, to_tree
 from mien.faces.cut import CutConfig, Record, Source, Track, place, read_record
 from mien.interfaces import Clip
+from mien.names import to_text
 from mien.video.manifest import read_manifest, write_manifest
 
 MANIFEST = ("path", "input", "face_id", "track", "t_start", "t_end", "n_frames", "n_valid", "confidence", "sharpness")
@@ -54,7 +55,7 @@ def source(clip: Clip, root: Path) -> Source:
         name += f"#{clip.start or 0:g}-{'' if clip.end is None else format(clip.end, 'g')}"
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:10]
     stem = re.sub(r"[^\w.-]+", "_", PurePath(name).stem)[:40]
-    return Source(name, f"{stem}-{digest}", clip.path, clip.start, clip.end, dict(clip.columns))
+    return Source(to_text(name), f"{stem}-{digest}", clip.path, clip.start, clip.end, dict(clip.columns))
 
 
 def shard(chosen: Sequence[Source], part: str) -> list[Source]:
@@ -143,9 +144,9 @@ def write_tables(store: Path, keys: Sequence[str]) -> list[Record]:
     clips = [manifest_row(record, track) for record, track in tracks if track.path]
     extra = sorted({name for row in clips for name in row} - set(MANIFEST))
     files = [file_row(record) for record in records]
-    write_beside(store / "manifest.csv", lambda p: write_manifest(p, clips, (*MANIFEST, *extra)))
     write_beside(store / "files.csv", lambda p: write_manifest(p, files, FILES))
     write_beside(store / "tracks.parquet", lambda p: write_tracks(p, tracks))
+    write_beside(store / "manifest.csv", lambda p: write_manifest(p, clips, (*MANIFEST, *extra)))
     return records
 
 

@@ -120,6 +120,10 @@ def value_targets(clips: Sequence[Clip], columns: Sequence[str], option: str = "
     return torch.tensor([[number(clip, column, option) for column in columns] for clip in clips])
 
 
+LARGEST = 1e12
+"""Values beyond this are no rating: their squares leave the range in which training computes."""
+
+
 def number(clip: Clip, column: str, option: str) -> float:
     """One finite number of a row."""
     text = cell(clip, column, option)
@@ -129,6 +133,11 @@ def number(clip: Clip, column: str, option: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise ValueError(f"{where(clip)}: {text!r} in column {column!r} is not a finite number; correct the row")
+    if abs(value) > LARGEST:
+        raise ValueError(
+            f"{where(clip)}: {text!r} in column {column!r} is beyond {LARGEST:g} and no plausible label; correct the row, "
+            "or give the column in larger units"
+        )
     return value
 
 

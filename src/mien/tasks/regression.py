@@ -16,7 +16,7 @@ from mien.config import STRICT
 from mien.heads import HeadConfig, MeanHeadConfig
 from mien.interfaces import Batch, Clip, Encoder, Task
 from mien.pixels import Pixels, PixelsConfig
-from mien.tasks.labels import value_targets
+from mien.tasks.labels import value_targets, where
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -55,8 +55,18 @@ class RegressionConfig:
         return value_targets(clips, names)
 
     def training_targets(self, clips: Sequence[Clip], names: Sequence[str]) -> Tensor:
-        """What training learns: the same values."""
-        return self.targets(clips, names)
+        """What training learns: the same values, which without scaling must lie in the range of the outputs."""
+        targets, low = self.targets(clips, names), {"sigmoid": 0.0, "tanh": -1.0}.get(self.output)
+        if low is None or self.scaling != "none":
+            return targets
+        outside = ((targets < low) | (targets > 1.0)).nonzero().tolist()
+        if outside:
+            row, column = outside[0]
+            raise ValueError(
+                f"{where(clips[row])}: {targets[row, column]:g} in column {names[column]!r} is outside the range of --task.output "
+                f"{self.output}, {low:g} to 1; correct the row, or take --task.scaling minmax"
+            )
+        return targets
 
     def build(
         self, encoder: Encoder, pixels: PixelsConfig, names: Sequence[str], targets: Tensor | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -253,6 +254,8 @@ def to_tensor(frames: Frames) -> Tensor:
 
 
 def prepare_worker(_: int) -> None:
-    """One thread per decoding process: more of them only get in each other's way."""
+    """One thread per decoding process, for more of them only get in each other's way; Ctrl-C is left to the parent, which
+    ends the step it is in."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

@@ -63,6 +63,11 @@ def formats() -> str:
     return ",".join(sorted(name for name in av.formats_available if not NAMES_OTHERS & {name, *name.split(",")}))
 
 
+def file_url(path: Path) -> str:
+    """A path so that FFmpeg takes it for a file, whatever colons are in it."""
+    return f"file:{path}"
+
+
 def open_container(path: Path) -> Any:
     """Open a file with FFmpeg, or say why not."""
     if not path.exists():
@@ -84,7 +89,7 @@ def open_container(path: Path) -> Any:
         "max_pixels": str(pixel_limit()),
     }
     try:
-        return av.open(f"file:{path}", options=options, metadata_errors="ignore")
+        return av.open(file_url(path), options=options, metadata_errors="ignore")
     except (FFmpegError, ValueError) as error:
         raise VideoError(f"{path}: not a video, or cut off so that no player opens it: {reason(error)}") from error
 

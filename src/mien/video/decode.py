@@ -248,4 +248,4 @@ def hold(path: Path, indices: NDArray[np.int64]) -> Held:
 
 def natural(path: Path) -> list[Any]:
     """Sort key by which frame_2 comes before frame_10."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", path.name))]

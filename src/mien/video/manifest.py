@@ -18,9 +18,11 @@ import numpy as np
 import pandas as pd
 
 from mien.interfaces import Clip
+from mien.names import write_csv, write_parquet
 from mien.progress import progress_bar
 from mien.video.decode import IMAGES, VideoError, natural
 from mien.video.rates import rate_of
+from mien.video.rows import PARQUET, Cells, Column, read_columns
 from mien.video.stream import judge
 
 VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".flv", ".mpg", ".mpeg", ".m4v", ".wmv", ".gif")
@@ -38,44 +40,46 @@ def read_manifest(path: Path) -> list[Clip]:
         raise ValueError(f"{path}: no such manifest, folder or video")
     if path.suffix.lower() in VIDEOS:
         return [Clip(path, row=1)]
-    table = read_table(path)
-    if "path" not in table:
-        raise ValueError(f"{path}: no column 'path'; the columns are {', '.join(map(str, table.columns)) or 'none'}")
-    rows = table.to_dict("records")
-    clips = [read_row(path, line, row) for line, row in enumerate(rows, start=2)]
-    if not clips:
+    columns = read_columns(path)
+    if "path" not in columns:
+        raise ValueError(f"{path}: no column 'path'; the columns are {', '.join(columns) or 'none'}")
+    if not len(columns["path"]):
         raise ValueError(f"{path}: no rows below the header")
-    refuse_duplicates(path, clips)
+    return clips_of(path, columns)
+
+
+def clips_of(manifest: Path, columns: Mapping[str, Column]) -> list[Clip]:
+    """The rows of a manifest as clips."""
+    names, folder = columns["path"], manifest.parent
+    if None in names:
+        raise ValueError(f"{manifest} line {list(names).index(None) + 2}: the path is missing")
+    starts, ends = (seconds(manifest, name, columns.get(name), len(names)) for name in ("start", "end"))
+    others = {name: column for name, column in columns.items() if name not in ("path", "start", "end")}
+    clips = [
+        Clip(folder / name, start, end, Cells(others, place), place + 2)
+        for place, (name, start, end) in enumerate(zip(names, starts, ends, strict=True))
+    ]
+    for clip in clips:
+        if clip.start is not None and clip.end is not None and clip.end <= clip.start:
+            raise ValueError(f"{manifest} line {clip.row}: end {clip.end} is not after start {clip.start}")
+    refuse_duplicates(manifest, names, clips)
     return clips
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """The table in a manifest file."""
-    try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            return pd.read_parquet(path)
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except pd.errors.EmptyDataError as error:
-        raise ValueError(f"{path}: the manifest is empty; it needs a header with a column 'path'") from error
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a readable CSV: {error}") from error
+def seconds(manifest: Path, name: str, column: Column | None, count: int) -> list[float | None]:
+    """A column of times; None for an empty cell."""
+    if column is None:
+        return [None] * count
+    found: dict[Any, float | None] = {None: None}
+    for line, cell in enumerate(column, start=2):
+        if cell not in found:
+            found[cell] = second(manifest, line, name, cell)
+    return [found[cell] for cell in column]
 
 
-def read_row(manifest: Path, line: int, row: Mapping[Any, Any]) -> Clip:
-    """One row as a clip."""
-    cells = {str(k): None if v == "" or (isinstance(v, float) and np.isnan(v)) else v for k, v in row.items()}
-    if cells["path"] is None:
-        raise ValueError(f"{manifest} line {line}: the path is missing")
-    start, end = (seconds(manifest, line, name, cells.get(name)) for name in ("start", "end"))
-    if start is not None and end is not None and end <= start:
-        raise ValueError(f"{manifest} line {line}: end {end} is not after start {start}")
-    columns = {k: v for k, v in cells.items() if k not in ("path", "start", "end")}
-    return Clip(manifest.parent / str(cells["path"]), start, end, columns, line)
-
-
-def seconds(manifest: Path, line: int, name: str, value: Any) -> float | None:
-    """A time of a row; None for an empty cell."""
-    if value is None:
+def second(manifest: Path, line: int, name: str, value: Any) -> float | None:
+    """A time of a row; NaN is an empty cell."""
+    if value != value:
         return None
     try:
         number = float(value)
@@ -86,16 +90,22 @@ def seconds(manifest: Path, line: int, name: str, value: Any) -> float | None:
     return number
 
 
-def refuse_duplicates(manifest: Path, clips: Sequence[Clip]) -> None:
-    """A row that stands twice would count twice."""
-    seen: dict[tuple[Path, float | None, float | None], int] = {}
-    for clip in clips:
-        key = (clip.path, clip.start, clip.end)
-        if key in seen:
+def refuse_duplicates(manifest: Path, names: Column, clips: Sequence[Clip]) -> None:
+    """A row that stands twice would count twice. ``names`` are the paths as they are written."""
+    prefix = str(manifest.parent / "x")[:-1]
+    odd = [
+        name.startswith(("/", "./")) or "//" in name or "/./" in name or name.endswith(("/", "/.")) for name in names
+    ]
+    written = [str(clip.path) if o else prefix + name for clip, name, o in zip(clips, names, odd, strict=True)]
+    keys = [(name, clip.start, clip.end) for name, clip in zip(written, clips, strict=True)]
+    if len(set(keys)) == len(keys):
+        return
+    seen: dict[Any, int] = {}
+    for key, clip in zip(keys, clips, strict=True):
+        if seen.setdefault(key, clip.row) != clip.row:
             raise ValueError(
                 f"{manifest} line {clip.row}: the same clip as on line {seen[key]} ({clip.path.name}); remove one of them"
             )
-        seen[key] = clip.row
 
 
 def folder_clips(folder: Path) -> list[Clip]:
@@ -111,10 +121,10 @@ def folder_clips(folder: Path) -> list[Clip]:
 def write_manifest(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
     """Write rows (each with ``path`` and any other columns) as CSV or Parquet; ``columns`` sets which, in which order."""
     table = pd.DataFrame(list(rows), columns=None if columns is None else list(columns))
-    if path.suffix.lower() in (".parquet", ".pq"):
-        table.to_parquet(path, index=False)
+    if path.suffix.lower() in PARQUET:
+        write_parquet(table, path)
     else:
-        table.to_csv(path, index=False)
+        write_csv(table, path)
 
 
 def select(clips: Sequence[Clip], conditions: str) -> list[Clip]:

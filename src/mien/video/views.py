@@ -95,7 +95,9 @@ class ViewDataset(Dataset):
             needed, places = np.unique(rows, return_inverse=True)
             times = reader.timestamps[rows[:, [0, -1]]]
             if self.augmentation is not None:
-                rng = np.random.default_rng((self.seed, variant, crc32(label(self.clips[index]).encode())))
+                rng = np.random.default_rng(
+                    (self.seed, variant, crc32(label(self.clips[index]).encode("utf-8", "surrogateescape")))
+                )
                 canvas = c.canvas(reader.height, reader.width)
                 regions = [read_augmented(reader, needed, canvas, self.augmentation, c.size, rng)]
             else:

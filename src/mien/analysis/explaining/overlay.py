@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mien.analysis.explaining.faces import Stretch
 from mien.checkpoint import write_whole
 from mien.video.clips import Indices
+from mien.video.container import file_url
 
 Array = NDArray[Any]
 
@@ -76,7 +77,7 @@ def write_video(stretch: Stretch, windows: Sequence[Window], path: Path, title: 
     ends = scale_of(windows, signed)
 
     def write(beside: Path) -> None:
-        with av.open(str(beside), "w", format="mp4") as container:
+        with av.open(file_url(beside), "w", format="mp4") as container:
             stream = container.add_stream("libx264", rate=Fraction(25))
             stream.width, stream.height, stream.pix_fmt = SIDE, SIDE + STRIP, "yuv420p"
             stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)

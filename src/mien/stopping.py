@@ -1,0 +1,64 @@
+"""SIGINT and SIGTERM: a command ends with a sentence and exit code 128 + n; training first keeps the step it is in."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the process to end."""
+
+    def __init__(self, number: int, what: str = "") -> None:
+        super().__init__(number, what)
+        self.number, self.what = number, what
+
+    def __str__(self) -> str:
+        return self.what
+
+
+def stop_at_once(number: int, frame: FrameType | None) -> None:
+    """As a handler: end as Ctrl-C does, with files closed and temporary ones removed."""
+    raise Stopped(number)
+
+
+@contextmanager
+def ending_politely() -> Iterator[None]:
+    """Let SIGTERM end the command of this process as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop_at_once)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Stopper:
+    """While it is entered, the first SIGINT or SIGTERM is only noted in ``number``; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.before: dict[int, Any] = {}
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """The handler."""
+        if self.number:
+            raise Stopped(number)
+        self.number = number
+
+    def __enter__(self) -> Stopper:
+        if threading.current_thread() is threading.main_thread():
+            self.before = {number: signal.signal(number, self.note) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
