@@ -200,6 +200,9 @@ def convert_attentive(official: dict[str, Tensor]) -> dict[str, Tensor]:
     """
     names = {key.removeprefix("module.").removeprefix("pooler."): value for key, value in official.items()}
     names = {key.removeprefix("cross_attention_block."): value for key, value in names.items()}
+    needed = ("xattn.kv.weight", "xattn.kv.bias", "xattn.q.weight", "xattn.q.bias", "query_tokens")
+    if absent := [name for name in needed if name not in names]:
+        raise ValueError(f"no one-block attentive classifier of V-JEPA: {', '.join(absent)} missing")
     key, value = names.pop("xattn.kv.weight").chunk(2)
     moved = {
         "query_token": names.pop("query_tokens")[0],

@@ -29,7 +29,7 @@ from models import write_model
 from slow.conftest import Tallying
 from slow.tally import Tally
 
-SECONDS = 30
+SECONDS = 60
 """Longer than this is a hang: the largest of these files has two megabytes."""
 NONSENSE: list[Any] = [
     None, "x", "", -1, 0, 10**9, 10**30, 1e308, math.nan, math.inf, True, [], {}, [[]], ["x", 1], {"name": "x"}, "a" * 10**6,
@@ -161,8 +161,8 @@ def trees(name: str, tree: dict[str, Any], proof: Path) -> Iterator[tuple[str, A
         yield f"{name}: {part} is {kind}", {**tree, part: value}
     yield f"{name}: numbers for names", {**tree, part: dict(enumerate(tree[part].values()))}
     yield (
-        f"{name}: 100,000 blocks",
-        {**tree, part: tree[part] | {f"blocks.{i}.x": torch.zeros(1) for i in range(100_000)}},
+        f"{name}: 10,000 blocks",
+        {**tree, part: tree[part] | {f"blocks.{i}.x": torch.zeros(1) for i in range(10_000)}},
     )
     programs = (
         (os.system, f"touch {proof}"), (subprocess.check_output, ["touch", str(proof)]), (eval, f"open({str(proof)!r}, 'w')"),
@@ -199,7 +199,7 @@ def test_hostile_weights(tally: Tallying, tmp_path: Path) -> None:
                 weights = load_file(out / "weights.safetensors")
                 if not all(bool(value.isfinite().all()) for value in weights.values()):
                     attack.lose(f"{what}: imported with NaN")
-            elif str(file.name) not in said.getvalue() and "encoder" not in said.getvalue():
+            elif file.name not in said.getvalue():
                 attack.lose(f"{what}: the message does not name the file: {said.getvalue()[:300]}")
         attack.scan(said.getvalue(), what)
         if proof.exists():

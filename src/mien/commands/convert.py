@@ -58,7 +58,12 @@ def run(config: Config) -> None:
     """Recognise, read, load strictly, export."""
     source = Source.open(config.checkpoint)
     layout = recognise(source)
-    imported = layout.read(source, config)
+    try:
+        imported = layout.read(source, config)
+    except ValueError as error:
+        if str(source.path) in str(error):
+            raise
+        raise ValueError(f"{source.path} ({layout.name}): {error}") from error
     about = {"mien": __version__, "pixels": to_tree(config.pixels)} | imported.about
     checkpoint.export(config.output, imported.model, about)
     count = sum(p.numel() for p in imported.model.parameters())

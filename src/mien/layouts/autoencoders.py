@@ -16,7 +16,7 @@ from mien.encoders import tpsbt, vit
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.encoders.vit import ViTConfig
 from mien.interfaces import Encoder
-from mien.layouts.source import EncoderOnly, Imported, Source, clip_of, count, heads_of
+from mien.layouts.source import EncoderOnly, Imported, Source, clip_of, count, heads_of, shape_of
 from mien.objectives import masked_autoencoding
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.tasks.classification import ClassificationConfig
@@ -78,7 +78,7 @@ def classifier(
     source: Source, official: dict[str, Tensor], encoder: Encoder, about: dict[str, Any], config: Config
 ) -> Imported:
     """A fine-tuned checkpoint as a classification task."""
-    classes = official["head.weight"].shape[0]
+    classes = shape_of(official, "head.weight", 2)[0]
     if len(config.names) != classes:
         raise ValueError(
             f"{source.path} has {classes} classes: name them with --names in the checkpoint's own order (given: "
@@ -104,7 +104,7 @@ def autoencoder(
     decoder_heads: int,
 ) -> Imported:
     """A pre-training checkpoint as a masked autoencoder, decoder included."""
-    dim = official["encoder_to_decoder.weight"].shape[0]
+    dim = shape_of(official, "encoder_to_decoder.weight", 2)[0]
     decoder = {k.removeprefix("decoder."): v for k, v in official.items() if k.startswith("decoder.")}
     attention = heads_of(
         config.decoder_heads or decoder_heads,
@@ -129,14 +129,14 @@ def autoencoder(
 def encoder_of(official: dict[str, Tensor], said: int, depths: tuple[int, ...]) -> TPSBTConfig | ViTConfig:
     """Sizes of an official encoder from the shapes of its weights."""
     weights = {key.removeprefix("encoder."): value for key, value in official.items()}
-    dim, _, tubelet, patch, _ = weights["patch_embed.proj.weight"].shape
+    dim, _, tubelet, patch, _ = shape_of(weights, "patch_embed.proj.weight", 5)
     depth = count(weights, "blocks")
     shared: dict[str, Any] = {"dim": dim, "patch": patch, "tubelet": tubelet, "mlp_ratio": ratio(weights, dim)}
     stages = count(weights, "spatial_downsamples") + 1
     if stages == 1:
         return ViTConfig(depth=depth, heads=heads_of(said, vit.HEADS, dim, "VideoMAE's encoder"), **shared)
-    first = min(i for i in range(depth) if f"blocks.{i}.cross_attn.q.weight" in weights)
-    bottleneck = tuple(weights[f"spatial_downsamples.{i}.mlp.fc2.weight"].shape[0] for i in range(stages - 1))
+    first = min((i for i in range(depth) if f"blocks.{i}.cross_attn.q.weight" in weights), default=depth)
+    bottleneck = tuple(shape_of(weights, f"spatial_downsamples.{i}.mlp.fc2.weight", 2)[0] for i in range(stages - 1))
     return TPSBTConfig(
         depths=depths or depths_of(first, depth - first, stages),
         bottleneck=bottleneck[0] if len(set(bottleneck)) == 1 else bottleneck,
@@ -159,7 +159,7 @@ def depths_of(first: int, later: int, stages: int) -> tuple[int, ...]:
 
 def ratio(weights: dict[str, Tensor], dim: int) -> float:
     """Hidden width of the first block's feed-forward layers over ``dim``."""
-    return weights["blocks.0.mlp.fc1.weight"].shape[0] / dim
+    return shape_of(weights, "blocks.0.mlp.fc1.weight", 2)[0] / dim
 
 
 def fold_scales(official: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -172,6 +172,8 @@ def fold_scales(official: dict[str, Tensor]) -> dict[str, Tensor]:
         block, _, number = key.rpartition(".gamma_")
         scale = official[key].float()
         for part, factor in (("weight", scale[:, None]), ("bias", scale)):
-            name = f"{block}.{SCALED[number]}.{part}"
+            name = f"{block}.{SCALED.get(number, number)}.{part}"
+            if name not in folded or folded[name].shape[:1] != scale.shape:
+                raise ValueError(f"{key} scales {name}, which is missing in the file or has another width")
             folded[name] = folded[name].float() * factor
     return folded

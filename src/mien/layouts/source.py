@@ -99,6 +99,23 @@ def heads_of(said: int, table: Mapping[int, int], width: int, what: str, flag: s
     )
 
 
+def shape_of(weights: Mapping[str, Tensor], name: str, axes: int) -> tuple[int, ...]:
+    """The shape of a weight that sizes are read off; ``ValueError`` if it is missing or has other axes."""
+    if name not in weights:
+        raise ValueError(f"{name} is missing in the file, and sizes are read off it")
+    shape = tuple(weights[name].shape)
+    if len(shape) != axes or 0 in shape:
+        raise ValueError(f"{name} is {shape}, where {axes} axes are needed to read sizes off it")
+    return shape
+
+
+def table_in(weights: Mapping[str, Tensor], name: str) -> Tensor:
+    """The position table (1, places, width) of a network, whatever stands before its name."""
+    key = next((key for key in weights if key.endswith(name)), name)
+    shape_of(weights, key, 3)
+    return weights[key]
+
+
 def count(weights: Mapping[str, Tensor], part: str) -> int:
     """How many numbered modules a part has."""
     return len({key.split(".")[1] for key in weights if key.startswith(f"{part}.")})

@@ -14,7 +14,7 @@ from mien.encoders import vjepa
 from mien.encoders.vjepa import VJEPAConfig
 from mien.heads import AttentiveHeadConfig
 from mien.interfaces import Encoder
-from mien.layouts.source import EncoderOnly, Imported, Source, clip_of, count, heads_of
+from mien.layouts.source import EncoderOnly, Imported, Source, clip_of, count, heads_of, shape_of, table_in
 from mien.objectives import joint_embedding
 from mien.objectives.joint_embedding import JointEmbeddingConfig
 from mien.tasks.classification import ClassificationConfig
@@ -42,13 +42,13 @@ def is_second(source: Source) -> bool:
 def read_first(source: Source, config: Config) -> Imported:
     """V-JEPA 1: encoder, teacher and predictor, as an objective that pre-training can go on with."""
     student, teacher, predictor = (source.network(part) for part in ("encoder", "target_encoder", "predictor"))
-    table = next(value for key, value in teacher.items() if key.endswith("pos_embed"))
+    table = table_in(teacher, "pos_embed")
     laid, frames = vjepa.table_of(table.shape[1])
     official = vjepa.convert(teacher)
     encoder_config = sizes(
         official, heads_of(config.heads, vjepa.HEADS, table.shape[2], "V-JEPA 1's encoder"),
         uniform_power=vjepa.power_of(table, laid), table_frames=frames,
-        table_size=laid[1] * official["patch_embed.proj.weight"].shape[3],
+        table_size=laid[1] * shape_of(official, "patch_embed.proj.weight", 5)[3],
     )  # fmt: skip
     clip = clip_of(config.clip, frames, encoder_config.table_size)
     encoder = encoder_config.build(clip.frames, clip.size)
@@ -73,8 +73,8 @@ def read_first(source: Source, config: Config) -> Imported:
 
 def sizes(official: Mapping[str, Tensor], attention: int, **more: Any) -> VJEPAConfig:
     """Sizes of an encoder from the shapes of its weights."""
-    dim, _, tubelet, patch, _ = official["patch_embed.proj.weight"].shape
-    hidden = official["blocks.0.mlp.fc1.weight"].shape[0]
+    dim, _, tubelet, patch, _ = shape_of(official, "patch_embed.proj.weight", 5)
+    hidden = shape_of(official, "blocks.0.mlp.fc1.weight", 2)[0]
     return VJEPAConfig(
         dim=dim, heads=attention, depth=count(official, "blocks"), patch=patch, tubelet=tubelet,
         mlp_ratio=hidden / dim, **more,
@@ -84,9 +84,9 @@ def sizes(official: Mapping[str, Tensor], attention: int, **more: Any) -> VJEPAC
 def predictor_of(predictor: Mapping[str, Tensor], laid: tuple[int, int, int], attention: int) -> JointEmbeddingConfig:
     """Sizes of V-JEPA 1's predictor; it has as many heads as the encoder, and masks of its two kinds."""
     own = joint_embedding.convert(predictor)
-    table = next(value for key, value in predictor.items() if key.endswith("predictor_pos_embed"))
+    table = table_in(predictor, "predictor_pos_embed")
     config = JointEmbeddingConfig(
-        predictor_dim=own["embed.weight"].shape[0],
+        predictor_dim=shape_of(own, "embed.weight", 2)[0],
         predictor_heads=attention,
         predictor_depth=count(own, "blocks"),
         uniform_power=vjepa.power_of(table, laid),
@@ -108,7 +108,7 @@ def read_second(source: Source, config: Config) -> Imported:
             f"{source.path}: V-JEPA 2.1 (norms_block), whose positions and norms differ from V-JEPA 2's, cannot be imported"
         )
     official = vjepa.convert({name: value for name, value in teacher.items() if not name.endswith("pos_embed")})
-    dim = official["patch_embed.proj.weight"].shape[0]
+    dim = shape_of(official, "patch_embed.proj.weight", 5)[0]
     attention = heads_of(config.heads, vjepa.ROTARY_HEADS, dim, "V-JEPA 2's encoder")
     encoder_config = sizes(official, attention, positions="rotary")
     clip = clip_of(config.clip, 16, 256)
@@ -124,7 +124,7 @@ def read_second(source: Source, config: Config) -> Imported:
 def with_probe(encoder: Encoder, attention: int, file: Path, about: dict[str, Any], config: Config) -> Imported:
     """An official attentive probe on top of an encoder, whose number of heads it has, as a task."""
     official = heads.convert_attentive(Source.open(file).network("classifier"))
-    classes = official["linear.weight"].shape[0]
+    classes = shape_of(official, "linear.weight", 2)[0]
     if len(config.names) != classes:
         raise ValueError(
             f"{file} has {classes} classes: name them with --names in its order (given: {len(config.names)})"
