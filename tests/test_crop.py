@@ -128,4 +128,5 @@ def test_a_real_face_is_found_again_in_its_crop_at_the_same_place(media: Path) -
         again = detector.detect(crop(sighting.frame.pixels, one, config))[0]
         assert again.landmarks is not None
         assert one.landmarks is not None
-        assert np.abs(again.landmarks - landed(one.landmarks, config, one.box, one.landmarks)).max() < 8
+        expected = landed(one.landmarks, config, one.box, one.landmarks)
+        assert np.abs(again.landmarks - expected).max() < 10  # pixels of 224: the crop itself gets one look only

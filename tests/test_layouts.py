@@ -169,7 +169,7 @@ def test_videomae_pretraining_of_transformers(tmp_path: Path) -> None:
     theirs = stirred(VideoMAEForPreTraining(VideoMAEConfig(**SMALL, use_mean_pooling=False)))
     theirs.save_pretrained(tmp_path / "official")
     convert(tmp_path / "official", tmp_path / "ours")
-    objective, _ = load_autoencoder(tmp_path / "ours", CPU)
+    objective, _, _ = load_autoencoder(tmp_path / "ours", CPU)
     video = torch.randn(2, 3, 8, 32, 32)
     mask = torch.zeros(2, 64, dtype=torch.bool)
     mask[0, torch.randperm(64)[:40]] = True

@@ -177,7 +177,8 @@ def live(
     Faces are followed without looking ahead, so that nothing waits for frames to come.
     """
     tally = tally if tally is not None else Tally()
-    now = replace(reading, follow=replace(reading.follow, lookahead=1, smoothing=0.0))
+    at_once = replace(reading.follow, lookahead=1, smoothing=0.0)
+    now = reading if reading.faces == "whole" else replace(reading, follow=at_once)
     watcher, recent, newest = now.watcher(analyzer), Recent(analyzer, config.pace(analyzer)), Newest(frames)
     tally.lag, began, asked = recent.length / 2, monotonic(), -np.inf
     left: dict[int, tuple[int, float]] = {}
