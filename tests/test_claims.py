@@ -8,6 +8,7 @@ import pytest
 
 from mien.analysis.analyzer import load
 from mien.analysis.job import Job
+from mien.analysis.tables import Layout
 from mien.commands import demo
 from mien.datasets.synthetic import SynthConfig, claim
 from mien.faces import store
@@ -64,3 +65,17 @@ def test_a_demo_that_has_not_trained_takes_other_settings(tmp_path: Path) -> Non
     (tmp_path / "pretrain" / "checkpoints" / "step-0000001.pt").touch()
     with pytest.raises(ValueError, match="holds another corpus"):
         demo.draw_corpus(demo.Config(tmp_path, clips=21, subjects=5, labels=7))
+
+
+def test_a_detector_that_was_moved_is_the_same_detector(tmp_path: Path) -> None:
+    layout = Layout(("anger", "fear"), "classification", "emotion", None)
+
+    def job_with(model: str) -> Job:
+        return Job(tmp_path / "out", layout, {"hop": 3, "detector": {"name": "yunet", "model": model}}, "csv")
+
+    with job_with("/old/place/yunet.onnx") as job:
+        job.open(overwrite=False)
+        job.frames.append([["x"] * len(job.frames.columns)])
+    assert not job_with("/new/place/yunet.onnx").open(overwrite=False), "it goes on"
+    with pytest.raises(ValueError, match="holds another analysis"):
+        job_with("/new/place/scrfd.onnx").open(overwrite=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from mien.analysis.journal import Journal, has_rows, writing
@@ -17,11 +17,19 @@ UNFINISHED = ".analysis.json"
 """What a job is that is not finished, or was killed."""
 
 
+def placeless(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """An identity in which the detector's file has its name, not where it lies: a moved file is the same detector."""
+    detector = identity.get("detector")
+    if not isinstance(detector, dict) or not detector.get("model"):
+        return dict(identity)
+    return {**identity, "detector": {**detector, "model": PurePath(detector["model"]).name}}
+
+
 class Job:
     """One video into one folder. ``open`` first; use as a context manager, which keeps what is done on errors."""
 
     def __init__(self, folder: Path, layout: Layout, identity: Mapping[str, Any], format: Literal["csv", "parquet"]):
-        self.folder, self.layout, self.identity, self.format = folder, layout, dict(identity), format
+        self.folder, self.layout, self.identity, self.format = folder, layout, placeless(identity), format
         self.decoded = self.read = 0
 
     def open(self, overwrite: bool) -> bool:
@@ -56,6 +64,7 @@ class Job:
 
     def compare(self, before: Mapping[str, Any]) -> None:
         """Refuse to mix two jobs."""
+        before = placeless(before)
         changed = [k for k, v in self.identity.items() if json.loads(json.dumps(v)) != before.get(k)]
         if changed:
             shown = "; ".join(f"{k} was {before.get(k)!r}, is {self.identity[k]!r}" for k in changed)

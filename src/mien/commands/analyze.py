@@ -75,7 +75,12 @@ def writes(config: Config) -> Path | None:
     """The lock of the folder that is written; none for a camera without one."""
     if config.output is None and config.video.isdigit() and not Path(config.video).exists():
         return None
-    return (config.output or Path("analysis") / Path(config.video).stem) / LOCK
+    return folder_of(config) / LOCK
+
+
+def folder_of(config: Config) -> Path:
+    """Where the tables of a video go."""
+    return config.output or Path("analysis") / folder_name(Path(config.video).stem)
 
 
 def run(config: Config) -> None:
@@ -92,7 +97,7 @@ def run(config: Config) -> None:
         path = Path(config.video)
         if path.is_dir() and any(f.suffix.lower() in VIDEOS for f in path.iterdir()):
             raise ValueError(f"{path} is a folder of videos: mien study {path} --model {config.model} reads them all")
-        folder = config.output or Path("analysis") / folder_name(path.stem)
+        folder = folder_of(config)
         with open_source(path) as source:
             timeline = analyze(analyzer, source, folder, config)
     if timeline.about["stopped"]:

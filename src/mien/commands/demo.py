@@ -281,7 +281,7 @@ def with_intervals(run: Path, scores: dict[str, float]) -> dict[str, Interval]:
 
 def samples(manifest: Path) -> dict[str, Path]:
     """One clip per expression."""
-    clips: PositiveInt = {}
+    clips: dict[str, Path] = {}
     for clip in read_manifest(manifest):
         clips.setdefault(str(clip.columns["expression"]), clip.path)
     return dict(sorted(clips.items()))
