@@ -96,10 +96,13 @@ def place(tmp_path: Path) -> Path:
     others = tmp_path / "others"  # what pre-training saw may not be tested on
     synth.run(synth.Config(output=others, clips=6, subjects=3, folds=3, size=96, frames=16, workers=1, seed=1))
     shutil.move(others / "videos", tmp_path / "interviews")
-    for row in table[table["expression"].isin(["anger", "fear"])].to_dict("records"):
-        folder = tmp_path / "my-clips" / ("test" if row["split"] == "test" else "train") / row["expression"]
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(tmp_path / row["path"], folder)
+    mine = tmp_path / "mine"
+    synth.run(synth.Config(output=mine, clips=42, subjects=6, folds=6, size=96, frames=16, workers=1, seed=2))
+    for row in pd.read_csv(mine / "manifest.csv").to_dict("records"):
+        if row["expression"] in ("anger", "fear"):
+            folder = tmp_path / "my-clips" / ("test" if row["fold"] == 6 else "train") / row["expression"]
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(mine / row["path"], folder)
     return tmp_path
 
 
