@@ -44,7 +44,18 @@ class Served:
     def __enter__(self) -> Served:
         model = write_model(self.folder / "model")
         (self.folder / "tmp").mkdir(exist_ok=True)
-        flags = ["--model", str(model), "--port", "0", "--faces", "whole", "--max-waiting", str(self.waiting)]
+        flags = [
+            "--model",
+            str(model),
+            "--port",
+            "0",
+            "--faces",
+            "whole",
+            "--matmul",
+            "highest",
+            "--max-waiting",
+            str(self.waiting),
+        ]
         self.process = start("serve", *flags, "--device", "cpu", env={"TMPDIR": str(self.folder / "tmp"), **self.env})
         self.said: list[bytes] = []
         first = self.process.stdout.readline() if self.process.stdout else b""
