@@ -199,7 +199,7 @@ class ImageFolder(Reader):
         y, x = frame.height / self.height, frame.width / self.width  # an image of another size is shown like the first
         top, left, height, width = region[0] * y, region[1] * x, region[2] * y, region[3] * x
         how = Image.Resampling.BOX if size[0] < height or size[1] < width else Image.Resampling.BICUBIC
-        return np.asarray(frame.resize(size[::-1], how, box=(left, top, left + width, top + height)))
+        return np.asarray(frame.resize((size[1], size[0]), how, box=(left, top, left + width, top + height)))
 
     def load(self, index: int) -> Image.Image:
         """One image as RGB."""
