@@ -415,7 +415,7 @@ def test_mistakes_are_one_line(
 ) -> None:
     encoder = tmp_path / "encoder"
     encoder.mkdir()
-    (encoder / "model.json").write_text('{"encoder": {}}')
+    (encoder / "model.json").write_text('{"encoder": {"name": "vit"}, "clip": {}, "pixels": {}}')
     (tmp_path / "file").write_text("")
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos/a.mp4").write_bytes(b"")
