@@ -38,7 +38,8 @@ GOOD = {
     "wink.mp4": "liveportrait/d1.mp4",
     "cartoon.mp4": "noface/no_face.mp4",
 }
-FAST = ["--follow.every=3", "--crop.size=112", "--workers=2"]
+PACE = ["--follow.every=3", "--crop.size=112"]
+FAST = [*PACE, "--workers=2"]
 
 
 @pytest.fixture(scope="session")
@@ -281,7 +282,7 @@ def test_a_ray_cluster_that_loses_a_node_makes_the_same_store(
     cluster = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
     try:
         second = cluster.add_node(**node)
-        command = [sys.executable, "-m", "mien", "faces", str(videos), "--output", str(output), *FAST]
+        command = [sys.executable, "-m", "mien", "faces", str(videos), "--output", str(output), *PACE]
         command += ["--detector-model", str(yunet), "--engine=ray", f"--ray-address={cluster.address}"]
         run = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         wait_for(lambda: (output / "partial").is_dir() and len(list((output / "partial").iterdir())) == 2)

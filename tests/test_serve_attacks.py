@@ -199,7 +199,7 @@ def test_a_model_of_nan_names_no_emotion(video: Path, tmp_path: Path, capsys: py
     save_file(weights, folder / "weights.safetensors")
     flags = ["--model", str(folder), "--device", "cpu", "--faces", "whole"]
     assert main(["analyze", str(video), *flags, "--output", str(tmp_path / "out")]) == 1
-    assert "finite" in capsys.readouterr().err
+    assert "NaN" in capsys.readouterr().err
     assert not (tmp_path / "out" / "frames.csv").exists()
 
 
