@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,14 @@ import pytest
 from mien.analysis.analyzer import load
 from mien.analysis.job import Job
 from mien.analysis.tables import Layout
-from mien.commands import demo
+from mien.commands import demo, pretrain
+from mien.commands.fitting import ONCE_FIXED, identity
 from mien.datasets.synthetic import SynthConfig, claim
+from mien.encoders.vjepa import VJEPAConfig
 from mien.faces import store
 from mien.faces.clipfile import ClipFileConfig
 from mien.faces.cut import CutConfig
+from mien.video.clips import ClipConfig
 from mien.video.inspection import Journal, survey
 from models import write_model
 from trees import inspect
@@ -79,3 +83,12 @@ def test_a_detector_that_was_moved_is_the_same_detector(tmp_path: Path) -> None:
     assert not job_with("/new/place/yunet.onnx").open(overwrite=False), "it goes on"
     with pytest.raises(ValueError, match="holds another analysis"):
         job_with("/new/place/scrfd.onnx").open(overwrite=False)
+
+
+def test_a_run_of_version_0_1_is_not_another_run() -> None:
+    config = pretrain.Config(encoder=VJEPAConfig(), clip=ClipConfig(fps=0.0))
+    said = identity(config, [])
+    assert not [key for _, key, _ in ONCE_FIXED if f".{key}:" in said]
+    other = identity(replace(config, clip=ClipConfig(fps=25.0), encoder=VJEPAConfig(uniform_power=False)), [])
+    assert "clip.fps: 25.0" in other
+    assert "encoder.uniform_power: false" in other

@@ -199,17 +199,24 @@ def identity(config: Any, clips: Sequence[Clip], others: Sequence[Clip] = ()) ->
     return identity_of(decisive(config) | ({"others": fingerprint(others)} if others else {}), clips)
 
 
-def decisive(config: Any) -> dict[str, Any]:
-    """A command's config without the fields that do not decide the result.
+ONCE_FIXED = (
+    ("clip", "fps", 0.0),
+    ("encoder", "uniform_power", True),
+    ("objective", "uniform_power", True),
+    ("objective", "decoder_mlp_ratio", 4.0),
+)
+"""Settings that version 0.1 left no choice in, and its value: it goes unsaid in a run's identity, so that its runs go on."""
 
-    Frames that are counted (``clip.fps`` 0) go unsaid, as before there was a choice: runs from then go on.
-    """
+
+def decisive(config: Any) -> dict[str, Any]:
+    """A command's config without the fields that do not decide the result."""
     tree = {k: v for k, v in to_tree(config).items() if k not in ("output", "device", "workers")}
     for section, ignored in (("train", EXECUTION), ("data", ("cache", "decode_all"))):
         if isinstance(tree.get(section), dict):
             tree[section] = {k: v for k, v in tree[section].items() if k not in ignored}
-    if isinstance(tree.get("clip"), dict) and not tree["clip"].get("fps"):
-        tree["clip"].pop("fps", None)
+    for section, key, value in ONCE_FIXED:
+        if isinstance(tree.get(section), dict) and tree[section].get(key) == value:
+            del tree[section][key]
     return tree
 
 
