@@ -14,6 +14,7 @@ from mien.checkpoint import describe
 from mien.cli import main
 from mien.interfaces import Clip
 from mien.tasks.classification import ClassificationConfig
+from mien.tasks.labels import label_column
 from mien.tasks.regression import RegressionConfig
 
 
@@ -111,3 +112,10 @@ def test_an_old_name_that_is_another_option_elsewhere_keeps_its_meaning_there(
     assert "--labels is now called --column" in capsys.readouterr().err
     assert main(["compare", "nowhere", "--labels=arousal"]) == 1
     assert "now called" not in capsys.readouterr().err
+
+
+def test_a_column_that_is_named_is_never_replaced_by_a_guess() -> None:
+    clips = [Clip(Path("a.mp4"), columns={"mood": "happy"}), Clip(Path("b.mp4"), columns={"mood": "sad"})]
+    assert label_column(clips, "expression") == "mood"
+    with pytest.raises(ValueError, match=r"no column 'nope'; there are mood\. Name the column .*--task\.column"):
+        label_column(clips, "nope")

@@ -22,6 +22,7 @@ from mien.heads import HeadConfig, MeanHeadConfig
 from mien.interfaces import Batch, Clip, Encoder, Task
 from mien.pixels import Pixels, PixelsConfig
 from mien.tasks.labels import (
+    USUAL,
     canonical,
     class_names,
     class_targets,
@@ -37,7 +38,7 @@ class ClassificationConfig:
     """One class per clip, such as an expression; the defaults are SVFAP's fine-tuning."""
 
     name: Literal["classification"] = "classification"
-    column: str = "expression"
+    column: str = USUAL
     """Column of the manifest that holds the class name; where there is no column expression, the only one that can be
     meant is taken, and said."""
     classes: tuple[str, ...] = ()

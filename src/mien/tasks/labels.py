@@ -23,6 +23,9 @@ ALIASES = {
 }  # fmt: skip
 """Other spellings accepted on input."""
 
+USUAL = "expression"
+"""The label column where none is named; a column that is named is never replaced by a guess."""
+
 OTHER = ("subject", "split", "fold", "sex", "input", "face_id", "track")
 """Columns that mien gives another meaning: never guessed to hold the classes."""
 
@@ -36,7 +39,7 @@ def canonical(name: str) -> str:
 
 
 def label_column(clips: Sequence[Clip], column: str) -> str:
-    """The column that holds the class names: ``column``, or, where there is none of that name, the one that is meant.
+    """The column that holds the class names: ``column``, or, where that is the usual one and missing, the one that is meant.
 
     That is the only column in which every cell is an expression, or else the only one, beside those that mien gives a
     meaning, that holds words. Raises ``ValueError`` with the columns there are where none or several could be meant.
@@ -44,6 +47,10 @@ def label_column(clips: Sequence[Clip], column: str) -> str:
     there = list(dict.fromkeys(name for clip in clips for name in clip.columns))
     if column in there:
         return column
+    if column != USUAL:
+        raise ValueError(
+            f"no column {column!r}; there are {', '.join(there) or 'none'}. {OTHERWISE.format('--task.column')}"
+        )
     words = {name: words_in(clips, name) for name in there if name not in OTHER}
     meant = [name for name, found in words.items() if found and all(canonical(word) in CANONICAL for word in found)]
     meant = meant or [name for name, found in words.items() if found and not any(map(is_number, found))]
