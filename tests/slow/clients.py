@@ -121,7 +121,17 @@ def expected(folder: Path) -> list[tuple[bytes, bytes]]:
     found = []
     for number in range(4):
         video = write_video(folder / "v.mp4", pictures(20 + 10 * number, seed=number))
-        flags = ["--model", str(folder / "model"), "--faces", "whole", "--device", "cpu", "--matmul", "highest", "--no-pictures"]
+        flags = [
+            "--model",
+            str(folder / "model"),
+            "--faces",
+            "whole",
+            "--device",
+            "cpu",
+            "--matmul",
+            "highest",
+            "--no-pictures",
+        ]
         if main(["analyze", str(video), *flags, "--output", str(folder / f"own{number}")]):
             raise RuntimeError("mien analyze does not read a good video")
         found.append((video.read_bytes(), (folder / f"own{number}" / "frames.csv").read_bytes()))
