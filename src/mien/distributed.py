@@ -23,8 +23,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.nn.parallel import DistributedDataParallel
 
-from mien.interfaces import Batch
-from mien.layers import Block
+from mien.interfaces import Batch, Objective
 
 T = TypeVar("T")
 Parallel = Literal["ddp", "fsdp"]
@@ -168,13 +167,13 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def wrap(model: nn.Module, parallel: Parallel, session: Session) -> nn.Module:
-    """Replicate (ddp) or shard (fsdp) a model over the ranks; a single process keeps it as it is.
+def wrap(model: Objective, parallel: Parallel, session: Session) -> nn.Module:
+    """Replicate (ddp) or shard (fsdp, each of its blocks) a model over the ranks; a single process keeps it as it is.
 
     DDP is not told to look for unused parameters: a weight that gets no gradient is a fault and must raise.
     """
     if parallel == "fsdp":
-        for block in [m for m in model.modules() if isinstance(m, Block)]:
+        for block in model.blocks:
             fully_shard(block)
         fully_shard(model)
         register_fsdp_forward_method(model, "picture")  # called from outside, it must gather weights as forward does

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from mien.analysis.answers import require_finite
 from mien.analysis.reading import read_views
@@ -70,24 +70,22 @@ def pool_clips(analyzer: Analyzer, clips: Sequence[Clip], views: ViewConfig, wor
 
 def size_of(encoder: Encoder) -> int:
     """Number of a clip's statistics."""
-    return 15 + 2 * encoder.dim * (1 + isinstance(getattr(encoder, "patch_embed", None), nn.Module))
+    return 15 + 4 * encoder.dim
 
 
 @torch.inference_mode()
 def encode(encoder: Encoder, video: Tensor) -> tuple[Tensor, Tensor]:
     """Normalised video (V, 3, T, H, W) -> the encoder's tokens (V, N, dim) and statistics (V, ``size_of``).
 
-    Of the pixels per colour mean, deviation and mean change over time, rows and columns; of patch embeddings, where the
-    encoder has such a layer, and of tokens, mean and deviation per channel.
+    Of the pixels per colour mean, deviation and mean change over time, rows and columns; of patch embeddings and of
+    tokens mean and deviation per channel.
     """
     embedded: list[Tensor] = []
-    layer = getattr(encoder, "patch_embed", None)
-    hook = layer.register_forward_hook(lambda *given: embedded.append(given[-1])) if layer is not None else None
+    hook = encoder.patch_embed.register_forward_hook(lambda *given: embedded.append(given[-1]))
     try:
         tokens = encoder.features(video)
     finally:
-        if hook is not None:
-            hook.remove()
+        hook.remove()
     axes = (2, 3, 4)
     changes = [video.diff(dim=axis).abs().mean(dim=axes) for axis in axes]
     pixels = [video.mean(dim=axes), video.std(dim=axes), *changes]

@@ -5,8 +5,8 @@ mien explain VIDEO --model runs/finetune --output explanation --check
 VIDEO is read as `mien analyze` reads it: faces are found, followed and cropped as the model's training clips were; --faces
 whole is for a clip that is cropped to one face already. The answer that is explained is the one of `mien predict`, the mean
 over all frames of a face; maps are made for --windows of it.
-Of a fine-tuned model: what its answer loses when moments or squares of the face are hidden, and, of a TPSBT, which sites
-feed its bottleneck tokens. Of a pre-training run of masked autoencoding: where the face is badly guessed from the rest.
+Of a fine-tuned model: what its answer loses when moments or squares of the face are hidden, and, where its encoder has
+maps of attention (of a TPSBT, which sites feed its bottleneck tokens), those. Of a pre-training run of masked autoencoding: where the face is badly guessed from the rest.
 Writes videos and pictures with the maps laid over the face, maps.npz with the numbers, and explanation.json. --check
 adds two tests that a map must pass: randomised weights destroy it, and deleting the patches that it names hurts the
 answer sooner than deleting random ones.
@@ -40,8 +40,6 @@ from mien.analysis.sources import Source, open_source
 from mien.checkpoint import write_whole
 from mien.config import STRICT
 from mien.distributed import choose_device
-from mien.encoders.tpsbt import TPSBT
-from mien.interfaces import Task
 from mien.names import to_text
 
 
@@ -117,23 +115,20 @@ def explain_answer(config: Config, source: Source) -> Found:
     about |= {"face": there[0].face_id, "windows": len(there)}
     about["explained"] = answers(question)[:, question.output].tolist()
     found = Found(config.video, stretch, windows, about)
-    makers = {"occlusion": lambda task: explanation.occlusion_maps(question.of(task), config.maps)}
-    if isinstance(analyzer.task.encoder, TPSBT):
-        makers["attention"] = lambda task: look(task, windows, config.maps)
+    makers = {
+        "occlusion": lambda task: explanation.occlusion_maps(question.of(task), config.maps),
+        "attention": lambda task: explanation.attention_maps(task, windows.clips, config.maps),
+    }
     for method, make in makers.items():
-        found.maps[method] = make(analyzer.task)
+        if not (maps := make(analyzer.task)):
+            continue
+        found.maps[method] = maps
         if config.check:
             found.survival[method] = explanation.surviving(analyzer.task, make, found.maps[method], config.maps.draws)
             found.curves[method] = explanation.removal(question, found.maps[method], config.maps)
     found.moments = explanation.moments(question, config.maps)
     found.regions = explanation.regions(question, config.maps)
     return found
-
-
-def look(task: Task, windows: Windows, config: MapConfig) -> Maps:
-    """Attention maps of a task around a TPSBT."""
-    assert isinstance(task.encoder, TPSBT)
-    return explanation.attention_maps(task.encoder, task.pixels, windows.clips, config)
 
 
 def explain_guesses(config: Config, source: Source) -> Found:

@@ -141,7 +141,7 @@ class TPSBT(Encoder):
     def __init__(self, config: TPSBTConfig, frames: int, size: int) -> None:
         super().__init__()
         c = config
-        self.dim, self.depths = c.dim, c.depths
+        self.dim, self.heads, self.depths = c.dim, c.heads, c.depths
         self.patch = (c.tubelet, c.patch, c.patch)
         side = divide("image size / patch", size, c.patch)
         self.grid = (divide("frames / tubelet", frames, c.tubelet), side, side)
@@ -194,6 +194,31 @@ class TPSBT(Encoder):
                 bottleneck = next(blocks)(bottleneck, tokens)
             outputs.append(next(blocks)(tokens, bottleneck).unflatten(1, x.shape[1:3]))
         return outputs
+
+    def attention(self, video: Tensor) -> Tensor:
+        """Which sites feed the bottleneck tokens: the mean over tokens and stages.
+
+        A stage's time slots are repeated over the slots that they came from.
+        """
+        times, rows, columns = self.grid_of(video)
+        even = [stage.mean(dim=2) * (rows * columns) for stage in self.bottleneck_attention(video)]
+        maps = [stage.repeat_interleave(times // stage.shape[1], dim=1) for stage in even]
+        return torch.stack(maps).mean(dim=0).unflatten(-1, (rows, columns))
+
+    def bottleneck_attention(self, video: Tensor) -> list[Tensor]:
+        """What each bottleneck token takes from each site (V, time, G, sites), per later stage; its sites sum to 1.
+
+        It is computed again from what goes into the layer, so that the model's own path and numbers stay as they are.
+        """
+        inputs: list[Tensor] = []
+        layers = [layer for layer in self.spatial_downsamples if isinstance(layer, SpatialAttention)]
+        hooks = [layer.register_forward_pre_hook(lambda _, given: inputs.append(given[0])) for layer in layers]
+        try:
+            self.features(video)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return [layer.attention(tokens) for layer, tokens in zip(layers, inputs, strict=True)]
 
     def embed(self, video: Tensor, visible: Tensor | None) -> Tensor:
         """Patch embeddings plus positions (B, T, S, C); sites that are not visible are never touched."""

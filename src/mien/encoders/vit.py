@@ -67,7 +67,7 @@ class ViT(Encoder):
     def __init__(self, config: ViTConfig, frames: int, size: int) -> None:
         super().__init__()
         c = config
-        self.dim, self.layers = c.dim, c.depth + 1
+        self.dim, self.heads, self.layers = c.dim, c.heads, c.depth + 1
         self.patch = (c.tubelet, c.patch, c.patch)
         side = divide("image size / patch", size, c.patch)
         self.grid = (divide("frames / tubelet", frames, c.tubelet), side, side)

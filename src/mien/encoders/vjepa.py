@@ -93,7 +93,7 @@ class VJEPA(Encoder):
     def __init__(self, config: VJEPAConfig, frames: int, size: int) -> None:
         super().__init__()
         c = self.config = config
-        self.dim, self.layers = c.dim, c.depth + 1
+        self.dim, self.heads, self.layers = c.dim, c.heads, c.depth + 1
         self.patch = (c.tubelet, c.patch, c.patch)
         self.grid = self.grid_of(frames, size, size)
         divide("encoder.dim / heads", c.dim, c.heads)
