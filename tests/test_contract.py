@@ -116,7 +116,8 @@ def test_every_objective_and_head_learns_over_it_and_names_all_its_blocks(encode
 
 @pytest.mark.slow
 def test_every_objective_is_sharded_block_by_block(encoder: Encoder) -> None:
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    store = dist.HashStore()  # pyright: ignore[reportPrivateImportUsage]
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
         for objective in uses(encoder):
             expected = objective(drawn := objective.draw(batch()))["loss"].detach()
