@@ -43,10 +43,11 @@ from mien.distributed import choose_device
 from mien.encoders.tpsbt import TPSBT
 from mien.interfaces import Task
 from mien.names import to_text
+from mien.video.limits import FrameLimit
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
-class Config(ReadConfig):
+class Config(ReadConfig, FrameLimit):
     """Options of ``mien explain``; those of reading are the same as of ``mien analyze``."""
 
     video: tyro.conf.Positional[Path]

@@ -45,6 +45,7 @@ from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.training import TrainConfig
 from mien.video.leaks import Hashes
+from mien.video.limits import FrameLimit
 from mien.video.transforms import AugmentConfig
 from mien.video.views import ViewConfig
 
@@ -58,7 +59,7 @@ OFTEN = (
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config:
+class Config(FrameLimit):
     """Options of ``mien finetune``."""
 
     output: Path = Path("runs/finetune")

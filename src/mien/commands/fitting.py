@@ -210,7 +210,7 @@ ONCE_FIXED = (
 
 def decisive(config: Any) -> dict[str, Any]:
     """A command's config without the fields that do not decide the result."""
-    tree = {k: v for k, v in to_tree(config).items() if k not in ("output", "device", "workers")}
+    tree = {k: v for k, v in to_tree(config).items() if k not in ("output", "device", "workers", "max_pixels")}
     for section, ignored in (("train", EXECUTION), ("data", ("cache", "decode_all"))):
         if isinstance(tree.get(section), dict):
             tree[section] = {k: v for k, v in tree[section].items() if k not in ignored}
