@@ -90,6 +90,15 @@ def test_a_split_of_the_batch_that_fits_is_named(corpus, tmp_path, monkeypatch, 
     assert "for 2 steps" in said
 
 
+@pytest.mark.parametrize("mixing", [True, False])
+def test_no_split_is_named_that_leaves_a_clip_alone_to_be_mixed(mixing, corpus, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(preflight, "available", lambda device: 15 * 10**8)
+    monkeypatch.setattr(preflight, "needed", lambda cost, config, micro, session: micro * 1e9)
+    flags = [] if mixing else ["--task.mixup=0", "--task.cutmix=0"]
+    assert train(corpus, tmp_path / "run", *flags, command="finetune") == 1
+    assert ("--train.accumulate 8" in capsys.readouterr().err) is not mixing
+
+
 def test_memory_that_runs_out_names_what_to_lower(corpus, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setattr("mien.commands.pretrain.fit", lambda *_, **__: torch.empty(2**60))
     assert train(corpus, tmp_path / "run") == 1

@@ -155,7 +155,7 @@ def refusal(
         if train.batch % (session.world * a) == 0
     ]
     way = next((a for a in splits if needed(cost, config, train.batch // (session.world * a), session) <= room), None)
-    if way and objective.mean_over_clips:
+    if way and objective.mean_over_clips and train.batch // (session.world * way) >= objective.least_clips:
         said += f"Take --train.accumulate {way}, which gives the same gradient, or lower "
     else:
         said += "Lower "
