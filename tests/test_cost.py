@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from conftest import ONE_PROCESS, ROOT, TINY_DECODER, TINY_TPSBT, TINY_VJEPA
 from mien import cli, memory
@@ -170,3 +171,14 @@ def test_probes_say_what_is_to_come_and_are_refused_where_they_do_not_fit(
     assert "--probe.batch" in said.err
     assert not (tmp_path / "probe").exists()
     assert not (tmp_path / "features").exists()
+
+
+def test_quick_steps_are_timed_over_as_many_clips_as_a_micro_step_has() -> None:
+    layer, clips = nn.Linear(2, 2), list[int]()
+
+    def loss(count: int) -> Tensor:
+        clips.append(count)
+        return layer(torch.ones(count, 2)).sum()
+
+    assert measure(layer, loss, 2, CPU, most=24).measured == max(clips) == 24
+    assert measure(layer, loss, 2, CPU).measured == 2

@@ -69,6 +69,7 @@ def preflight_probes(
         ],
         0,
         device,
+        most=config.probe.batch,
     )
     batch: int = config.probe.batch
     features = min(config.features.memory * 2**30, 4.0 * tokens.numel() * views)
@@ -99,7 +100,8 @@ def measure_objective(objective: Objective, config: Any, session: Session, targe
         return objective(made_up(clips, config.clip.frames, config.clip.size, session.device, target))["loss"]
 
     pixels = 3 * config.clip.frames * config.clip.size**2
-    return measure(objective, loss, pixels, session.device, config.train.precision)
+    most = config.train.micro_batch(session.world)
+    return measure(objective, loss, pixels, session.device, config.train.precision, most)
 
 
 def needed(cost: Cost, config: Any, micro: int, session: Session) -> float:
