@@ -33,11 +33,12 @@ from mien.interfaces import Clip
 from mien.names import write_csv
 from mien.tasks.classification import ClassificationConfig
 from mien.tasks.labels import canonical, cell
+from mien.video.limits import FrameLimit
 from mien.video.views import ViewConfig
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config:
+class Config(FrameLimit):
     """Options of ``mien cross``."""
 
     model: Path = Path("runs/finetune")

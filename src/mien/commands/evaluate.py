@@ -40,6 +40,7 @@ from mien.interfaces import Clip
 from mien.names import write_csv
 from mien.subgroups import blank
 from mien.video.inspection import digest
+from mien.video.limits import FrameLimit
 from mien.video.views import ViewConfig
 
 METRICS = "metrics.json"
@@ -51,7 +52,7 @@ Targets = NDArray[Any]
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config:
+class Config(FrameLimit):
     """Options of ``mien evaluate``."""
 
     model: Path = Path("runs/finetune")

@@ -41,10 +41,11 @@ from mien.checkpoint import write_whole
 from mien.config import STRICT
 from mien.distributed import choose_device
 from mien.names import to_text
+from mien.video.limits import FrameLimit
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
-class Config(ReadConfig):
+class Config(ReadConfig, FrameLimit):
     """Options of ``mien explain``; those of reading are the same as of ``mien analyze``."""
 
     video: tyro.conf.Positional[Path]

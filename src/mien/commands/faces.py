@@ -29,10 +29,11 @@ from mien.faces.follow import FollowConfig
 from mien.faces.store import claim, index, pending, shard, sources
 from mien.files import LOCK
 from mien.progress import progress_bar
+from mien.video.limits import FrameLimit
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config:
+class Config(FrameLimit):
     """Options of ``mien faces``."""
 
     input: tyro.conf.Positional[Path | None] = None

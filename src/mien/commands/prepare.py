@@ -36,10 +36,11 @@ from mien.files import LOCK, write_whole
 from mien.names import to_cell
 from mien.progress import progress_bar
 from mien.video.inspection import Finding, Journal, survey
+from mien.video.limits import FrameLimit
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config:
+class Config(FrameLimit):
     """Options of ``mien prepare``."""
 
     name: Positional[str] = ""
@@ -192,7 +193,7 @@ def write(account: Account, output: Path, config: Config) -> None:
     (output / "report.json").unlink(missing_ok=True)  # written last: where it stands, all three are of one run
     write_table(output / "manifest.csv", *manifest_rows(account, output))
     write_table(output / "problems.csv", PROBLEM_COLUMNS, problem_rows(account))
-    asked = {name: value for name, value in to_tree(config).items() if name not in ("output", "workers")}
+    asked = {name: value for name, value in to_tree(config).items() if name not in ("output", "workers", "max_pixels")}
     report = {"mien": __version__, **as_tree(account), "not_allowed": failures(account, config), "options": asked}
     write_whole(output / "report.json", lambda path: path.write_text(json.dumps(report, indent=2) + "\n"))
 

@@ -42,6 +42,7 @@ from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.video.clips import order
 from mien.video.leaks import hash_clips
+from mien.video.limits import FrameLimit
 from mien.video.rates import count_rates
 from mien.video.transforms import AugmentConfig
 from mien.video.views import ViewConfig
@@ -56,7 +57,7 @@ OFTEN = (
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config:
+class Config(FrameLimit):
     """Options of ``mien probe``."""
 
     model: tuple[Path, ...] = (Path("runs/pretrain"),)

@@ -19,6 +19,7 @@ import cv2
 
 from mien.extras import install
 from mien.faces.cut import CutConfig, Record, Source, cut, write_record
+from mien.video.container import limited, pixel_limit
 
 PATIENCE = 1.0
 """Seconds between looks at the count of frames."""
@@ -37,7 +38,7 @@ def on_this_machine(
         while waiting or running:
             while waiting and len(running) < workers:
                 job = waiting.popleft()
-                process = context.Process(target=alone, args=(job, store, config, frames), daemon=True)
+                process = context.Process(target=alone, args=(job, store, config, frames, pixel_limit()), daemon=True)
                 process.start()
                 running[process.sentinel] = (process, job)
             ended = connection.wait(list(running), PATIENCE)
@@ -53,7 +54,7 @@ def on_this_machine(
             process.kill()
 
 
-def alone(job: Source, store: Path, config: CutConfig, frames: Any) -> None:
+def alone(job: Source, store: Path, config: CutConfig, frames: Any, pixels: int) -> None:
     """What the process of one video does."""
     threading.Thread(target=end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal's processes; the parent decides
@@ -63,7 +64,8 @@ def alone(job: Source, store: Path, config: CutConfig, frames: Any) -> None:
         with frames.get_lock():
             frames.value += 1
 
-    cut(job, store, config, count)
+    with limited(pixels):
+        cut(job, store, config, count)
 
 
 def end_with_parent() -> None:
@@ -103,7 +105,7 @@ def on_ray(jobs: Sequence[Source], store: Path, config: CutConfig, address: str)
         room = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
         while waiting and len(running) < room:
             job = waiting.popleft()
-            running[task.remote(job, store.resolve(), config)] = job
+            running[task.remote(job, store.resolve(), config, pixel_limit())] = job
         ended, _ = ray.wait(list(running), timeout=PATIENCE)
         for reference in ended:
             job = running.pop(reference)
@@ -116,7 +118,8 @@ def on_ray(jobs: Sequence[Source], store: Path, config: CutConfig, address: str)
             yield frames, None
 
 
-def distant(job: Source, store: Path, config: CutConfig) -> int:
+def distant(job: Source, store: Path, config: CutConfig, pixels: int) -> int:
     """What a Ray task does; returns its frames."""
     cv2.setNumThreads(1)
-    return cut(job, store, config).frames
+    with limited(pixels):
+        return cut(job, store, config).frames
