@@ -458,7 +458,7 @@ def test_another_job_in_the_folder_is_not_mixed_in(analyzer: Analyzer, video: Pa
 def test_crop_settings_travel_with_the_weights(tmp_path: Path) -> None:
     crop = CropConfig(preset="openface", size=112)
     folder = write_model(tmp_path, face_crop={"preset": "openface", "size": 112, "margin": None, "align": None})
-    assert mien.load(folder, "cpu").face_crop == crop
+    assert mien.load(folder, "cpu").card.face_crop == crop
 
 
 def test_peak_memory_does_not_grow_with_length(model: Path) -> None:

@@ -15,6 +15,7 @@ from mien.analysis.analyzer import Analyzer
 from mien.analysis.explaining.explanation import MapConfig, attention_maps, occlusion_maps
 from mien.analysis.explaining.question import ask
 from mien.analysis.pooling import encode, size_of
+from mien.card import ModelCard
 from mien.distributed import Session, wrap
 from mien.encoders import EncoderConfig
 from mien.heads import AttentiveHeadConfig, MeanHeadConfig
@@ -133,7 +134,9 @@ def test_every_objective_is_sharded_block_by_block(encoder: Encoder) -> None:
 def test_calibration_features_and_explanations_take_it(encoder: Encoder) -> None:
     task = ClassificationConfig(head=MeanHeadConfig(scale=1.0)).build(encoder, PixelsConfig(), NAMES)
     clip = ClipConfig(frames=FRAMES, stride=1, size=SIZE)
-    analyzer = Analyzer(task, clip, NAMES, ClassificationConfig(), CPU)
+    analyzer = Analyzer(
+        task, ModelCard(KINDS[0](), clip, PixelsConfig(), task=ClassificationConfig(), names=NAMES), CPU
+    )
     video = batch()["video"]
     tokens, statistics = encode(encoder, task.pixels(video))
     assert tokens.shape[-1] == encoder.dim

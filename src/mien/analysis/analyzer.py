@@ -27,16 +27,13 @@ from mien.analysis.sources import Video, open_source
 from mien.analysis.tables import Layout, task_label
 from mien.analysis.timeline import Timeline
 from mien.analysis.windows import Window
-from mien.card import read_card
+from mien.card import ModelCard
 from mien.config import build
 from mien.distributed import choose_device
-from mien.faces.crop import CropConfig
 from mien.interfaces import Clip, Task
 from mien.progress import progress_bar
 from mien.tasks.classification import ClassificationConfig
-from mien.video.clips import ClipConfig
 from mien.video.inspection import digest
-from mien.video.rates import Rates
 from mien.video.views import ViewConfig, ViewDataset, load_views
 
 
@@ -71,31 +68,21 @@ def load(path: str | Path, device: str = "auto") -> Analyzer:
     Raises ``ValueError`` where the folder holds no model, or weights that do not fit what model.json says.
     """
     folder = checkpoint.locate(path)
-    card = read_card(folder)
-    config = card.task
-    if config is None:
+    card = ModelCard.load(folder)
+    if card.task is None:
         raise ValueError(f"{folder} is a pre-trained encoder without a task; fine-tune it first: mien finetune --init")
-    weights = checkpoint.read_weights(folder)
-    task = card.load(lambda: config.build(card.build_encoder(), card.pixels, card.names), weights)
-    return Analyzer(task, card.clip, card.names, config, choose_device(device), folder, card.face_crop, card.rates)
+    task = card.build(folder)
+    assert isinstance(task, Task)
+    return Analyzer(task, card, choose_device(device), folder)
 
 
 class Analyzer:
-    """A task with everything that belongs to its weights: clip rule, normalisation, names."""
+    """A task with the card of its weights, which says how to feed it."""
 
-    def __init__(
-        self,
-        task: Task,
-        clip: ClipConfig,
-        names: tuple[str, ...],
-        config: Any,
-        device: torch.device,
-        folder: Path | None = None,
-        face_crop: CropConfig | None = None,
-        rates: Rates | None = None,
-    ) -> None:
-        self.task, self.clip, self.names, self.config, self.device = task.to(device).eval(), clip, names, config, device
-        self.folder, self.face_crop, self.rates = folder, face_crop, rates
+    def __init__(self, task: Task, card: ModelCard, device: torch.device, folder: Path | None = None) -> None:
+        assert card.task is not None
+        self.task, self.card, self.device, self.folder = task.to(device).eval(), card, device, folder
+        self.clip, self.names, self.config = card.clip, card.names, card.task
 
     @cached_property
     def calibration(self) -> Calibration | None:

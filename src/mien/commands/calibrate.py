@@ -22,7 +22,6 @@ from mien.analysis import calibration, density, diagrams, plots
 from mien.analysis.analyzer import Analyzer, load
 from mien.analysis.pooling import Pooled, pool_clips
 from mien.analysis.reliability import Limits
-from mien.checkpoint import describe
 from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import seen_by
 from mien.config import STRICT
@@ -76,7 +75,7 @@ def run(config: Config) -> None:
         clips = load_clips(config.data, config.workers)
         calibration.require_enough(len(clips), config.coverage)
         density.require_several(whom([clip.columns.get("subject") for clip in clips]))
-        warn(config.data, clips, describe(config.model))
+        warn(config.data, clips, analyzer.card)
         refuse_trained(config.model, clips, config.workers)
         targets = located(analyzer.config, clips).targets(clips, analyzer.names).numpy()
         read = pool_clips(analyzer, clips, config.views, config.workers)

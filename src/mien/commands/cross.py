@@ -23,7 +23,6 @@ from mien import distributed, metrics
 from mien.analysis import plots
 from mien.analysis.analyzer import load
 from mien.analysis.report import Report
-from mien.checkpoint import describe
 from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
@@ -74,7 +73,7 @@ def run(config: Config) -> list[dict[str, object]]:
         if not isinstance(analyzer.config, ClassificationConfig):
             raise ValueError(f"{config.model} gives values, not classes; mien evaluate marks it on any corpus")
         clips = load_clips(config.data, config.workers)
-        warn(config.data, clips, describe(config.model))
+        warn(config.data, clips, analyzer.card)
         known = replace(analyzer.config, column=config.column or analyzer.config.column)
         column = located(known, clips).column
         labels = labels_of(clips, column, pairs(config.rename, "--rename"))

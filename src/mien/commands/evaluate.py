@@ -30,7 +30,6 @@ from mien.analysis.grouping import mean_by
 from mien.analysis.marking import Marks
 from mien.analysis.pooling import Pooled, pool_clips
 from mien.analysis.sections import Section
-from mien.checkpoint import describe
 from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
@@ -88,7 +87,7 @@ def run(config: Config) -> dict[str, float]:
         analyzer, calibration = load(config.model, config.device), Calibration.load(config.model)
         require_calibration(calibration, config.coverage)
         clips = load_clips(config.data, config.workers, session.say)
-        warn(config.data, clips, describe(config.model), session.say)
+        warn(config.data, clips, analyzer.card, session.say)
         marking.require(clips, config.subgroups, analyzer.names)
         targets = located(analyzer.config, clips, session.say).targets(clips, analyzer.names).numpy()
         read = pool(analyzer, clips, config.views, config.workers, session, calibration)

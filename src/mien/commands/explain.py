@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeInt
 from pydantic.dataclasses import dataclass
 
-from mien import checkpoint, distributed
+from mien import distributed
 from mien.analysis import plots
 from mien.analysis.analyzer import load
 from mien.analysis.explaining import drawing, explanation, overlay
@@ -37,6 +37,7 @@ from mien.analysis.explaining.question import answers, ask, refuse_unknown
 from mien.analysis.explaining.reconstruction import load_autoencoder
 from mien.analysis.predicting import ReadConfig
 from mien.analysis.sources import Source, open_source
+from mien.card import ModelCard
 from mien.checkpoint import write_whole
 from mien.config import STRICT
 from mien.distributed import choose_device
@@ -92,7 +93,7 @@ class Found:
 def run(config: Config) -> None:
     """Explain, write and print."""
     with distributed.session(config.device, config.matmul):
-        fine_tuned = "task" in checkpoint.describe(config.model)
+        fine_tuned = ModelCard.load(config.model).task is not None
         with open_source(config.video) as source:
             found = explain_answer(config, source) if fine_tuned else explain_guesses(config, source)
             write(found, config.output)
@@ -107,7 +108,7 @@ def explain_answer(config: Config, source: Source) -> Found:
     refuse_unknown(analyzer, config.target)
     timeline, there = read_face(analyzer, source, reading, config.face)
     row = timeline.face(there[0].face_id)
-    stretch = Stretch(source, reading, analyzer.clip, analyzer.face_crop, spread_over(there, config.windows))
+    stretch = Stretch(source, reading, analyzer.clip, analyzer.card.face_crop, spread_over(there, config.windows))
     windows = stretch.read()
     classes = timeline.layout.kind == "classification"
     name = config.target or (row[timeline.layout.label] if classes else analyzer.names[0])

@@ -24,7 +24,8 @@ from pydantic.dataclasses import dataclass
 from mien import distributed
 from mien.analysis.features import FeatureConfig, Features, ProbeFeatureConfig
 from mien.analysis.frozen import load_encoder
-from mien.checkpoint import describe, write_whole
+from mien.card import ModelCard
+from mien.checkpoint import write_whole
 from mien.commands.fitting import DataConfig, load_clips, warn
 from mien.config import STRICT
 from mien.names import write_parquet as to_parquet
@@ -67,7 +68,7 @@ def run(config: Config) -> None:
     with distributed.session(config.device, config.matmul) as session:
         source = load_encoder(config.model, session.device)
         clips = load_clips(config.data, config.workers)
-        warn(config.data, clips, describe(config.model))
+        warn(config.data, clips, ModelCard.load(config.model))
         pixels = Pixels(source.pixels).to(session.device)
         kept = ProbeFeatureConfig(**asdict(config.features))
         found = Features(source.encoder, pixels, clips, source.clip, config.views, kept, session.device)

@@ -19,12 +19,13 @@ from pydantic.dataclasses import dataclass
 
 from mien import distributed
 from mien.analysis.analyzer import Analyzer
+from mien.card import ModelCard
 from mien.commands.choosing import LAST, RESULTS, TEST, VALIDATION, Choice, Marking, mark_all, watch
 from mien.commands.fitting import (
     ClipConfig,
     TrainingDataConfig,
+    card_of,
     claim_folder,
-    description,
     fit,
     load_training_clips,
     located,
@@ -152,18 +153,18 @@ def learn(
     learnt = config.task.training_targets(parts["train"], names)
     preflight(task, config, len(parts["train"]), session, FITS, learnt[0])
     claim_folder(task, config, parts["train"], session, [*parts["validation"], *parts["test"]])
-    about: dict[str, Any] = {"names": list(names), **history.about()}
-    history = history.as_begun(config.output)
+    leaks, history = tuple(map(str, history.leaks)), history.as_begun(config.output)
     if session.first:
         history.write(config.output)
-    analyzer = Analyzer(task, config.clip, names, config.task, session.device)
+
+    def card(**more: Any) -> ModelCard:
+        return card_of(config, parts["train"], names=names, leaks=leaks, **more)
+
+    analyzer = Analyzer(task, card(), session.device)
 
     def choice(kind: str, part: str, history: History) -> Choice:
         folder = config.output / kind.replace(" ", "-")
-        return Choice(
-            kind, parts[part], analyzer, marking, folder,
-            lambda: description(config, parts["train"]) | about, history,
-        )  # fmt: skip
+        return Choice(kind, parts[part], analyzer, marking, folder, card, history)
 
     choices = [choice(VALIDATION, "validation", history)] if parts["validation"] else []
     if config.split.choose_on_test:
@@ -173,6 +174,6 @@ def learn(
     fit(
         task, parts["train"], config, session,
         targets=learnt,
-        describe=about | {"selection": LAST, "step": steps},
+        card=lambda: card(selection=LAST, step=steps),
         watch=watch(choices, every, steps) if choices else None,
     )  # fmt: skip

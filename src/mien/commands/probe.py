@@ -24,17 +24,18 @@ from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from mien import __version__, checkpoint, distributed
+from mien import checkpoint, distributed
 from mien.analysis import baselines, plots
 from mien.analysis.features import Features, ProbeFeatureConfig
 from mien.analysis.frozen import Frozen, answers, load_encoder, views_of
 from mien.analysis.report import Report
+from mien.card import ModelCard
 from mien.commands import evaluate
 from mien.commands.choosing import VALIDATION, headline
 from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, remarks, warnings
 from mien.commands.preflight import preflight_probes
-from mien.config import STRICT, changed, to_tree, to_yaml
+from mien.config import STRICT, changed, to_yaml
 from mien.heads import AttentiveHeadConfig, HeadConfig, MeanHeadConfig, Standardised
 from mien.interfaces import Clip, Task
 from mien.probing import Best, ProbeConfig, train_probes
@@ -137,7 +138,7 @@ def split(config: Config, clips: list[Clip]) -> tuple[Parts, dict[str, History]]
     holdout = None if config.validation else 5
     rows = SplitConfig(config.train, config.validation, config.test, holdout=holdout, group=config.group)
     for folder in config.model:
-        warn(config.data, clips, checkpoint.describe(folder))
+        warn(config.data, clips, ModelCard.load(folder))
     parts = divide(clips, rows, config.task, config.probe.seed)
     print(", ".join(f"{len(part)} {name} clips" for name, part in parts.items()), flush=True)
     hashes = hash_clips([clip for clips in parts.values() for clip in clips], config.workers)
@@ -180,13 +181,12 @@ def probe(
     heads = [with_weights(task.head, one) for one in found]
     task.head.load_state_dict(best.state)
     lr, decay = config.probe.settings()[best.probe]
-    about = {
-        "mien": __version__, "encoder": to_tree(source.config), "clip": to_tree(source.clip),
-        "pixels": to_tree(source.pixels), "task": to_tree(config.task), "names": list(names),
-        "selection": VALIDATION, "rates": count_rates(parts["train"]), **history.about(),
-    }  # fmt: skip
+    card = ModelCard(
+        encoder=source.config, clip=source.clip, pixels=source.pixels, task=config.task, names=tuple(names),
+        selection=VALIDATION, rates=dict(count_rates(parts["train"])), leaks=tuple(map(str, history.leaks)),
+    )  # fmt: skip
     history.write(folder)
-    checkpoint.export(folder, task, about)
+    card.save(folder, task)
     row = {"features": source.name, "lr": lr, "weight decay": decay, "epoch": best.epoch, "validation": best.score}
     if "test" not in features:
         return row
@@ -195,7 +195,7 @@ def probe(
     truth = targets["test"].numpy()
     said = remarks(folder) | evaluate.origin(folder, config.data, parts["test"], config.test)
     marks = evaluate.report(parts["test"], each[found.index(best)], truth, names, folder / "evaluation", said=said)
-    return row | marks.scores | over_seeds(task, each, truth) | history.about()
+    return row | marks.scores | over_seeds(task, each, truth) | history.remarks()
 
 
 def views_in_all(task: Task, parts: Parts, config: Config) -> int:

@@ -10,7 +10,7 @@ the run is a function of its settings, its clips and this file, and a resume is 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -151,8 +151,3 @@ def broke(message: str, step: int, folder: Path) -> VideoError:
         "file right and give the same command again. Or go on without the clip: the same command with "
         f"--train.skip {line} leaves its places empty from the last checkpoint on, and every report says so."
     )
-
-
-def remark(skips: Collection[Skip]) -> dict[str, list[str]]:
-    """What model.json says of clips that were left out: nothing where there are none."""
-    return {"skipped": [str(skip) for skip in skips]} if skips else {}
