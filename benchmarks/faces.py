@@ -28,7 +28,7 @@ import cv2
 
 from mien.faces.clipfile import TICK
 from mien.faces.cut import CutConfig, Source, cut
-from mien.faces.detect import DetectConfig
+from mien.faces.detectors import DetectConfig
 from mien.faces.follow import FollowConfig
 from mien.video.stream import read_frames
 

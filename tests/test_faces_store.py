@@ -19,7 +19,7 @@ from conftest import ROOT
 from mien.commands import faces
 from mien.faces.clipfile import ClipFile, ClipFileConfig
 from mien.faces.crop import CropConfig
-from mien.faces.detect import DetectConfig
+from mien.faces.detectors import DetectConfig
 from mien.faces.follow import FollowConfig
 from mien.video.clips import ClipConfig, ClipDataset
 from mien.video.decode import open_video

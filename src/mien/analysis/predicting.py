@@ -26,7 +26,7 @@ from mien.analysis.watching import Found, Preset, Watcher, Whole, suited_crop
 from mien.analysis.windows import Windower
 from mien.config import STRICT, changed, to_tree
 from mien.faces.crop import CropConfig
-from mien.faces.detect import DetectConfig
+from mien.faces.detectors import DetectConfig
 from mien.faces.follow import FollowConfig
 from mien.files import LOCK, locked
 from mien.progress import progress_bar

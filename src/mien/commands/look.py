@@ -24,7 +24,7 @@ from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT
 from mien.faces.crop import CropConfig
-from mien.faces.detect import DetectConfig
+from mien.faces.detectors import DetectConfig
 from mien.faces.face import Pixels, Sighting
 from mien.faces.follow import FollowConfig, follow
 from mien.faces.overlay import ContactSheet, draw

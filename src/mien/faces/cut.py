@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass
 from mien.config import STRICT
 from mien.faces.clipfile import ClipFile, ClipFileConfig
 from mien.faces.crop import CropConfig, crop
-from mien.faces.detect import DetectConfig
+from mien.faces.detectors import DetectConfig
 from mien.faces.face import Face, Sighting
 from mien.faces.follow import FollowConfig, follow
 from mien.faces.rows import RowWriter, empty_row, face_row
