@@ -66,3 +66,18 @@ def test_analysis_does_not_know_commands_and_nothing_knows_the_command_line() ->
 def test_importing_mien_is_cheap_and_does_nothing() -> None:
     code = "import sys, mien; assert not {'torch', 'numpy', 'av', 'cv2'} & set(sys.modules), sorted(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+ONE = {
+    "os.replace(": "files.py", "os.fsync(": "files.py", ".add_stream(": "video/writing.py", "dist.barrier(": "distributed.py",
+    "checkpoint.export(": "card.py", " = read_views(": "analysis/analyzer.py",
+    'device: str = "auto"': "distributed.py", "matmul: MatmulPrecision": "distributed.py",
+}  # fmt: skip
+"""What is written in one file alone: the same work is not done in two ways."""
+
+
+def test_there_is_one_of_each() -> None:
+    texts = {str(file.relative_to(PACKAGE)): file.read_text() for file in PACKAGE.rglob("*.py")}
+    assert {words: [name for name, text in texts.items() if words in text] for words in ONE} == {
+        words: [place] for words, place in ONE.items()
+    }

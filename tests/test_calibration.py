@@ -15,7 +15,7 @@ import yaml
 
 from conftest import ONE_PROCESS, TINY_TPSBT
 from mien.analysis import density, trust
-from mien.analysis.analyzer import load
+from mien.analysis.analyzer import Scores, load
 from mien.analysis.calibration import (
     Calibrated,
     Calibration,
@@ -30,7 +30,6 @@ from mien.analysis.calibration import (
 )
 from mien.analysis.diagrams import reliability
 from mien.analysis.plots import png
-from mien.analysis.pooling import Pooled, pool_clips
 from mien.analysis.reliability import Limits, reasons, sharpness
 from mien.cli import main
 from mien.video.manifest import read_manifest
@@ -205,7 +204,7 @@ def test_trust_by_group_counts_each_group_alone() -> None:
     assert second["unreliable"] == 0.5
     assert first["ECE"] == pytest.approx(0.1)
     assert second["ECE"] == pytest.approx(0.8)
-    bare = trust.judge(None, Pooled(outputs, outputs, outputs, outputs[:, 0]), targets, ("a", "b"))
+    bare = trust.judge(None, Scores(outputs, outputs), targets, ("a", "b"))
     assert set(bare.by({"all": np.arange(4)})[0]) == {"group", "clips", "ECE_raw"}
 
 
@@ -232,9 +231,9 @@ def run(command: str, *arguments: object) -> int:
 def test_one_pass_gives_the_same_outputs_as_the_analyzer(tuned: Path, corpus: Path) -> None:
     analyzer, clips = load(tuned, "cpu"), read_manifest(corpus)[:6]
     views = ViewConfig(segments=3, crops=3, batch=5)
-    read = pool_clips(analyzer, clips, views)
+    read = analyzer.score_clips(clips, views, measure=True)
     scores = analyzer.score_clips(clips, views)
-    np.testing.assert_allclose(read.outputs, scores.mean, atol=1e-6)
+    np.testing.assert_array_equal(read.mean, scores.mean)
     np.testing.assert_allclose(read.votes, scores.votes)
     assert read.features.shape == (6, 15 + 4 * 32)
     assert (read.sharpness > 0).all()

@@ -19,8 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from mien import distributed
 from mien.analysis import calibration, density, diagrams, plots
-from mien.analysis.analyzer import Analyzer, load
-from mien.analysis.pooling import Pooled, pool_clips
+from mien.analysis.analyzer import Analyzer, Scores, load
 from mien.analysis.reliability import Limits
 from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import seen_by
@@ -78,7 +77,7 @@ def run(config: Config) -> None:
         warn(config.data, clips, analyzer.card)
         refuse_trained(config.model, clips, config.workers)
         targets = located(analyzer.config, clips).targets(clips, analyzer.names).numpy()
-        read = pool_clips(analyzer, clips, config.views, config.workers)
+        read = analyzer.score_clips(clips, config.views, config.workers, measure=True)
     subjects = [clip.columns.get("subject") for clip in clips]
     known, distance = density.fit(read.features, whom(subjects), config.density)
     limits = Limits(
@@ -89,7 +88,7 @@ def run(config: Config) -> None:
         distance=distance,
     )
     origin = origin_of(config, analyzer, clips)
-    found = calibration.fit(read.outputs, targets, analyzer.names, known, limits, config.coverage, origin)
+    found = calibration.fit(read.mean, targets, analyzer.names, known, limits, config.coverage, origin)
     found.save(config.model)
     draw(found, read, targets, config.model)
     tell(found, config.model)
@@ -122,10 +121,10 @@ def origin_of(config: Config, analyzer: Analyzer, clips: list[Clip]) -> dict[str
     }
 
 
-def draw(found: calibration.Calibration, read: Pooled, targets: np.ndarray, folder: Path) -> None:
+def draw(found: calibration.Calibration, read: Scores, targets: np.ndarray, folder: Path) -> None:
     """Reliability diagram of the validation clips, for classes."""
     if found.facts.task == "classification":
-        before, after = read.outputs, found.apply(read.outputs).values
+        before, after = read.mean, found.apply(read.mean).values
         figure = diagrams.reliability({"before": before, "after": after}, targets, "Validation clips")
         plots.save(figure, folder / "calibration.png")
 

@@ -24,7 +24,7 @@ from mien.card import Chosen, ModelCard
 from mien.commands import evaluate
 from mien.commands.fitting import DataConfig
 from mien.commands.parts import History, Parts, SplitConfig
-from mien.distributed import Session, gather
+from mien.distributed import Session, meet
 from mien.interfaces import Clip
 from mien.video.views import ViewConfig
 
@@ -107,7 +107,7 @@ def watch(choices: Sequence[Choice], every: int, steps: int) -> Callable[[int], 
 
 def mark_all(run: Path, parts: Parts, marking: Marking) -> list[dict[str, Any]]:
     """Mark the last epoch and every choice of a finished run on its test clips; prints and saves the table."""
-    gather([], marking.session)  # until all weights are written
+    meet()  # until all weights are written
     rows = [mark(kind, folder, parts, marking) for kind, folder in folders(run).items()]
     if marking.session.first:
         checkpoint.write_whole(run / RESULTS, lambda path: path.write_text(json.dumps(rows, indent=2) + "\n"))

@@ -28,7 +28,6 @@ from mien.analysis.analyzer import Analyzer, Scores, load
 from mien.analysis.calibration import Calibration, require_calibration
 from mien.analysis.grouping import mean_by
 from mien.analysis.marking import Marks
-from mien.analysis.pooling import Pooled, pool_clips
 from mien.analysis.sections import Section
 from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import remarks, warnings
@@ -90,10 +89,10 @@ def run(config: Config) -> dict[str, float]:
         warn(config.data, clips, analyzer.card, session.say)
         marking.require(clips, config.subgroups, analyzer.names)
         targets = located(analyzer.config, clips, session.say).targets(clips, analyzer.names).numpy()
-        read = pool(analyzer, clips, config.views, config.workers, session, calibration)
-        scores = Scores(read.outputs, read.votes)
+        measure = calibration is not None
+        scores = score(analyzer, clips, config.views, config.workers, session, measure)
         said = remarks(config.model, clips, config.workers) if session.first else {}
-        judged = trust.judge(calibration, read, targets, analyzer.names, config.coverage)
+        judged = trust.judge(calibration, scores, targets, analyzer.names, config.coverage)
         lines = trust.write(judged, clips, config.subgroups, folder) if session.first else []
         cautions = caution(calibration, config.data, analyzer.suited(config.views))
         said |= origin(config.model, config.data, clips) | {"cautions": cautions}
@@ -108,23 +107,13 @@ def run(config: Config) -> dict[str, float]:
     return analyzer.task.score(predictions, targets)
 
 
-def score(analyzer: Analyzer, clips: Sequence[Clip], views: ViewConfig, workers: int, session: Session) -> Scores:
+def score(
+    analyzer: Analyzer, clips: Sequence[Clip], views: ViewConfig, workers: int, session: Session, measure: bool = False
+) -> Scores:
     """What a model says of clips, on every rank; each clip is read by one of them."""
-    found = analyzer.score_clips(session.share(clips), views, workers, progress=session.first)
-    return Scores(session.gather(found.mean, len(clips)), session.gather(found.votes, len(clips)))
-
-
-def pool(
-    analyzer: Analyzer, clips: Sequence[Clip], views: ViewConfig, workers: int, session: Session,
-    calibration: Calibration | None,
-) -> Pooled:  # fmt: skip
-    """What a model makes of clips, on every rank; features and sharpness only where a calibration asks for them."""
-    if calibration is None:
-        scores = score(analyzer, clips, views, workers, session)
-        return Pooled(scores.mean, scores.votes, np.empty((len(clips), 0)), np.empty(len(clips)))
-    read = pool_clips(analyzer, session.share(clips), views, workers)
-    parts = (read.outputs, read.votes, read.features, read.sharpness)
-    return Pooled(*(session.gather(part, len(clips)) for part in parts))
+    found = analyzer.score_clips(session.share(clips), views, workers, session.first, measure)
+    parts = (found.mean, found.votes, found.features, found.sharpness)
+    return Scores(*(session.gather(part, len(clips)) for part in parts))
 
 
 def caution(calibration: Calibration | None, data: DataConfig, views: ViewConfig) -> list[str]:

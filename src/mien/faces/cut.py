@@ -8,7 +8,6 @@ says that a video is done, comes last. So a kill at any moment leaves nothing ha
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, field
@@ -19,6 +18,7 @@ from uuid import uuid4
 
 from pydantic.dataclasses import dataclass
 
+from mien import files
 from mien.config import STRICT
 from mien.faces.clipfile import ClipFile, ClipFileConfig
 from mien.faces.crop import CropConfig, crop
@@ -222,8 +222,8 @@ def publish(cutter: Cutter, store: Path) -> None:
     for target in (clips, frames):
         target.parent.mkdir(parents=True, exist_ok=True)
     if any(track.path for track in cutter.record.tracks):
-        os.replace(cutter.folder / "clips", clips)
-    os.replace(cutter.folder / "frames.parquet", frames)
+        files.publish(cutter.folder / "clips", clips)
+    files.publish(cutter.folder / "frames.parquet", frames)
 
 
 def place(store: Path, key: str) -> tuple[Path, Path]:
@@ -233,11 +233,8 @@ def place(store: Path, key: str) -> tuple[Path, Path]:
 
 def write_record(store: Path, record: Record) -> None:
     """Write a record, whole or not at all."""
-    path = store / "records" / f"{record.key}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(f".{uuid4().hex[:12]}")
-    beside.write_text(json.dumps(asdict(record)), encoding="utf-8")
-    os.replace(beside, path)
+    text = json.dumps(asdict(record))
+    files.write_whole(store / "records" / f"{record.key}.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def read_record(store: Path, key: str) -> Record | None:
