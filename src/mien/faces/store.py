@@ -13,21 +13,19 @@ Any number of processes on any number of machines may fill one store, each with 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import Any
-from uuid import uuid4
 
 import pyarrow as pa
 import yaml
 from pyarrow import parquet
 
 from mien.config import read_yaml, to_tree
-from mien.faces.cut import CutConfig, Record, Source, Track, place, read_record
+from mien.faces.cut import CutConfig, Record, Source, Track, place, read_record, write_beside
 from mien.interfaces import Clip
 from mien.names import to_text
 from mien.video.manifest import read_manifest, write_manifest
@@ -173,10 +171,3 @@ def write_tracks(path: Path, tracks: Sequence[tuple[Record, Track]]) -> None:
     rows = [{"input": record.input} | asdict(track) for record, track in tracks]
     table = pa.Table.from_pylist(rows, schema=pa.schema([("input", pa.string()), *fields]))
     parquet.write_table(table, path, compression="zstd")
-
-
-def write_beside(path: Path, write: Any) -> None:
-    """Write a file under another name and rename it; several shards may do so at once."""
-    beside = path.with_name(f".{uuid4().hex[:12]}-{path.name}")
-    write(beside)
-    os.replace(beside, path)
