@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from conftest import ONE_PROCESS, ROOT, TINY_DECODER, TINY_TPSBT, TINY_VJEPA
 from mien import cli, memory
@@ -90,6 +91,15 @@ def test_a_split_of_the_batch_that_fits_is_named(corpus, tmp_path, monkeypatch, 
     assert "for 2 steps" in said
 
 
+@pytest.mark.parametrize("mixing", [True, False])
+def test_no_split_is_named_that_leaves_a_clip_alone_to_be_mixed(mixing, corpus, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(preflight, "available", lambda device: 15 * 10**8)
+    monkeypatch.setattr(preflight, "needed", lambda cost, config, micro, session: micro * 1e9)
+    flags = [] if mixing else ["--task.mixup=0", "--task.cutmix=0"]
+    assert train(corpus, tmp_path / "run", *flags, command="finetune") == 1
+    assert ("--train.accumulate 8" in capsys.readouterr().err) is not mixing
+
+
 def test_memory_that_runs_out_names_what_to_lower(corpus, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setattr("mien.commands.pretrain.fit", lambda *_, **__: torch.empty(2**60))
     assert train(corpus, tmp_path / "run") == 1
@@ -161,3 +171,14 @@ def test_probes_say_what_is_to_come_and_are_refused_where_they_do_not_fit(
     assert "--probe.batch" in said.err
     assert not (tmp_path / "probe").exists()
     assert not (tmp_path / "features").exists()
+
+
+def test_quick_steps_are_timed_over_as_many_clips_as_a_micro_step_has() -> None:
+    layer, clips = nn.Linear(2, 2), list[int]()
+
+    def loss(count: int) -> Tensor:
+        clips.append(count)
+        return layer(torch.ones(count, 2)).sum()
+
+    assert measure(layer, loss, 2, CPU, most=24).measured == max(clips) == 24
+    assert measure(layer, loss, 2, CPU).measured == 2

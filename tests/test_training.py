@@ -200,6 +200,17 @@ def test_concordance_over_parts_of_a_batch_is_refused(corpus: Path, tmp_path: Pa
     assert cli.main(["finetune", *flags]) == 0
 
 
+def test_a_clip_is_not_blended_with_itself(corpus: Path, tmp_path: Path, capsys) -> None:
+    flags = [
+        f"--data.manifest={corpus}", f"--output={tmp_path / 'run'}", "--train.steps=1", "--train.batch=2",
+        "--train.accumulate=2", *TINY_TPSBT, *ONE_PROCESS,
+    ]  # fmt: skip
+    assert cli.main(["finetune", *flags]) == 1
+    assert "--task.mixup 0 --task.cutmix 0" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert cli.main(["finetune", *flags, "--task.mixup=0", "--task.cutmix=0"]) == 0
+
+
 DRAWN = {
     "masked_autoencoding": [*TINY_TPSBT, *TINY_DECODER, "--encoder.drop-path=0.3"],
     "joint_embedding": [*TINY_VJEPA, "--encoder.drop-path=0.3"],

@@ -108,3 +108,5 @@ class Job:
     def __exit__(self, *error: object) -> None:
         for table in (self.windows, self.frames):
             table.release()
+        if error[0] is not None and not self.begun():
+            self.clear()  # so that a video without a frame leaves nothing behind

@@ -26,6 +26,7 @@ from mien.distributed import Session
 from mien.interfaces import Objective
 from mien.memory import available, gigabytes
 from mien.tasks.classification import ClassificationConfig
+from mien.training import require_company
 from mien.video.manifest import read_manifest, select
 
 OFTEN = (*pretrain.OFTEN, *finetune.OFTEN)
@@ -50,6 +51,7 @@ def run(config: Config) -> None:
     train = config.train
     with distributed.session(train.device, train.matmul) as session:
         clips, (objective, target) = count(config), make(config)
+        require_company(objective, train, session)
         objective.to(session.device)
         cost, micro = measure_objective(objective, config, session, target), train.micro_batch(session.world)
         macs = products(objective, lambda n: loss_of(objective, config, session, target, n))

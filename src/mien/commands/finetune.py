@@ -95,7 +95,7 @@ def run(config: Config) -> None:
         if open_folder(config, parts["train"], session, others):
             distributed.seed_step(config.train.seed)
             encoder = config.encoder.build(config.clip.frames, config.clip.size)
-            start_encoder(encoder, config.init, config)
+            start_encoder(encoder, config.init, config, session.say)
             task = config.task.build(encoder, config.pixels, names, targets["train"])
             learn(task, parts, names, history, hashes, config, marking)
         if others and not (config.output / RESULTS).is_file():

@@ -19,7 +19,7 @@ from mien.interfaces import Clip, Objective
 from mien.optim import OptimConfig
 from mien.runlog import finished, open_run, refuse_other_run
 from mien.tasks import TaskConfig
-from mien.training import EXECUTION, MicroBatch, TrainConfig, require_whole_batches, train
+from mien.training import EXECUTION, MicroBatch, TrainConfig, require_company, require_whole_batches, train
 from mien.video.clips import ClipConfig, ClipDataset
 from mien.video.decode import VideoError
 from mien.video.manifest import Problem, checked, read_manifest, select
@@ -189,6 +189,8 @@ def claim_folder(
 ) -> None:
     """Make the folder of a run that is about to train, now that its model stands; every rank must call."""
     require_whole_batches(objective, config.train, session)
+    if not checkpoint.checkpoints(config.output):
+        require_company(objective, config.train, session)
     if session.first:
         open_run(config.output, to_yaml(config), identity(config, clips, others))
     meet()

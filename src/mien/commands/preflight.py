@@ -69,6 +69,7 @@ def preflight_probes(
         ],
         0,
         device,
+        most=config.probe.batch,
     )
     batch: int = config.probe.batch
     features = min(config.features.memory * 2**30, 4.0 * tokens.numel() * views)
@@ -99,7 +100,8 @@ def measure_objective(objective: Objective, config: Any, session: Session, targe
         return objective(made_up(clips, config.clip.frames, config.clip.size, session.device, target))["loss"]
 
     pixels = 3 * config.clip.frames * config.clip.size**2
-    return measure(objective, loss, pixels, session.device, config.train.precision)
+    most = config.train.micro_batch(session.world)
+    return measure(objective, loss, pixels, session.device, config.train.precision, most)
 
 
 def needed(cost: Cost, config: Any, micro: int, session: Session) -> float:
@@ -155,7 +157,7 @@ def refusal(
         if train.batch % (session.world * a) == 0
     ]
     way = next((a for a in splits if needed(cost, config, train.batch // (session.world * a), session) <= room), None)
-    if way and objective.mean_over_clips:
+    if way and objective.mean_over_clips and train.batch // (session.world * way) >= objective.least_clips:
         said += f"Take --train.accumulate {way}, which gives the same gradient, or lower "
     else:
         said += "Lower "
