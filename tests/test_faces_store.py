@@ -25,7 +25,7 @@ from mien.faces.cut import CutConfig, cut
 from mien.faces.detect import DetectConfig
 from mien.faces.follow import FollowConfig
 from mien.faces.rows import RowWriter
-from mien.faces.store import sources
+from mien.faces.store import index, pending, sources
 from mien.files import DiskError
 from mien.video.clips import ClipConfig, ClipDataset
 from mien.video.decode import open_video
@@ -380,6 +380,10 @@ def test_a_store_that_cannot_be_written_is_one_sentence_and_no_fault_of_a_video(
     (store / "frames").unlink()
     assert cli.main(arguments) == 0
     assert set(files_of(store)["status"]) == {"done"}
+    left = store / "partial" / f"{sources(videos, store)[0].key}.0123456789ab"  # of a killed process
+    left.mkdir()
+    assert cli.main(arguments) == 0
+    assert not left.exists()
 
     def full(self: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -389,6 +393,24 @@ def test_a_store_that_cannot_be_written_is_one_sentence_and_no_fault_of_a_video(
     with pytest.raises(DiskError, match="No space left on device"):
         cut(job, tmp_path / "other", CutConfig(DetectConfig("haar")))
     assert not (tmp_path / "other" / "records").exists()
+
+
+def test_no_row_of_the_index_stands_for_a_clip_of_another_file(tmp_path: Path, monkeypatch) -> None:
+    """A video that has changed is cut again, and the run is killed after its new clips are in place."""
+    video, store = tmp_path / "in" / "a.mp4", tmp_path / "faces"
+    video.parent.mkdir()
+    write_video(video, pictures(8))
+    (store / "store.yaml").parent.mkdir()
+    config = CutConfig(DetectConfig("haar"))
+    job = sources(video, store)[0]
+    cut(job, store, config)
+    index(store)
+    write_video(video, pictures(9, seed=1))
+    [job] = pending(store, sources(video, store))
+    monkeypatch.setattr("mien.faces.cut.write_record", lambda store, record: None)
+    cut(job, store, config)
+    assert files_of(store).empty
+    assert pending(store, [job]) == [job]
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:

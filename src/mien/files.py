@@ -9,7 +9,7 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -64,6 +64,14 @@ def on_disk(path: Path, folder: Path) -> Iterator[None]:
         if fault is None or not (fault.errno in FULL or str(fault.filename).startswith(str(folder))):
             raise
         raise refusal(path, fault) from error
+
+
+def withdraw(folder: Path, names: Iterable[str]) -> None:
+    """Remove files that are about to be written together, in this order: the one that is written last goes first, so that
+    a kill on the way never leaves it beside files of another run."""
+    with on_disk(folder, folder):
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
 
 
 def disk_fault(error: BaseException) -> OSError | None:
