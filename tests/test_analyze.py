@@ -40,16 +40,6 @@ WHOLE = ["--faces", "whole", "--device", "cpu", "--no-pictures"]
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def analyzer(model: Path) -> Analyzer:
-    return mien.load(model, "cpu")
-
-
-@pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """90 frames with a variable rate."""
     steps = np.where(np.arange(90) % 7 == 0, 0.12, 0.033)

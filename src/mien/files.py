@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
+from mien.names import to_text
+
 try:
     import fcntl
 except ImportError:  # not a Unix: there is no lock that the kernel releases
@@ -155,7 +157,7 @@ def take(lock: Path) -> int | None:
         with contextlib.suppress(OSError):  # who held it before has removed it: take the new one
             if os.fstat(number).st_ino == os.stat(lock).st_ino:
                 os.ftruncate(number, 0)
-                os.write(number, f"{holder_name()}\n".encode())
+                os.write(number, f"{to_text(holder_name())}\n".encode())
                 return number
         os.close(number)
 

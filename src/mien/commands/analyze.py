@@ -34,8 +34,8 @@ from mien.analysis.timeline import Timeline
 from mien.config import STRICT, changed
 from mien.files import LOCK
 from mien.names import folder_name
+from mien.video.decode import VIDEOS, ends_in
 from mien.video.limits import FrameLimit
-from mien.video.manifest import VIDEOS
 from mien.video.stream import Frame
 
 
@@ -96,7 +96,7 @@ def run(config: Config) -> None:
         if given := changed(config.live, "live"):
             raise ValueError(f"{', '.join(given)}: for a camera, and {config.video} is a video; leave it out")
         path = Path(config.video)
-        if path.is_dir() and any(f.suffix.lower() in VIDEOS for f in path.iterdir()):
+        if path.is_dir() and any(ends_in(f.name, VIDEOS) for f in path.iterdir()):
             raise ValueError(f"{path} is a folder of videos: mien study {path} --model {config.model} reads them all")
         folder = folder_of(config)
         with open_source(path) as source:

@@ -23,9 +23,20 @@ from mien.video.container import VideoError, check_pixels, decoding_threads, ope
 from mien.video.pictures import Frames, Pictures, Region, Size
 from mien.video.table import FOLDER_FPS, FrameTable, scan
 
-__all__ = ["FOLDER_FPS", "IMAGES", "Frames", "Reader", "Region", "Size", "VideoError", "natural", "open_video", "scan"]
+__all__ = [
+    "FOLDER_FPS", "IMAGES", "VIDEOS", "Frames", "Reader", "Region", "Size", "VideoError", "ends_in", "natural", "open_video", "scan",
+]  # fmt: skip
 
 IMAGES = (".jpg", ".jpeg", ".png")
+VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".flv", ".mpg", ".mpeg", ".m4v", ".wmv", ".gif")
+
+
+def ends_in(name: str, suffixes: tuple[str, ...]) -> bool:
+    """Whether a file's name has one of these suffixes, in any case; ``...mp4`` has one, ``.mp4`` is only called so.
+
+    (What ``os.path.splitext`` says of the first differs from ``Path.suffix``, and that from one Python to the next.)
+    """
+    return any(name.lower().endswith(suffix) and len(name) > len(suffix) for suffix in suffixes)
 
 
 class Reader(ABC):
@@ -181,7 +192,7 @@ class ImageFolder(Reader):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.files = sorted((f for f in path.iterdir() if f.suffix.lower() in IMAGES), key=natural)
+        self.files = sorted((f for f in path.iterdir() if ends_in(f.name, IMAGES)), key=natural)
         if not self.files:
             raise VideoError(f"{path}: a folder without jpg or png frames; name a video file or a folder of frames")
         self.timestamps = np.arange(len(self.files), dtype=np.float64) / FOLDER_FPS

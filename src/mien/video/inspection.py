@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.video.decode import FOLDER_FPS, IMAGES, VideoError, natural
+from mien.video.decode import FOLDER_FPS, IMAGES, VideoError, ends_in, natural
 from mien.video.stream import judge
 
 LFS_MARK = b"version https://git-lfs"
@@ -60,7 +60,7 @@ def content(path: Path) -> list[Path]:
     """The files that make up a clip: itself, or the images of a folder in natural order."""
     if not path.is_dir():
         return [path]
-    return sorted((f for f in path.iterdir() if f.suffix.lower() in IMAGES), key=natural)
+    return sorted((f for f in path.iterdir() if ends_in(f.name, IMAGES)), key=natural)
 
 
 def stamp(path: Path) -> Finding:
