@@ -29,6 +29,7 @@ from mien.analysis import baselines, plots
 from mien.analysis.features import Features, ProbeFeatureConfig
 from mien.analysis.frozen import Frozen, answers, load_encoder, views_of
 from mien.analysis.report import Report
+from mien.card import read_card
 from mien.commands import evaluate
 from mien.commands.choosing import VALIDATION, headline
 from mien.commands.fitting import DataConfig, load_clips, located, warn
@@ -141,6 +142,7 @@ def run(config: Config) -> list[dict[str, Any]]:
 def split(config: Config, clips: list[Clip]) -> tuple[Parts, dict[str, History]]:
     """Training, validation and test clips, and what each model ('' has random weights) has seen; leaks are refused."""
     for folder in config.model:
+        read_card(folder)  # another kind of file is refused by name
         warn(config.data, clips, checkpoint.describe(folder))
     parts = parts_of(clips, config)
     print(", ".join(f"{len(part)} {name} clips" for name, part in parts.items()), flush=True)

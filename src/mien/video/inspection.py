@@ -25,6 +25,7 @@ import numpy as np
 from mien.video.decode import FOLDER_FPS, IMAGES, VideoError, ends_in, natural
 from mien.video.stream import judge
 
+CRASHED = "the decoder crashed on it"
 LFS_MARK = b"version https://git-lfs"
 
 
@@ -238,7 +239,7 @@ def alone(look: Look, act: Callable[[Look], Finding]) -> Finding:
             return pool.submit(act, look).result()
         except BrokenProcessPool:
             pass
-    damage = f"{look.path}: the decoder crashed on it, or it needs more memory than there is; replace or remove it"
+    damage = f"{look.path}: {CRASHED}, or it needs more memory than there is; replace or remove it"
     return replace(stamp(look.path), sha256=digest(look.path), decoded=look.decode, damage=damage)
 
 
