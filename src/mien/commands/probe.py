@@ -35,6 +35,7 @@ from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, remarks, warnings
 from mien.commands.preflight import preflight_probes
 from mien.config import STRICT, changed, to_tree, to_yaml
+from mien.files import withdraw
 from mien.heads import AttentiveHeadConfig, HeadConfig, MeanHeadConfig, Standardised
 from mien.interfaces import Clip, Task
 from mien.probing import Best, ProbeConfig, train_probes
@@ -202,6 +203,7 @@ def probe(
     each = answers(task, heads, features["test"], device)
     truth = targets["test"].numpy()
     said = remarks(folder) | evaluate.origin(folder, config.data, parts["test"], config.test)
+    evaluate.clear(folder / "evaluation")
     marks = evaluate.report(parts["test"], each[found.index(best)], truth, names, folder / "evaluation", said=said)
     return row | marks.scores | over_seeds(task, each, truth) | history.about()
 
@@ -323,6 +325,7 @@ def write_table(rows: list[dict[str, Any]], config: Config) -> None:
     for row in rows:
         cells = "".join(f"  {row[m]:>{len(m) + 5}.4f}" if m in row else " " * (len(m) + 7) for m in shown)
         print(f"{row['features']:<{width}}  {row['validation']:>{11 + len(metric)}.4f}{cells}")
+    withdraw(config.output, ("probe.json", "report.html"))
     report = Report("Probes over frozen features")
     report.text(
         f"Each probe was chosen on validation ({metric}), never on test. Head: {config.task.head.name}; "
