@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,10 @@ class Reader(ABC):
     def picture(self, frame: Any, size: Size, region: Region) -> Frames:
         """A region of a frame as decoded -> RGB (H, W, 3) at ``size``."""
 
+    def painter(self) -> Callable[[Any, Size, Region], Frames]:
+        """What ``picture`` does, for frames that outlive the open file."""
+        return self.picture
+
 
 def open_video(path: Path, table: FrameTable | None = None, threads: int = 1) -> Reader:
     """Open a video file or a folder of frames; ``table`` saves the scan, ``threads`` 0 decodes on all cores.
@@ -156,6 +160,9 @@ class VideoFile(Reader):
 
     def picture(self, frame: av.VideoFrame, size: Size, region: Region) -> Frames:
         return self.pictures(frame, size, region)
+
+    def painter(self) -> Callable[[Any, Size, Region], Frames]:
+        return self.pictures  # not a method of this reader, which would keep its decoder, megabytes, in memory
 
     def keyframe(self, index: int) -> int:
         """The last frame at or before ``index`` that decoding can start at."""
@@ -231,7 +238,7 @@ class Held(Reader):
 
     def __init__(self, reader: Reader, indices: Sequence[int] | NDArray[np.int64]) -> None:
         """Decode the frames at rising ``indices``; here they are numbered from 0."""
-        self.path, self.height, self.width, self.draw = reader.path, reader.height, reader.width, reader.picture
+        self.path, self.height, self.width, self.draw = reader.path, reader.height, reader.width, reader.painter()
         self.indices = np.asarray(indices)
         self.timestamps = reader.timestamps[self.indices]
         self.frames = [frame for _, frame in reader.decoded(self.indices.tolist())]
