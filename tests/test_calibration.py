@@ -30,8 +30,9 @@ from mien.analysis.calibration import (
 )
 from mien.analysis.diagrams import reliability
 from mien.analysis.plots import png
-from mien.analysis.reliability import Limits, reasons, sharpness
+from mien.analysis.reliability import Limits, reasons
 from mien.cli import main
+from mien.faces.quality import clip_sharpness, face_sharpness, sharpness
 from mien.video.manifest import read_manifest
 from mien.video.views import ViewConfig
 
@@ -177,7 +178,11 @@ def test_reasons_name_what_is_beyond_its_limit_and_nothing_unknown() -> None:
 def test_blur_lowers_sharpness() -> None:
     frames = np.random.default_rng(6).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
     soft = torch.nn.functional.avg_pool2d(torch.from_numpy(frames).permute(0, 3, 1, 2).float(), 5, 1, 2)
-    assert sharpness(soft.permute(0, 2, 3, 1).numpy().astype(np.uint8)) < 0.2 * sharpness(frames)
+    soft = soft.permute(0, 2, 3, 1).numpy().astype(np.uint8)
+    assert clip_sharpness(soft) < 0.2 * clip_sharpness(frames)
+    small = [frame[::2, ::2] for frame in soft]  # enlarged, it is no sharper than what it was made from
+    large = [frame.repeat(3, 0).repeat(3, 1) for frame in soft]
+    assert face_sharpness(small[0], (0, 0, 32, 32)) == sharpness(small[0]) < sharpness(large[0])
 
 
 def test_density_knows_other_people_and_not_other_things() -> None:

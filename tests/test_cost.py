@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,29 @@ def test_cost_of_a_recipe(arguments: list[str], parameters: str, capsys) -> None
     assert list(lines) == ["parameters", "products", "memory", "there", "time", "whole"]
     assert parameters in lines["parameters"]
     assert "for 100 steps" in lines["whole"]
+
+
+def test_cost_of_probes(corpus: Path, tmp_path: Path, capsys) -> None:
+    card = {"encoder": {"name": "vit", "dim": 32, "heads": 2, "depth": 2, "patch": 8}, "pixels": {}}
+    card |= {"clip": {"frames": 8, "size": 32}}
+    (tmp_path / "model.json").write_text(json.dumps(card))  # weights are not needed
+    asked = ["cost", str(ROOT / "recipes" / "probe.yaml"), f"--model={tmp_path}", "--device=cpu"]
+    assert cli.main(asked) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert list(lines) == ["model", "parameters", "products", "memory", "there", "time"]
+    assert "million frozen, 1 probes of " in lines["parameters"]
+    assert f"over its {8 * 64} tokens" in lines["products"], "eight segments at once"
+    assert "4.3 GB for features" in lines["memory"], "as many as may be kept"
+    assert (
+        cli.main(
+            [*asked, f"--data.manifest={corpus}", "--validation=subject=s001", "--test=subject=s000", "--features.live"]
+        )
+        == 0
+    )
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    train, validation, test = 14, 7, 7
+    assert f"features of {8 * (20 * train + 3 * (20 * validation + test))} views" in lines["whole"]
+    assert " 0 MB for features" in lines["memory"]
 
 
 def test_probes_say_what_is_to_come_and_are_refused_where_they_do_not_fit(

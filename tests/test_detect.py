@@ -17,7 +17,7 @@ from mien.config import build
 from mien.faces.detectors import DETECTORS, DetectConfig, Detection, Detector
 from mien.faces.detectors.haar import HAAR_NOTICE, Haar
 from mien.faces.detectors.yunet import YuNet
-from mien.faces.quality import pose, sharpness
+from mien.faces.quality import face_sharpness, pose
 
 STILLS = {"stills/pyfeat_multi_face.jpg": 5, "stills/deepface_couple.jpg": 2, "stills/fr_obama.jpg": 1}
 
@@ -160,11 +160,11 @@ def test_pose_of_a_turned_head_is_recovered() -> None:
 def test_sharpness_falls_with_blur_and_not_with_size(media: Path, model: Path) -> None:
     pixels = picture(media / "stills/fr_obama.jpg")
     box = DetectConfig(model=model).build().detect(pixels)[0].box
-    sharp = sharpness(pixels, box)
-    assert sharpness(cv2.GaussianBlur(pixels, (0, 0), 12).astype(np.uint8), box) < 0.2 * sharp
+    sharp = face_sharpness(pixels, box)
+    assert face_sharpness(cv2.GaussianBlur(pixels, (0, 0), 12).astype(np.uint8), box) < 0.2 * sharp
     half = cv2.resize(pixels, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA).astype(np.uint8)
-    assert sharpness(half, tuple(v / 2 for v in box)) == pytest.approx(sharp, rel=0.35)
-    assert sharpness(pixels, (-500.0, -500.0, 100.0, 100.0)) == 0
+    assert face_sharpness(half, tuple(v / 2 for v in box)) == pytest.approx(sharp, rel=0.35)
+    assert face_sharpness(pixels, (-500.0, -500.0, 100.0, 100.0)) == 0
 
 
 def toy_scrfd(path: Path, landmarks: bool) -> None:

@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -19,16 +20,36 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
+from pydantic import NonNegativeInt
+from pydantic.dataclasses import dataclass as settings
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.nn.parallel import DistributedDataParallel
 
+from mien.config import STRICT
 from mien.interfaces import Batch, Objective
 
-T = TypeVar("T")
 Parallel = Literal["ddp", "fsdp"]
 MatmulPrecision = Literal["highest", "high", "medium"]
 T = TypeVar("T")
+
+
+@settings(frozen=True, config=STRICT, kw_only=True)
+class DeviceOptions:
+    """What the options of every command that runs a model have in common."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    matmul: MatmulPrecision = "medium"
+    """fp32 matrix products: medium is about twice as fast on many CPUs, highest is exact."""
+
+
+@settings(frozen=True, config=STRICT, kw_only=True)
+class ReaderOptions(DeviceOptions):
+    """The same of commands that read the clips of a manifest."""
+
+    workers: NonNegativeInt = 2
+    """Processes that decode clips, for each rank; 0 decodes in this one."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +140,12 @@ def over_devices(work: Callable[[T, str], object], items: Sequence[T], devices: 
             while item := take(waiting):
                 try:
                     process.submit(work, item[0], device).result()
+                except BrokenProcessPool as error:
+                    waiting.clear()
+                    raise OSError(
+                        f"the process of {item[0]} on {device} was ended by the system, most often for memory: lower the "
+                        "batch, or take fewer devices at a time; the same command goes on from what is done"
+                    ) from error
                 except BaseException:
                     waiting.clear()
                     raise

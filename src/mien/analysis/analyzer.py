@@ -23,7 +23,6 @@ from mien.analysis.pooling import encode, size_of
 from mien.analysis.predicting import Listener, ReadConfig, predict_into, stream
 from mien.analysis.profiling import Profile
 from mien.analysis.reading import read_views
-from mien.analysis.reliability import sharpness
 from mien.analysis.sources import Video, open_source
 from mien.analysis.tables import Layout, task_label
 from mien.analysis.timeline import Timeline
@@ -31,6 +30,7 @@ from mien.analysis.windows import Window
 from mien.card import ModelCard
 from mien.config import build
 from mien.distributed import choose_device
+from mien.faces.quality import clip_sharpness
 from mien.interfaces import Clip, Task
 from mien.progress import progress_bar
 from mien.tasks.classification import ClassificationConfig
@@ -221,5 +221,5 @@ class Analyzer:
 def measured(items: Iterable[View], blur: NDArray[np.float64]) -> Iterator[View]:
     """Items as they are; the sharpness of each is written into ``blur``."""
     for item in items:
-        blur[item["index"]] = sharpness(item["frames"][0].permute(1, 2, 3, 0).numpy())
+        blur[item["index"]] = clip_sharpness(item["frames"][0].permute(1, 2, 3, 0).numpy())
         yield item

@@ -34,13 +34,13 @@ from mien.analysis.timeline import Timeline
 from mien.config import STRICT, changed
 from mien.files import LOCK
 from mien.names import folder_name
+from mien.video.decode import VIDEOS, ends_in
 from mien.video.limits import FrameLimit
-from mien.video.manifest import VIDEOS
 from mien.video.stream import Frame
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
-class Shared(ReadConfig, FrameLimit):
+class Shared(ReadConfig, FrameLimit, distributed.DeviceOptions):
     """What ``mien analyze`` and ``mien study`` have in common."""
 
     model: str = "runs/finetune"
@@ -53,10 +53,6 @@ class Shared(ReadConfig, FrameLimit):
     """Write overlay.mp4, the video with boxes and bars, and put it into the page; decodes the video once more."""
     overwrite: bool = False
     """Replace what another analysis left in the folder."""
-    device: str = "auto"
-    """auto, cpu, cuda, ..."""
-    matmul: distributed.MatmulPrecision = "medium"
-    """Precision of fp32 matrix products."""
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -96,7 +92,7 @@ def run(config: Config) -> None:
         if given := changed(config.live, "live"):
             raise ValueError(f"{', '.join(given)}: for a camera, and {config.video} is a video; leave it out")
         path = Path(config.video)
-        if path.is_dir() and any(f.suffix.lower() in VIDEOS for f in path.iterdir()):
+        if path.is_dir() and any(ends_in(f.name, VIDEOS) for f in path.iterdir()):
             raise ValueError(f"{path} is a folder of videos: mien study {path} --model {config.model} reads them all")
         folder = folder_of(config)
         with open_source(path) as source:

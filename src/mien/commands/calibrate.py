@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 from pydantic.dataclasses import dataclass
 
 from mien import distributed
@@ -35,7 +35,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config(FrameLimit):
+class Config(FrameLimit, distributed.ReaderOptions):
     """Options of ``mien calibrate``."""
 
     model: Path = Path("runs/finetune")
@@ -54,12 +54,6 @@ class Config(FrameLimit):
     roll: float = 60.0
     """Largest tilt of the head, in degrees; crops of voxceleb2 are not turned upright: lower it for them."""
     views: ViewConfig = ViewConfig()
-    device: str = "auto"
-    """auto, cpu, cuda, ..."""
-    workers: NonNegativeInt = 2
-    """Processes that decode."""
-    matmul: distributed.MatmulPrecision = "medium"
-    """Precision of fp32 matrix products."""
 
 
 def writes(config: Config) -> Path | None:

@@ -138,6 +138,7 @@ def mark(kind: str, folder: Path, parts: Parts, marking: Marking) -> dict[str, A
     print(f"{kind}, marked on the test clips:")
     into, said = folder / "evaluation", card.remarks()
     said |= evaluate.origin(folder, marking.data, parts["test"], marking.split.test)
+    evaluate.clear(into)
     marks = evaluate.report(clips, predictions, targets, analyzer.names, into, said=said)
     return row | {f"test {name}": value for name, value in marks.scores.items()}
 

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import NonNegativeInt
 from pydantic.dataclasses import dataclass
 
 from mien import distributed, metrics
@@ -27,7 +26,7 @@ from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
 from mien.crossing import Crossed, crossings
-from mien.files import LOCK, write_whole
+from mien.files import LOCK, withdraw, write_whole
 from mien.interfaces import Clip
 from mien.names import write_csv
 from mien.tasks.classification import ClassificationConfig
@@ -35,9 +34,12 @@ from mien.tasks.labels import canonical, cell
 from mien.video.limits import FrameLimit
 from mien.video.views import ViewConfig
 
+WRITTEN = ("cross.json", "report.html", "predictions.csv")
+"""Its files, the one that is written last first."""
+
 
 @dataclass(frozen=True, config=STRICT)
-class Config(FrameLimit):
+class Config(FrameLimit, distributed.ReaderOptions):
     """Options of ``mien cross``."""
 
     model: Path = Path("runs/finetune")
@@ -52,12 +54,6 @@ class Config(FrameLimit):
     merge: tuple[str, ...] = ()
     """Classes to merge, as from=into, in answers and truth alike: calm=neutral."""
     views: ViewConfig = ViewConfig()
-    device: str = "auto"
-    """auto, cpu, cuda, ..."""
-    workers: NonNegativeInt = 2
-    """Processes that decode."""
-    matmul: distributed.MatmulPrecision = "medium"
-    """Precision of fp32 matrix products."""
 
 
 def writes(config: Config) -> Path | None:
@@ -82,6 +78,7 @@ def run(config: Config) -> list[dict[str, object]]:
     merge = pairs(config.merge, "--merge")
     found = crossings(probabilities, analyzer.names, labels, merge)
     folder = config.output or config.model / "cross"
+    withdraw(folder, WRITTEN)
     save_answers(clips, labels, probabilities, analyzer.names, folder)
     return report(found, len(clips), config, folder, touched)
 

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeInt
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mien import distributed, metrics
@@ -33,7 +33,7 @@ from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
 from mien.distributed import Session
-from mien.files import LOCK, write_whole
+from mien.files import LOCK, withdraw, write_whole
 from mien.interfaces import Clip
 from mien.names import write_csv
 from mien.subgroups import blank
@@ -43,6 +43,11 @@ from mien.video.views import ViewConfig
 
 METRICS = "metrics.json"
 """Says that an evaluation is whole."""
+WRITTEN = (
+    METRICS, "report.html", "predictions.csv", "subgroups.csv", "confusion.png", "confusion.csv", "scatter.png",
+    "majority.json", "trust.csv", "calibrated.csv", "reliability.png", "folds.csv", "radar.png",
+)  # fmt: skip
+"""Files of an evaluation, or of a cross-validation."""
 Outputs = NDArray[np.float64]
 """Probabilities or values (N, names)."""
 Targets = NDArray[Any]
@@ -50,7 +55,7 @@ Targets = NDArray[Any]
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config(FrameLimit):
+class Config(FrameLimit, distributed.ReaderOptions):
     """Options of ``mien evaluate``."""
 
     model: Path = Path("runs/finetune")
@@ -65,12 +70,6 @@ class Config(FrameLimit):
     coverage: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of the truth that sets and intervals shall hold, in (0, 1); by default what the model was calibrated for."""
     views: ViewConfig = ViewConfig()
-    device: str = "auto"
-    """auto, cpu, cuda, ..."""
-    workers: NonNegativeInt = 2
-    """Processes that decode."""
-    matmul: distributed.MatmulPrecision = "medium"
-    """Precision of fp32 matrix products."""
 
 
 def writes(config: Config) -> Path | None:
@@ -93,6 +92,8 @@ def run(config: Config) -> dict[str, float]:
         scores = score(analyzer, clips, config.views, config.workers, session, measure)
         said = remarks(config.model, clips, config.workers) if session.first else {}
         judged = trust.judge(calibration, scores, targets, analyzer.names, config.coverage)
+        if session.first:
+            clear(folder)
         lines = trust.write(judged, clips, config.subgroups, folder) if session.first else []
         cautions = caution(calibration, config.data, analyzer.suited(config.views))
         said |= origin(config.model, config.data, clips) | {"cautions": cautions}
@@ -100,11 +101,16 @@ def run(config: Config) -> dict[str, float]:
         if config.group_by:
             clips, predictions, targets = mean_by(clips, predictions, targets, config.group_by)
         if session.first:
-            report(clips, predictions, targets, analyzer.names, folder, config.subgroups, said)
             if not config.group_by:
                 tell_majority(scores, targets, analyzer, folder)
+            report(clips, predictions, targets, analyzer.names, folder, config.subgroups, said)
             print("\n".join([*lines, *cautions]), flush=True)
     return analyzer.task.score(predictions, targets)
+
+
+def clear(folder: Path) -> None:
+    """Remove what an evaluation left in a folder before another one is written there."""
+    withdraw(folder, WRITTEN)
 
 
 def score(
@@ -175,9 +181,8 @@ def write(
 ) -> None:  # fmt: skip
     """Write predictions.csv with the ``kept`` columns of the manifest, pictures, report.html and, last, metrics.json.
 
-    That is removed first, so where it stands the whole is of one evaluation.
+    ``clear`` the folder first: where metrics.json stands, the whole is of one evaluation.
     """
-    (folder / METRICS).unlink(missing_ok=True)
     touched = warnings(dict(said or {}))
     for line in touched:
         print(f"  ! {line}")

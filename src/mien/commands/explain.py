@@ -41,12 +41,13 @@ from mien.card import ModelCard
 from mien.checkpoint import write_whole
 from mien.config import STRICT
 from mien.distributed import choose_device
+from mien.files import withdraw
 from mien.names import to_text
 from mien.video.limits import FrameLimit
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
-class Config(ReadConfig, FrameLimit):
+class Config(ReadConfig, FrameLimit, distributed.DeviceOptions):
     """Options of ``mien explain``; those of reading are the same as of ``mien analyze``."""
 
     video: tyro.conf.Positional[Path]
@@ -64,8 +65,6 @@ class Config(ReadConfig, FrameLimit):
     """Number of the face to explain; left out: the one seen longest."""
     windows: NonNegativeInt = 1
     """Windows to explain, each on its own, spread over the time that the face is seen; 1 takes the middle one, 0 all."""
-    device: str = "auto"
-    """auto, cpu, cuda, ..."""
     matmul: distributed.MatmulPrecision = "highest"
     """Precision of fp32 matrix products; maps are small differences of answers, so it is the full one here."""
 
@@ -156,6 +155,8 @@ def explain_guesses(config: Config, source: Source) -> Found:
 
 def write(found: Found, folder: Path) -> None:
     """Videos, pictures, maps.npz and, last, explanation.json."""
+    films = [f"{method}.mp4" for method in ("occlusion", "attention", "reconstruction")]
+    withdraw(folder, ["explanation.json", "maps.npz", "maps.png", "when.png", "where.png", "check.png", *films])
     folder.mkdir(parents=True, exist_ok=True)
     rows: dict[str, NDArray[Any]] = {}
     for method, maps in found.maps.items():

@@ -18,7 +18,6 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import NonNegativeInt
 from pydantic.dataclasses import dataclass
 
 from mien import distributed
@@ -39,7 +38,7 @@ Row = tuple[dict[str, Any], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config(FrameLimit):
+class Config(FrameLimit, distributed.ReaderOptions):
     """Options of ``mien features``."""
 
     model: Path = Path("runs/pretrain")
@@ -53,12 +52,6 @@ class Config(FrameLimit):
     """Keep every token (rows, tokens, channels) instead of their mean."""
     views: ViewConfig = ViewConfig()
     features: FeatureConfig = FeatureConfig()
-    device: str = "auto"
-    """auto, cpu, cuda, ..."""
-    workers: NonNegativeInt = 2
-    """Processes that decode."""
-    matmul: distributed.MatmulPrecision = "medium"
-    """Precision of fp32 matrix products."""
 
 
 def run(config: Config) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mien import checkpoint
 from mien.card import ModelCard
-from mien.commands.skips import broke, keep_skips, micro_batches, read_skips, unread_paths
+from mien.commands.skips import broke, keep_skips, micro_batches, naming_crashes, read_skips, under_way, unread_paths
 from mien.config import STRICT, build, read_yaml, to_tree, to_yaml
 from mien.distributed import Session, meet
 from mien.faces.crop import CropConfig
@@ -136,7 +136,7 @@ def fit(
     train_config: TrainConfig = config.train
     optim: OptimConfig = config.optim
     folder: Path = config.output
-    steps = train_config.total(len(clips))
+    steps, latest = train_config.total(len(clips)), under_way(train_config)
 
     def batches(step: int) -> Iterator[MicroBatch]:
         skipped = keep_skips(folder, clips, train_config.skip, step, session.first)
@@ -148,20 +148,21 @@ def fit(
             )
         except VideoError as error:
             raise broke(str(error), step + 1, folder) from error
-        return micro_batches(dataset, train_config, session, step, skipped, folder)
+        return micro_batches(dataset, train_config, session, step, skipped, folder, latest)
 
-    train(
-        objective,
-        batches,
-        steps,
-        train_config,
-        optim,
-        folder,
-        session,
-        name_clip=lambda i: f"{clips[i].path.name} (line {clips[i].row})",
-        draw=draw,
-        watch=watch,
-    )
+    with naming_crashes(latest, clips, train_config, folder):
+        train(
+            objective,
+            batches,
+            steps,
+            train_config,
+            optim,
+            folder,
+            session,
+            name_clip=lambda i: f"{clips[i].path.name} (line {clips[i].row})",
+            draw=draw,
+            watch=watch,
+        )
     (card() if card else card_of(config, clips)).save(folder, objective, write=session.first)
     session.say(f"{steps} steps done; weights in {folder}")
 
@@ -203,6 +204,7 @@ def identity(config: Any, clips: Sequence[Clip], others: Sequence[Clip] = ()) ->
 ONCE_FIXED = (
     ("clip", "fps", 0.0),
     ("encoder", "uniform_power", True),
+    ("encoder", "convolutions", "default"),
     ("objective", "uniform_power", True),
     ("objective", "decoder_mlp_ratio", 4.0),
 )

@@ -62,7 +62,7 @@ class Config(FrameLimit):
     decode: bool = True
     """Decode every frame of every clip; without it only the packets are read."""
     workers: NonNegativeInt = 0
-    """Processes that decode; 0 is one per core."""
+    """Processes that decode; 0 is one per core. 1 decodes in this process, which a file that crashes the decoder ends."""
     allow: tuple[Kind | Literal["counts"], ...] = ()
     """Kinds of problems that are no failure: missing, broken, short, label, duplicate, fold, and counts (the tables differ
     from the published counts). Such clips are left out and listed all the same."""
@@ -166,7 +166,8 @@ def add_folds(listing: Listing, config: Config) -> None:
 def look(corpus: Corpus, root: Path, output: Path, listing: Listing, config: Config) -> dict[Path, Finding]:
     """Look at every listed clip that is there and whose rows are sound."""
     paths = [entry.path for entry in listing.entries if entry.fault is None and entry.path.exists()]
-    workers = config.workers or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0])
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = config.workers or max(cores, 2)  # one alone is this process, which a file may bring down
     journal = Journal(output / "checked.jsonl", f"{corpus.name} in {root}")
     try:
         with progress_bar(total=len(set(paths)), what="checking clips") as bar:

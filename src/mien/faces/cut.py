@@ -26,6 +26,7 @@ from mien.faces.detectors import DetectConfig
 from mien.faces.face import Face, Sighting
 from mien.faces.follow import FollowConfig, follow
 from mien.faces.rows import RowWriter, empty_row, face_row
+from mien.files import DiskError, on_disk
 from mien.video.stream import read_frames
 from mien.video.table import VideoError
 
@@ -181,18 +182,22 @@ class Cutter:
 def cut(source: Source, store: Path, config: CutConfig, progress: Callable[[], object] = lambda: None) -> Record:
     """Find, follow and crop the faces of one source into ``store``; ``progress`` is called after every frame.
 
-    Never raises for a bad file or a full disk: the record that is left says what happened.
+    Never raises for a bad file: the record that is left says what happened. Raises ``DiskError`` where ``store`` cannot be
+    written, which is no fault of the source.
     """
     # Of its own, so that a machine which was given up but still works cannot meet its successor here.
     folder = store / "partial" / f"{source.key}.{uuid4().hex[:12]}"
     try:
-        cutter = Cutter(source, folder, config)
-        problem = feed(cutter, source, config, progress)
-        cutter.close()
-        record = cutter.record
-        if problem:
-            record.status, record.reason = "broken", problem
-        publish(cutter, store)
+        with on_disk(store, store):
+            cutter = Cutter(source, folder, config)
+            problem = feed(cutter, source, config, progress)
+            cutter.close()
+            record = cutter.record
+            if problem:
+                record.status, record.reason = "broken", problem
+            publish(cutter, store)
+    except DiskError:
+        raise
     except Exception as error:  # whatever one file does, the others go on
         record = Record(
             source.name, source.key, source.stamp(), source.columns, "failed", f"{type(error).__name__}: {error}"

@@ -109,13 +109,23 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = 
 
 
 def pending(store: Path, chosen: Sequence[Source]) -> list[Source]:
-    """Sources without a record, with a record of failure, or whose file has changed since; what a kill left is removed."""
+    """Sources without a record, with a record of failure, or whose file has changed since: those are taken out of the
+    index, so that none of its rows ever stands for a clip of another file."""
     todo = [s for s in chosen if not settled(store, s)]
-    keys = {s.key for s in todo}
-    for folder in (store / "partial").glob("*"):
-        if any(folder.name.startswith(f"{key}.") for key in keys):
-            shutil.rmtree(folder, ignore_errors=True)
+    changed = [record for record in (store / "records" / f"{s.key}.json" for s in todo) if record.is_file()]
+    for record in changed:
+        record.unlink()
+    if changed:
+        index(store)
     return todo
+
+
+def sweep(store: Path, chosen: Sequence[Source]) -> None:
+    """Remove what was half done of sources that nobody is cutting now."""
+    keys = {source.key for source in chosen}
+    for folder in (store / "partial").glob("*"):
+        if folder.name.rpartition(".")[0] in keys:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def settled(store: Path, one: Source) -> bool:
@@ -128,7 +138,7 @@ def settled(store: Path, one: Source) -> bool:
 
 def index(store: Path) -> list[Record]:
     """Write the tables of what the store holds by now; returns its records by name."""
-    before: list[Path] = []
+    before: list[Path] | None = None
     records: list[Record] = []
     # A shard that ends at the same time may have written its tables between our reading and our writing.
     while before != (before := sorted((store / "records").glob("*.json"))):
