@@ -30,7 +30,7 @@ from mien.video.clips import ClipConfig
 
 def export(folder: Path) -> float:
     """The encoder with random weights; returns its millions of parameters."""
-    config, clip = VJEPAConfig.huge(), ClipConfig(16, 4, 384)
+    config, clip = VJEPAConfig.sized("huge"), ClipConfig(16, 4, 384)
     model = EncoderOnly(config.build(16, 384))
     ModelCard(config, clip, PixelsConfig()).save(folder, model)
     return (sum(p.numel() for p in model.parameters()) + sum(b.numel() for b in model.buffers())) / 1e6

@@ -33,7 +33,7 @@ NAMES = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surpris
 
 def small(folder: Path) -> Path:
     """An untrained SVFAP-S in a folder."""
-    encoder, task, clip = TPSBTConfig.small(), ClassificationConfig(), ClipConfig()
+    encoder, task, clip = TPSBTConfig.sized("small"), ClassificationConfig(), ClipConfig()
     model = task.build(encoder.build(clip.frames, clip.size), PixelsConfig(), NAMES)
     ModelCard(encoder, clip, PixelsConfig(), task=task, names=NAMES).save(folder, model)
     return folder

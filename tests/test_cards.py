@@ -140,7 +140,7 @@ def test_a_card_that_cannot_be_is_one_sentence(change, words: str, model: Path, 
 
 
 def test_a_card_reads_back_as_it_was_written(tmp_path: Path) -> None:
-    encoder, clip, pixels = TPSBTConfig.tiny(), ClipConfig(frames=8, size=32), PixelsConfig()
+    encoder, clip, pixels = TPSBTConfig.sized("tiny"), ClipConfig(frames=8, size=32), PixelsConfig()
     plain = ModelCard(encoder, clip, pixels)
     cards = (
         plain,

@@ -67,7 +67,7 @@ KINDS = get_args(get_args(EncoderConfig)[0])
 @pytest.fixture(params=[*KINDS, Mixer], ids=lambda kind: kind.__name__)
 def encoder(request: pytest.FixtureRequest) -> Encoder:
     torch.manual_seed(0)
-    return Mixer() if request.param is Mixer else request.param.tiny().build(FRAMES, SIZE)
+    return Mixer() if request.param is Mixer else request.param.sized("tiny").build(FRAMES, SIZE)
 
 
 def uses(encoder: Encoder) -> list[Objective]:

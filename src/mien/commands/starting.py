@@ -8,8 +8,9 @@ fed, which a run may change, but not without a word.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -40,6 +41,22 @@ UNSEEN = {
 COPY = "teacher (a copy of the encoder)"
 
 Say = Callable[[str], object]
+C = TypeVar("C", bound=Any)
+
+
+def with_encoder_of(config: C, say: Say) -> C:
+    """A command's config, with the encoder of the weights in ``config.init`` where it names none of its own.
+
+    That is where its encoder has the sizes that it has by default; how it is trained (``drop_path``) stays.
+    """
+    card = card_in(checkpoint.locate(config.init)) if config.init else None
+    own, usual = config.encoder, type(config).encoder
+    if card is None or replace(own, drop_path=0.0) != replace(usual, drop_path=0.0):
+        return config
+    encoder = replace(card.encoder, drop_path=own.drop_path)
+    if encoder != own:
+        say(f"{config.init}: its encoder is taken, {encoder.name} of width {encoder.dim}")
+    return replace(config, encoder=encoder)
 
 
 def start_encoder(encoder: Encoder, init: str, config: Any, say: Say) -> None:

@@ -14,13 +14,14 @@ with the wrong length and needs an even number of sites; none of it here.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Literal
 
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from mien.config import STRICT, Depth, Ratio, Share, Width
+from mien.config import STRICT, Depth, Ratio, Share, Sized, Width
 from mien.interfaces import Encoder
 from mien.layers import (
     MLP,
@@ -39,9 +40,16 @@ from mien.positions import sinusoid
 
 
 @dataclass(frozen=True, config=STRICT)
-class TPSBTConfig:
+class TPSBTConfig(Sized):
     """SVFAP's encoder: temporal pyramid, spatial bottleneck; the defaults are SVFAP-B."""
 
+    SIZES = MappingProxyType({
+        "tiny": {"dim": 96, "heads": 4, "depths": (2, 2, 2), "bottleneck": 4, "patch": 8},
+        "small": {"dim": 384, "heads": 6, "depths": (8, 4, 2)},
+        "base": {},
+    })  # fmt: skip
+    """SVFAP-S and B, and one that learns on a CPU in minutes, from clips of about 64 pixels. The heads of SVFAP-S are not
+    published; 6 keeps the width of a head of base."""
     name: Literal["tpsbt"] = "tpsbt"
     dim: Width = 512
     """Width of a token."""
@@ -74,21 +82,6 @@ class TPSBTConfig:
                 "each, or one for all"
             )
         return counts
-
-    @classmethod
-    def base(cls) -> TPSBTConfig:
-        """SVFAP-B."""
-        return cls()
-
-    @classmethod
-    def small(cls) -> TPSBTConfig:
-        """SVFAP-S (the number of heads is not published; 6 keeps the head width of base)."""
-        return cls(dim=384, heads=6, depths=(8, 4, 2))
-
-    @classmethod
-    def tiny(cls) -> TPSBTConfig:
-        """Small enough to learn on a CPU in minutes, from clips of about 64 pixels."""
-        return cls(dim=96, heads=4, depths=(2, 2, 2), bottleneck=4, patch=8)
 
     def build(self, frames: int, size: int) -> TPSBT:
         """An encoder for clips of ``frames`` frames of ``size`` x ``size`` pixels."""
