@@ -115,7 +115,14 @@ def targets(base: Path) -> list[Target]:
         ),
         Target(
             "analyze",
-            ["analyze", str(video), f"--model={base / RUNS / 'finetune'}", "--faces=whole", "--device=cpu", "--no-pictures"],
+            [
+                "analyze",
+                str(video),
+                f"--model={base / RUNS / 'finetune'}",
+                "--faces=whole",
+                "--device=cpu",
+                "--no-pictures",
+            ],
             ["frames.csv", "windows.csv"],
         ),
         Target("synth", ["synth", *DRAW], ["manifest.csv", "curves.csv", "videos/*/*", "videos/*"], output="{}"),
