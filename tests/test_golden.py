@@ -37,8 +37,8 @@ def tables(folder: Path, kind: str, manifest: Path) -> Path:
     data = DataConfig(manifest=str(manifest))
     options = {"model": model, "data": data, "workers": 0, "device": "cpu"}
     calibrate.run(calibrate.Config(coverage=0.8, **options))
-    (out / "calibration.yaml").write_text((model / "calibration.yaml").read_text())
     evaluate.run(evaluate.Config(output=out / "evaluation", subgroups=("subject",), **options))
+    (out / "calibration.yaml").write_text((model / "calibration.yaml").read_text())
     videos, first = folder / "videos.csv", manifest.read_text().splitlines()[:3]
     videos.write_text("\n".join([first[0], *(f"{manifest.parent}/{line}" for line in first[1:])]) + "\n")
     study.run(study.Config(
