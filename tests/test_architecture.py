@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "mien"
 
 LAYERS = {
     "model": (
-        "layers", "positions", "masking", "blocks", "schedules", "metrics", "crossing", "answers", "statistics", "subgroups",
+        "layers", "positions", "masking", "blocks", "schedules", "metrics", "crossing", "sums", "answers", "statistics", "subgroups",
         "heads", "pixels", "encoders", "objectives", "tasks",
     ),
     "data": ("video", "datasets", "faces", "models"),

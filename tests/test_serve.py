@@ -38,6 +38,7 @@ from mien.analysis.web.uploads import clean
 from mien.cli import main
 from mien.commands.serve import short_names
 from mien.faces.detect import DetectConfig
+from mien.tasks.classification import ClassificationConfig
 from mien.video.inspection import digest
 from models import EXPRESSIONS, pictures, write_model, write_video
 
@@ -378,7 +379,16 @@ def test_a_calibrated_model_says_what_not_to_rely_on(video: Path, tmp_path: Path
     origin = {"weights": weights, "manifest": "m", "manifest_sha256": "", "select": "", "clips": 200, "subjects": 20, "views": {}}  # fmt: skip
     size = size_of(mien.load(folder, "cpu").task.encoder)
     density = Density(np.zeros(size, np.float32), np.ones(size, np.float32), np.eye(size, dtype=np.float32))
-    calibrate(outputs, labels, EXPRESSIONS, density, reliability.Limits(sharpness=1e9), 0.8, origin).save(folder)
+    calibrate(
+        ClassificationConfig.outputs,
+        outputs,
+        labels,
+        EXPRESSIONS,
+        density,
+        reliability.Limits(sharpness=1e9),
+        0.8,
+        origin,
+    ).save(folder)
     (tmp_path / "server").mkdir()
     queue = Queue({"m": mien.load(folder, "cpu")}, ReadConfig(faces="whole"), LIMITS, tmp_path / "server")
     with TestClient(application(queue), base_url=HERE) as client:

@@ -24,16 +24,15 @@ from mien.analysis.predicting import Listener, ReadConfig, predict_into, stream
 from mien.analysis.profiling import Profile
 from mien.analysis.reading import read_views
 from mien.analysis.sources import Video, open_source
-from mien.analysis.tables import Layout, task_label
+from mien.analysis.tables import Layout
 from mien.analysis.timeline import Timeline
 from mien.analysis.windows import Window
 from mien.card import read_card
 from mien.config import build
 from mien.distributed import choose_device
 from mien.faces.crop import CropConfig
-from mien.interfaces import Clip, Task
+from mien.interfaces import Clip, Outputs, Task
 from mien.progress import progress_bar
-from mien.tasks.classification import ClassificationConfig
 from mien.video.clips import ClipConfig
 from mien.video.inspection import digest
 from mien.video.rates import Rates
@@ -96,6 +95,7 @@ class Analyzer:
     ) -> None:
         self.task, self.clip, self.names, self.config, self.device = task.to(device).eval(), clip, names, config, device
         self.folder, self.face_crop, self.rates = folder, face_crop, rates
+        self.outputs: Outputs = task.outputs
 
     @cached_property
     def calibration(self) -> Calibration | None:
@@ -140,9 +140,7 @@ class Analyzer:
 
     def layout(self, clock: float | None = None) -> Layout:
         """Columns of the tables; ``clock`` is what a stimulus' clock shows at the video's second 0."""
-        if isinstance(self.config, ClassificationConfig):
-            return Layout(self.names, "classification", task_label(self.names, self.config.column), clock)
-        return Layout(self.names, "regression", "", clock)
+        return Layout(self.names, self.outputs.kind, self.config.label(self.names), clock)
 
     def identity(self) -> dict[str, Any]:
         """What makes this model give what it gives: version and weights."""
@@ -182,7 +180,7 @@ class Analyzer:
         """Outputs of labelled clips, averaged and voted on over their views; frames are taken as they are, as in training."""
         views = self.suited(views)
         items = load_views(ViewDataset(clips, self.clip, views), workers)
-        step = self.tokens if self.task.segments > 1 else self.outputs
+        step = self.tokens if self.task.segments > 1 else self.predictions
         read = read_views(step, items, views.batch, self.device)
         mean, votes = np.zeros((2, len(clips), len(self.names)))
         for item, outputs in progress_bar(read, "reading", total=len(clips), disable=not progress):
@@ -205,7 +203,7 @@ class Analyzer:
             )
         return replace(views, segments=wanted)
 
-    def outputs(self, video: Tensor) -> Tensor:
+    def predictions(self, video: Tensor) -> Tensor:
         """Views -> outputs (V, names)."""
         return self.task.predict({"video": video})
 

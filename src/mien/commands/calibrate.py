@@ -18,7 +18,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from pydantic.dataclasses import dataclass
 
 from mien import distributed
-from mien.analysis import calibration, density, diagrams, plots
+from mien.analysis import calibration, density, diagrams, maps, plots
 from mien.analysis.analyzer import Analyzer, load
 from mien.analysis.pooling import Pooled, pool_clips
 from mien.analysis.reliability import Limits
@@ -27,7 +27,7 @@ from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import seen_by
 from mien.config import STRICT
 from mien.files import LOCK
-from mien.interfaces import Clip
+from mien.interfaces import Clip, Outputs
 from mien.video.inspection import digest
 from mien.video.leaks import find_seen, hash_clips
 from mien.video.views import ViewConfig
@@ -73,7 +73,7 @@ def run(config: Config) -> None:
     with distributed.session(config.device, config.matmul):
         analyzer = load(config.model, config.device)
         clips = load_clips(config.data, config.workers)
-        calibration.require_enough(len(clips), config.coverage)
+        maps.require_enough(len(clips), config.coverage)
         density.require_several(whom([clip.columns.get("subject") for clip in clips]))
         warn(config.data, clips, describe(config.model))
         refuse_trained(config.model, clips, config.workers)
@@ -89,9 +89,11 @@ def run(config: Config) -> None:
         distance=distance,
     )
     origin = origin_of(config, analyzer, clips)
-    found = calibration.fit(read.outputs, targets, analyzer.names, known, limits, config.coverage, origin)
+    found = calibration.fit(
+        analyzer.outputs, read.outputs, targets, analyzer.names, known, limits, config.coverage, origin
+    )
     found.save(config.model)
-    draw(found, read, targets, config.model)
+    draw(analyzer.outputs, found, read, targets, config.model)
     tell(found, config.model)
 
 
@@ -122,24 +124,21 @@ def origin_of(config: Config, analyzer: Analyzer, clips: list[Clip]) -> dict[str
     }
 
 
-def draw(found: calibration.Calibration, read: Pooled, targets: np.ndarray, folder: Path) -> None:
-    """Reliability diagram of the validation clips, for classes."""
-    if found.facts.task == "classification":
-        before, after = read.outputs, found.apply(read.outputs).values
-        figure = diagrams.reliability({"before": before, "after": after}, targets, "Validation clips")
+def draw(task: Outputs, found: calibration.Calibration, read: Pooled, targets: np.ndarray, folder: Path) -> None:
+    """Reliability diagram of the validation clips, for probabilities."""
+    before, after = (found.map.confidence(v, targets) for v in (read.outputs, found.map.apply(read.outputs)))
+    if before and after:
+        figure = diagrams.reliability({"before": before, "after": after}, task, "Validation clips")
         plots.save(figure, folder / "calibration.png")
 
 
 def tell(found: calibration.Calibration, folder: Path) -> None:
     """One line for the model, one for its limits."""
     facts = found.facts
-    if facts.task == "classification":
+    said = found.map.sentence(facts.names, facts.thresholds)
+    if facts.fitted_on:
         before, after = facts.fitted_on["ECE_before"], facts.fitted_on["ECE_after"]
-        said = f"temperature {facts.temperature:.3f}, even chances mixed in {facts.uniform:.1%}, "
-        said += f"calibration error {before:.3f} -> {after:.3f} on these clips"
-    else:
-        pairs = zip(facts.names, facts.thresholds, strict=True)
-        said = "intervals of " + ", ".join(f"{name} ± {width:.3g}" for name, width in pairs)
+        said += f", calibration error {before:.3f} -> {after:.3f} on these clips"
     print(f"{facts.clips} clips of {facts.subjects} subjects: {said}; {facts.coverage:.0%} coverage")
     limits = facts.limits
     print(

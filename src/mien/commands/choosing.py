@@ -53,13 +53,8 @@ class Marking:
     def score(self, analyzer: Analyzer, clips: Sequence[Clip]) -> tuple[str, float]:
         """The metric that weights are chosen by, and its value."""
         _, predictions, targets = self.answers(analyzer, clips)
-        return headline(analyzer.task.score(predictions, targets))
-
-
-def headline(scores: dict[str, float]) -> tuple[str, float]:
-    """The number that a choice rests on: UAR for classes, the mean CCC for values."""
-    name = "UAR" if "UAR" in scores else "CCC"
-    return name, scores[name]
+        task = analyzer.outputs
+        return task.headline, task.gain(analyzer.task.score(predictions, targets)) * task.direction
 
 
 class Choice:
@@ -77,16 +72,17 @@ class Choice:
 
     @property
     def best(self) -> float:
-        """The best score so far."""
-        kept = (self.folder / "model.json").is_file()
-        return checkpoint.describe(self.folder)["chosen"]["score"] if kept else -np.inf
+        """The gain of the best score so far."""
+        if not (self.folder / "model.json").is_file():
+            return -np.inf
+        return checkpoint.describe(self.folder)["chosen"]["score"] * self.analyzer.outputs.direction
 
     def look(self, step: int) -> dict[str, float]:
         """Score the weights after ``step`` steps, keep them if none were better; returns the score to log."""
         self.analyzer.task.eval()
         metric, score = self.marking.score(self.analyzer, self.clips)
         self.analyzer.task.train()
-        if self.marking.session.first and score > self.best:
+        if self.marking.session.first and score * self.analyzer.outputs.direction > self.best:
             self.history.write(self.folder)
             chosen = {"selection": self.kind, "chosen": {"metric": metric, "score": score, "step": step}}
             checkpoint.export(self.folder, self.analyzer.task, self.description() | chosen)
@@ -136,7 +132,7 @@ def mark(kind: str, folder: Path, parts: Parts, marking: Marking) -> dict[str, A
     print(f"{kind}, marked on the test clips:")
     into, said = folder / "evaluation", remarks(folder)
     said |= evaluate.origin(folder, marking.data, parts["test"], marking.split.test)
-    marks = evaluate.report(clips, predictions, targets, analyzer.names, into, said=said)
+    marks = evaluate.report(analyzer.outputs, clips, predictions, targets, analyzer.names, into, said=said)
     return row | {f"test {name}": value for name, value in marks.scores.items()}
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from mien import distributed
@@ -25,7 +24,6 @@ from mien.cost import made_up, products
 from mien.distributed import Session
 from mien.interfaces import Objective
 from mien.memory import available, gigabytes
-from mien.tasks.classification import ClassificationConfig
 from mien.video.manifest import read_manifest, select
 
 OFTEN = (*pretrain.OFTEN, *finetune.OFTEN)
@@ -33,8 +31,6 @@ OFTEN = (*pretrain.OFTEN, *finetune.OFTEN)
 CONFIGS = {"pretrain": pretrain.Config, "finetune": finetune.Config}
 """Whose recipes and options are understood."""
 Config = pretrain.Config | finetune.Config
-CLASSES = 7
-"""Classes where --task.classes does not say how many: the basic expressions."""
 
 
 def guess(arguments: list[str]) -> str:
@@ -77,10 +73,8 @@ def make(config: Config) -> tuple[Objective, Tensor | None]:
     encoder = config.encoder.build(config.clip.frames, config.clip.size)
     if isinstance(config, pretrain.Config):
         return config.objective.build(encoder, config.pixels), None
-    if isinstance(config.task, ClassificationConfig):
-        names = config.task.classes or tuple(f"class {i}" for i in range(CLASSES))
-        return config.task.build(encoder, config.pixels, names), torch.tensor(0)
-    return config.task.build(encoder, config.pixels, config.task.columns), torch.zeros(len(config.task.columns))
+    names, target = config.task.example()
+    return config.task.build(encoder, config.pixels, names), target
 
 
 def count(config: Config) -> int:
