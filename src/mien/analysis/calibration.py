@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pydantic
+import yaml
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
@@ -22,7 +23,7 @@ from mien.analysis.density import Density
 from mien.analysis.maps import MAPS, CalibrationMap
 from mien.analysis.reliability import Limits
 from mien.checkpoint import write_whole
-from mien.config import STRICT, build, read_yaml, to_tree, to_yaml
+from mien.config import STRICT, build, read_yaml, to_tree
 from mien.interfaces import Outputs
 from mien.tasks import outputs_of
 from mien.video.inspection import digest
@@ -110,7 +111,8 @@ class Calibration:
         (folder / "calibration.yaml").unlink(missing_ok=True)  # written last: without it there is no calibration
         write_whole(folder / "calibration.safetensors", lambda path: save_file(tensors, path))
         about = {key: value for key, value in to_tree(self.facts).items() if value or key not in ("slopes", "shifts")}
-        write_whole(folder / "calibration.yaml", lambda path: path.write_text(to_yaml(about)))
+        text = yaml.safe_dump(about, sort_keys=False, allow_unicode=True)
+        write_whole(folder / "calibration.yaml", lambda path: path.write_text(text))
 
     def apply(self, outputs: ArrayLike, coverage: float | None = None) -> Calibrated:
         """Outputs (N, names) -> calibrated ones with sets or intervals at a coverage in (0, 1)."""
