@@ -61,15 +61,16 @@ def label_bars(table: pd.DataFrame, means: dict[str, float]) -> Figure:
     for axis, metric in zip(panels, ("rate", "F1", "AUC", "accuracy"), strict=True):
         head = "share of yes" if metric == "rate" else f"{metric}, mean {means[metric]:.2f}"
         plots.plain(axis, head)
-        values = table[metric].to_numpy(float)
+        values, reach = table[metric].to_numpy(float), table[metric].to_numpy(float)
         colour = plots.FAINT if metric == "rate" else plots.COLOURS[0]
         axis.barh(places, np.nan_to_num(values), color=colour, height=0.62)
         if metric != "rate":
             ends = table[f"{metric}{MAJORITY}"].to_numpy(float)
             axis.vlines(ends, places - 0.42, places + 0.42, color=plots.COLOURS[1], linewidth=2, label="majority")
-        for place, value in zip(places, values, strict=True):
-            text, at = (f"{value:.2f}", value) if np.isfinite(value) else ("absent", 0.0)
-            axis.text(at + 0.02, place, text, va="center", fontsize=8, color=plots.INK)
+            reach = np.fmax(values, ends)
+        for place, value, at in zip(places, values, reach, strict=True):
+            text = f"{value:.2f}" if np.isfinite(value) else "absent"
+            axis.text(np.nan_to_num(at) + 0.02, place, text, va="center", fontsize=8, color=plots.INK)
         axis.set(xlim=(0, 1.18), xticks=(0, 0.5, 1))
         axis.tick_params(axis="y", length=0)
     panels[0].set_yticks(places, list(map(plots.literal, table.index)))
