@@ -17,8 +17,7 @@ from mien.analysis.findings import illustrate
 from mien.analysis.portraits import Portraits
 from mien.analysis.predicting import ReadConfig, predict_into
 from mien.analysis.sources import open_source
-from mien.video.decode import open_video
-from mien.video.manifest import VIDEOS
+from mien.video.decode import VIDEOS, open_video
 
 
 def main() -> None:

@@ -1,14 +1,23 @@
-"""One thread, so that parallel test processes do not fight; real videos if they are there; a small drawn corpus."""
+"""One thread, so that parallel test processes do not fight; real videos if they are there; a small drawn corpus; a tiny
+model, and a server of it."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from fastapi.testclient import TestClient
+
+    from mien.analysis.analyzer import Analyzer
+    from mien.analysis.web.queue import Queue
 
 torch.set_num_threads(1)
 
@@ -33,6 +42,54 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpus")
     synth.run(synth.Config(output=folder, clips=28, subjects=4, folds=2, size=32, frames=16, workers=1))
     return folder / "manifest.csv"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny classifier of seven expressions; tests leave it as it is."""
+    from models import write_model
+
+    return write_model(tmp_path_factory.mktemp("models") / "expressions")
+
+
+@pytest.fixture(scope="module")
+def analyzer(model: Path) -> Analyzer:
+    """The same, ready to read."""
+    import mien
+
+    return mien.load(model, "cpu")
+
+
+HERE = "http://127.0.0.1:8000"
+"""Where a server of ``client`` and ``idle`` takes itself to be."""
+
+
+@pytest.fixture
+def queue(analyzer: Analyzer, tmp_path: Path, request: pytest.FixtureRequest) -> Queue:
+    """What a server works off, under the ``LIMITS`` of the test's module."""
+    from mien.analysis.predicting import ReadConfig
+    from mien.analysis.web.queue import Queue
+
+    root = tmp_path / "server"
+    root.mkdir()
+    return Queue({"expressions": analyzer}, ReadConfig(faces="whole"), request.module.LIMITS, root)
+
+
+@pytest.fixture
+def client(idle: TestClient) -> Iterator[TestClient]:
+    """A server at work."""
+    with idle:
+        yield idle
+
+
+@pytest.fixture
+def idle(queue: Queue) -> TestClient:
+    """A server whose queue does not move."""
+    from fastapi.testclient import TestClient
+
+    from mien.analysis.web.app import application
+
+    return TestClient(application(queue), base_url=HERE)
 
 
 @pytest.fixture(autouse=True)

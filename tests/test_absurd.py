@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,24 @@ MODELS = {
     "compare": ["compare", "{}"],
 }
 """Every command that loads a model."""
+
+BAD_MODELS = {
+    "another": lambda card: {"corpus": {"name": "x"}, "not_allowed": {}},
+    "list": lambda card: [card],
+    "nothing": lambda card: {},
+    **{
+        f"no-{key}": lambda card, key=key: {k: v for k, v in card.items() if k != key}
+        for key in ("task", "encoder", "clip")
+    },
+    "no-names": lambda card: {k: v for k, v in card.items() if k != "names"},
+    "text": lambda card: card | {"encoder": "tpsbt", "clip": 16},
+    "kind": lambda card: card | {"encoder": {"name": "resnet"}},
+}
+"""Cards of another kind, or without what a model needs, from a whole one."""
+STARTS = {"another", "nothing", "no-task", "no-names", "no-clip", "no-encoder", "kind"}
+"""With which --init takes the weights by their names alone."""
+FINE = {("finetune", name) for name in STARTS} | {("probe", "no-task"), ("features", "no-task")}
+"""What needs no such key."""
 
 WRITE = {
     "pretrain": [*PRETRAIN, "--output={}", "--data.manifest=clips.csv"],
@@ -121,6 +140,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("absurd")
     write_model(root / "model")
     write_video(root / "v.mp4", pictures(20))
+    card = json.loads((root / "model" / "model.json").read_text())
+    for name, change in BAD_MODELS.items():
+        (root / name).mkdir()
+        (root / name / "model.json").write_text(json.dumps(change(card)))
+        (root / name / "weights.safetensors").symlink_to(root / "model" / "weights.safetensors")
     lines = ["path,expression,subject,fold"]
     for i in range(6):
         write_video(root / f"v{i}.mp4", pictures(12, seed=i))
@@ -168,8 +192,9 @@ def test_inputs(command: str, place: Path, monkeypatch, capsys) -> None:
 @pytest.mark.parametrize("command", MODELS)
 def test_models(command: str, place: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(place)
-    for name in ("nowhere", "folder"):
-        fails_well([word.format(name) for word in MODELS[command]], capsys)
+    for name in ("nowhere", "folder", *BAD_MODELS):
+        if (command, name) not in FINE:
+            fails_well([word.format(name) for word in MODELS[command]], capsys)
 
 
 @pytest.mark.parametrize("command", WRITE)

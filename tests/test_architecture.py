@@ -66,3 +66,14 @@ def test_analysis_does_not_know_commands_and_nothing_knows_the_command_line() ->
 def test_importing_mien_is_cheap_and_does_nothing() -> None:
     code = "import sys, mien; assert not {'torch', 'numpy', 'av', 'cv2'} & set(sys.modules), sorted(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_span_of_time_is_measured_by_a_clock_that_may_be_set() -> None:
+    """``time.time`` jumps when somebody sets the clock; ``monotonic`` and ``perf_counter`` do not."""
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            wall = isinstance(node, ast.Attribute) and node.attr == "time" and getattr(node.value, "id", "") == "time"
+            named = (
+                isinstance(node, ast.ImportFrom) and node.module == "time" and "time" in {a.name for a in node.names}
+            )
+            assert (wall, named) == (False, False), file

@@ -22,7 +22,6 @@ from mien import cli
 from mien.analysis.frozen import load_encoder
 from mien.config import read_yaml
 from mien.pickled import load_pickled
-from models import write_model
 
 SVFAP = ["--heads=4", "--clip.size=64", "--depths", "2", "3", "2"]
 
@@ -95,11 +94,6 @@ def test_a_file_without_weights_is_one_sentence(write, words: str, tmp_path: Pat
     assert words in error
     assert "x.pth" in error
     assert "weights_only" not in error
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model"))
 
 
 def changed(model: Path, folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:

@@ -123,8 +123,8 @@ def test_the_majority_is_told_where_windows_disagree(runs: Path, tmp_path: Path,
 
 
 def test_official_weights_convert_strictly(tmp_path: Path, capsys) -> None:
-    flags = ["--heads=4", "--decoder-heads=4", "--clip.size=64", "--depths", "2", "3", "2"]
-    run("convert", DATA / "svfap_pretrain.safetensors", tmp_path / "pretrained", *flags)
+    flags = ["--heads=4", "--clip.size=64", "--depths", "2", "3", "2"]
+    run("convert", DATA / "svfap_pretrain.safetensors", tmp_path / "pretrained", "--decoder-heads=4", *flags)
     names = ["--names", "happy", "sad", "neutral", "angry", "surprise", "disgust", "fear"]
     torch.save({"module": load_file(DATA / "svfap_finetune.safetensors")}, tmp_path / "f.pth")
     run("convert", tmp_path / "f.pth", tmp_path / "classes", *flags, *names)
@@ -153,9 +153,8 @@ def test_official_videomae_layouts_convert(kind: str, tmp_path: Path) -> None:
         old = {k: next(p for p in spelling if k.startswith(p)) for k in model.state_dict()}
         official = {spelling[p] + k.removeprefix(p): model.state_dict()[k] for k, p in old.items()}
     torch.save({"model": official}, tmp_path / "videomae.pth")
-    names = ["--names", "anger", "fear"] if kind == "classes" else []
-    small = ["--decoder-heads=1", "--clip.frames=8", "--clip.size=32"]
-    run("convert", tmp_path / "videomae.pth", tmp_path / "out", "--heads=1", *small, *names)
+    said = ["--names", "anger", "fear"] if kind == "classes" else ["--decoder-heads=1"]
+    run("convert", tmp_path / "videomae.pth", tmp_path / "out", "--heads=1", "--clip.frames=8", "--clip.size=32", *said)
     back = load_file(tmp_path / "out" / "weights.safetensors")
     assert back.keys() == model.state_dict().keys()
     assert all(torch.equal(back[k], v) for k, v in model.state_dict().items())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from conftest import ONE_PROCESS, ROOT, TINY_DECODER, TINY_TPSBT, TINY_VJEPA
 from mien import cli, memory
@@ -90,6 +92,15 @@ def test_a_split_of_the_batch_that_fits_is_named(corpus, tmp_path, monkeypatch, 
     assert "for 2 steps" in said
 
 
+@pytest.mark.parametrize("mixing", [True, False])
+def test_no_split_is_named_that_leaves_a_clip_alone_to_be_mixed(mixing, corpus, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(preflight, "available", lambda device: 15 * 10**8)
+    monkeypatch.setattr(preflight, "needed", lambda cost, config, micro, session: micro * 1e9)
+    flags = [] if mixing else ["--task.mixup=0", "--task.cutmix=0"]
+    assert train(corpus, tmp_path / "run", *flags, command="finetune") == 1
+    assert ("--train.accumulate 8" in capsys.readouterr().err) is not mixing
+
+
 def test_memory_that_runs_out_names_what_to_lower(corpus, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setattr("mien.commands.pretrain.fit", lambda *_, **__: torch.empty(2**60))
     assert train(corpus, tmp_path / "run") == 1
@@ -142,6 +153,29 @@ def test_cost_of_a_recipe(arguments: list[str], parameters: str, capsys) -> None
     assert "for 100 steps" in lines["whole"]
 
 
+def test_cost_of_probes(corpus: Path, tmp_path: Path, capsys) -> None:
+    card = {"encoder": {"name": "vit", "dim": 32, "heads": 2, "depth": 2, "patch": 8}, "pixels": {}}
+    card |= {"clip": {"frames": 8, "size": 32}}
+    (tmp_path / "model.json").write_text(json.dumps(card))  # weights are not needed
+    asked = ["cost", str(ROOT / "recipes" / "probe.yaml"), f"--model={tmp_path}", "--device=cpu"]
+    assert cli.main(asked) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert list(lines) == ["model", "parameters", "products", "memory", "there", "time"]
+    assert "million frozen, 1 probes of " in lines["parameters"]
+    assert f"over its {8 * 64} tokens" in lines["products"], "eight segments at once"
+    assert "4.3 GB for features" in lines["memory"], "as many as may be kept"
+    assert (
+        cli.main(
+            [*asked, f"--data.manifest={corpus}", "--validation=subject=s001", "--test=subject=s000", "--features.live"]
+        )
+        == 0
+    )
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    train, validation, test = 14, 7, 7
+    assert f"features of {8 * (20 * train + 3 * (20 * validation + test))} views" in lines["whole"]
+    assert " 0 MB for features" in lines["memory"]
+
+
 def test_probes_say_what_is_to_come_and_are_refused_where_they_do_not_fit(
     corpus, tmp_path, monkeypatch, capsys
 ) -> None:
@@ -161,3 +195,14 @@ def test_probes_say_what_is_to_come_and_are_refused_where_they_do_not_fit(
     assert "--probe.batch" in said.err
     assert not (tmp_path / "probe").exists()
     assert not (tmp_path / "features").exists()
+
+
+def test_quick_steps_are_timed_over_as_many_clips_as_a_micro_step_has() -> None:
+    layer, clips = nn.Linear(2, 2), list[int]()
+
+    def loss(count: int) -> Tensor:
+        clips.append(count)
+        return layer(torch.ones(count, 2)).sum()
+
+    assert measure(layer, loss, 2, CPU, most=24).measured == max(clips) == 24
+    assert measure(layer, loss, 2, CPU).measured == 2

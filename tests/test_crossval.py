@@ -19,7 +19,7 @@ from sklearn import metrics as reference
 from conftest import ONE_PROCESS, TINY_DECODER, TINY_TPSBT
 from mien import cli
 from mien.analysis.protocol import read_protocol
-from mien.commands import synth
+from mien.commands import crossval, preflight, synth
 from mien.video.manifest import read_manifest, write_manifest
 
 TRAINING = ["--train.steps=5", "--train.batch=4", "--train.save-every=1", *TINY_TPSBT, *ONE_PROCESS]
@@ -109,6 +109,18 @@ def test_a_process_per_device_gives_the_same_table(drawn: Path, whole: Path, tmp
 def test_another_config_in_the_same_folder_is_refused(drawn: Path, whole: Path, capsys) -> None:
     assert cli.main(arguments(drawn, whole, "--optim.lr=0.1")) == 1
     assert "+optim.lr: 0.1" in capsys.readouterr().err
+
+
+def test_a_failed_start_claims_nothing(drawn: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(preflight, "available", lambda device: 1000)
+        assert cli.main(arguments(drawn, run, "--optim.lr=7")) == 1
+    assert "are there" in capsys.readouterr().err
+    begun: list[str] = []
+    monkeypatch.setattr(crossval, "run_fold", lambda config, fold: begun.append(f"{fold} {config.optim.lr}") or 1 / 0)
+    assert cli.main(arguments(drawn, run, "--optim.lr=0.1")) == 1
+    assert begun == ["1 0.1"], "the corrected command begins"
 
 
 def test_values_are_pooled_too(drawn: Path, tmp_path: Path, capsys) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -16,17 +17,23 @@ import pandas as pd
 import pytest
 
 from conftest import ROOT
+from mien import cli
 from mien.commands import faces
 from mien.faces.clipfile import ClipFile, ClipFileConfig
 from mien.faces.crop import CropConfig
+from mien.faces.cut import CutConfig, cut
 from mien.faces.detect import DetectConfig
 from mien.faces.follow import FollowConfig
+from mien.faces.rows import RowWriter
+from mien.faces.store import index, pending, sources
+from mien.files import DiskError
 from mien.video.clips import ClipConfig, ClipDataset
 from mien.video.decode import open_video
 from mien.video.manifest import check, read_manifest
 from mien.video.stream import read_frames
 from mien.video.table import scan
 from mien.video.transforms import AugmentConfig
+from models import pictures, write_video
 from test_decode import write
 
 MODEL = "face_detection_yunet_2023mar.onnx"
@@ -352,6 +359,58 @@ def test_no_face_anywhere_is_a_valid_empty_result(tmp_path: Path) -> None:
     assert rows["success"].sum() == 0
     with pytest.raises(ValueError, match="no rows"):
         read_manifest(output / "manifest.csv")
+
+
+def test_a_store_that_cannot_be_written_is_one_sentence_and_no_fault_of_a_video(
+    tmp_path: Path, capfd, monkeypatch
+) -> None:
+    videos, store = tmp_path / "in", tmp_path / "faces"
+    videos.mkdir()
+    for name in "ab":
+        write_video(videos / f"{name}.mp4", pictures(8))
+    (store / "records").mkdir(parents=True)
+    arguments = ["faces", str(videos), f"--output={store}", "--detector.name=haar", "--workers=1"]
+    (store / "store.yaml").write_text("")
+    (store / "frames").touch()  # a file where tables of frames would stand
+    assert cli.main(arguments) == 1
+    error = capfd.readouterr().err
+    assert f"mien faces: {store} cannot be written: File exists. The disk of {store} has" in error
+    assert "Traceback" not in error
+    assert not list((store / "records").iterdir())
+    (store / "frames").unlink()
+    assert cli.main(arguments) == 0
+    assert set(files_of(store)["status"]) == {"done"}
+    left = store / "partial" / f"{sources(videos, store)[0].key}.0123456789ab"  # of a killed process
+    left.mkdir()
+    assert cli.main(arguments) == 0
+    assert not left.exists()
+
+    def full(self: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RowWriter, "close", full)
+    job = sources(videos, store)[0]
+    with pytest.raises(DiskError, match="No space left on device"):
+        cut(job, tmp_path / "other", CutConfig(DetectConfig("haar")))
+    assert not (tmp_path / "other" / "records").exists()
+
+
+def test_no_row_of_the_index_stands_for_a_clip_of_another_file(tmp_path: Path, monkeypatch) -> None:
+    """A video that has changed is cut again, and the run is killed after its new clips are in place."""
+    video, store = tmp_path / "in" / "a.mp4", tmp_path / "faces"
+    video.parent.mkdir()
+    write_video(video, pictures(8))
+    (store / "store.yaml").parent.mkdir()
+    config = CutConfig(DetectConfig("haar"))
+    job = sources(video, store)[0]
+    cut(job, store, config)
+    index(store)
+    write_video(video, pictures(9, seed=1))
+    [job] = pending(store, sources(video, store))
+    monkeypatch.setattr("mien.faces.cut.write_record", lambda store, record: None)
+    cut(job, store, config)
+    assert files_of(store).empty
+    assert pending(store, [job]) == [job]
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:

@@ -127,6 +127,23 @@ def test_the_encoder_alone_needs_no_class_names(tmp_path: Path, capsys) -> None:
     assert load_encoder(tmp_path / "encoder", CPU).encoder.dim == 48
 
 
+@pytest.mark.parametrize(
+    ("flags", "what"),
+    [
+        (["--segments=4", *NAMES], "--segments is of the probe"),
+        (["--probe=probe.pth.tar", *NAMES], "--probe is for V-JEPA"),
+        (["--encoder-only", *NAMES], "--names is of the classes"),
+        (["--encoder-only", "--decoder-heads=4"], "--decoder-heads is of a decoder"),
+    ],
+)
+def test_options_that_say_nothing_of_the_file_are_refused(flags: list[str], what: str, tmp_path: Path, capsys) -> None:
+    torch.save({"module": fine_tuned()[0]}, tmp_path / "official.pth")
+    error = refusal(capsys, tmp_path / "official.pth", tmp_path / "x", *SVFAP, *flags)
+    assert what in error
+    assert "leave it out" in error
+    assert not (tmp_path / "x").exists()
+
+
 SMALL = {
     "image_size": 32, "patch_size": 8, "num_frames": 8, "hidden_size": 48, "num_attention_heads": 4,
     "num_hidden_layers": 2, "intermediate_size": 100, "decoder_hidden_size": 24, "decoder_num_attention_heads": 2,

@@ -18,6 +18,8 @@ from mien.analysis.journal import Journal
 from mien.analysis.tables import Layout
 from mien.cli import main
 from mien.commands.study import clip_name
+from mien.datasets.layout import walk_clips
+from mien.files import locked
 from mien.interfaces import Clip
 from mien.names import folder_name, from_cell, from_text, read_csv, register, to_cell, to_text, write_csv
 from mien.video.decode import natural
@@ -167,3 +169,23 @@ def test_studies_and_predictions_keep_a_name_of_bytes(tmp_path: Path, capsys) ->
     capsys.readouterr()
     assert main(["predict", str(folder / names[0]), *flags, "--json"]) == 0
     assert from_text(json.loads(capsys.readouterr().out)["path"]) == str(folder / names[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "video"), [("...mp4", True), ("x.MP4", True), (".mp4", False), ("mp4", False), ("x.mp4.txt", False)]
+)
+def test_one_rule_says_which_files_are_videos(name: str, video: bool, tmp_path: Path) -> None:
+    (tmp_path / "joy").mkdir()
+    (tmp_path / "joy" / name).touch()
+    (tmp_path / "joy" / "other.mp4").touch()
+    wanted = {"other.mp4"} | ({name} if video else set())
+    assert {clip.path.name for clip in read_manifest(tmp_path)} == wanted
+    assert {path.name for path in walk_clips(tmp_path)} == wanted
+
+
+def test_a_folder_is_locked_by_a_command_whose_words_are_no_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mien", "predict", "caf\udce9\n.mp4"])
+    with locked(tmp_path / ".lock"):
+        assert r"caf\xe9\x0a.mp4" in (tmp_path / ".lock").read_text()

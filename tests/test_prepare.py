@@ -18,6 +18,7 @@ import pytest
 import trees
 from mien import cli
 from mien.datasets.corpora import CORPORA
+from mien.video.crashes import find_crash
 from mien.video.inspection import Journal, survey
 from mien.video.manifest import read_manifest
 
@@ -144,6 +145,7 @@ def test_a_clip_that_brings_the_decoder_down_costs_itself_alone(tmp_path: Path) 
     assert {path.stem for path, finding in found.items() if finding.damage} == {"killer"}
     assert "the decoder crashed" in found[paths[2]].damage
     assert all(found[path].frames == 3 for path in paths if path.stem != "killer")
+    assert find_crash(paths[2:3], act=trees.crash) == paths[2]
 
 
 def test_folds_are_dealt_by_person(tmp_path: Path, capsys) -> None:

@@ -9,8 +9,8 @@ import pytest
 from conftest import ONE_PROCESS, ROOT, TINY, TINY_DECODER, TINY_TPSBT
 from mien import cli
 from mien.commands import pretrain, probe
-from mien.config import parse
-from mien.heads import AttentiveHeadConfig
+from mien.config import build, parse
+from mien.heads import AttentiveHeadConfig, HeadConfig
 from mien.objectives.joint_embedding import JointEmbeddingConfig
 from mien.probing import ProbeConfig
 
@@ -59,6 +59,15 @@ def test_probe(corpus, tmp_path) -> None:
     small = ["--features.variants=2", "--views.crops=1", "--segments=2"]
     assert cli.main(["probe", recipe, f"--data.manifest={corpus}", *parts, *places, *small]) == 0
     assert (tmp_path / "encoder" / "weights.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("width", "new", "old"), [(1280, 16, 20), (768, 16, 12), (384, 16, 8), (24, 12, 8), (20, 10, 1)]
+)
+def test_probes_have_the_published_heads_and_old_cards_theirs(width: int, new: int, old: int) -> None:
+    card = {"name": "attentive", "heads": 0, "depth": 1, "mlp_ratio": 4.0, "standardise": True}
+    assert probe.Config().head.build(width, 7).head.heads == new
+    assert build(HeadConfig, card).build(width, 7).head.heads == old
 
 
 def test_the_probe_is_the_published_one() -> None:

@@ -26,6 +26,7 @@ from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 import mien
+from conftest import HERE
 from mien.analysis import reliability
 from mien.analysis.analyzer import Analyzer
 from mien.analysis.calibration import fit as calibrate
@@ -42,45 +43,14 @@ from mien.tasks.classification import ClassificationConfig
 from mien.video.inspection import digest
 from models import EXPRESSIONS, pictures, write_model, write_video
 
-HERE = "http://127.0.0.1:8000"
 LIMITS = Limits(bytes=3_000_000, seconds=20, waiting=2, keep=3600, isolated=False)
 """The process that decodes is started in tests/test_serve_attacks.py."""
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("models") / "expressions")
-
-
-@pytest.fixture(scope="module")
-def analyzer(model: Path) -> Analyzer:
-    return mien.load(model, "cpu")
 
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seconds."""
     return write_video(tmp_path_factory.mktemp("videos") / "clip ü.mp4", pictures(50))
-
-
-@pytest.fixture
-def queue(analyzer: Analyzer, tmp_path: Path) -> Queue:
-    root = tmp_path / "server"
-    root.mkdir()
-    return Queue({"expressions": analyzer}, ReadConfig(faces="whole"), LIMITS, root)
-
-
-@pytest.fixture
-def client(queue: Queue) -> Iterator[TestClient]:
-    """A server at work."""
-    with TestClient(application(queue), base_url=HERE) as client:
-        yield client
-
-
-@pytest.fixture
-def idle(queue: Queue) -> TestClient:
-    """A server whose queue does not move."""
-    return TestClient(application(queue), base_url=HERE)
 
 
 def give(client: TestClient, content: bytes, name: str = "clip.mp4", **query: str):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-import mien
+from conftest import HERE
 from mien.analysis.analyzer import Analyzer
 from mien.analysis.predicting import ReadConfig
 from mien.analysis.web import decoder
@@ -32,43 +32,13 @@ from mien.video.stream import read_frames
 from models import pictures, write_model, write_video
 from openapi_requests import requests, wrong
 
-HERE = "http://127.0.0.1:8000"
 LIMITS = Limits(bytes=3_000_000, seconds=20, waiting=2, keep=3600)
 ENOUGH = Allowance(2_000_000_000, 60)
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def analyzer(model: Path) -> Analyzer:
-    return mien.load(model, "cpu")
-
-
-@pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("videos") / "v.mp4", pictures(30))
-
-
-@pytest.fixture
-def queue(analyzer: Analyzer, tmp_path: Path) -> Queue:
-    root = tmp_path / "server"
-    root.mkdir()
-    return Queue({"expressions": analyzer}, ReadConfig(faces="whole"), LIMITS, root)
-
-
-@pytest.fixture
-def idle(queue: Queue) -> TestClient:
-    """A server whose queue does not move."""
-    return TestClient(application(queue), base_url=HERE)
-
-
-@pytest.fixture
-def client(queue: Queue) -> Iterator[TestClient]:
-    with TestClient(application(queue), base_url=HERE) as client:
-        yield client
 
 
 def test_decoding_beside_the_server_gives_the_same_tables(

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.utils.data import get_worker_info
 
 from conftest import ONE_PROCESS, TINY_DECODER, TINY_TPSBT
 from mien import cli, runlog
+from mien.commands import skips
+from mien.interfaces import Clip
 from mien.runlog import read_metrics
+from mien.video import clips, crashes, views
 from mien.video.clips import BLANK, StepSampler
+from mien.video.decode import VideoError
 
 
 def small(corpus: Path, folder: Path, clips: int = 8) -> Path:
@@ -134,3 +141,49 @@ def test_a_step_without_clips_changes_nothing(corpus: Path, tmp_path: Path) -> N
     lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert sum("loss" in line for line in lines) == 2
+
+
+def test_a_clip_that_crashes_the_decoder_is_named(corpus: Path, tmp_path: Path, capfd, monkeypatch) -> None:
+    """In training and in what reads views; PyTorch's own words name neither file nor way out."""
+    manifest = small(corpus, tmp_path)
+    killer = video(manifest, 5).rename(video(manifest, 5).with_name("killer.mp4"))
+    table = pd.read_csv(manifest, dtype=str)
+    table.loc[3, "path"] = str(killer.relative_to(tmp_path))
+    table.to_csv(manifest, index=False)
+    open_clip = clips.open_clip
+
+    def crashing(clip: Clip, *rest: object):
+        if clip.path == killer and get_worker_info() is not None:
+            signal.signal(signal.SIGILL, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGILL)
+        return open_clip(clip, *rest)
+
+    monkeypatch.setattr(clips, "open_clip", crashing)
+    monkeypatch.setattr(views, "open_clip", crashing)
+    for module in (skips, crashes):  # which decodes them in processes of their own
+        monkeypatch.setattr(module, "find_crash", lambda paths: killer if killer in list(paths) else None)
+    assert pretrain(manifest, tmp_path / "run", "--train.workers=1", "--train.batch=2") == 1
+    error = capfd.readouterr().err
+    assert f"line 5: {killer}: the decoder crashed on it" in error
+    assert "--train.skip 5" in error
+    rows = [Clip(killer), Clip(video(manifest, 2))]
+    with pytest.raises(VideoError, match=r"killer\.mp4: the decoder crashed on it"):
+        list(views.load_views(views.ViewDataset(rows, clips.ClipConfig(frames=2, size=32), views.ViewConfig()), 1))
+
+
+def test_no_memory_is_no_fault_of_a_clip(corpus: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    manifest, run = small(corpus, tmp_path), tmp_path / "run"
+    open_clip = clips.open_clip
+
+    def short(*given: object) -> None:
+        raise VideoError("v.mp4: decoding fails after 3 frames: Cannot allocate memory")
+
+    with monkeypatch.context() as patch:
+        after_step(patch, 2, lambda: patch.setattr(clips, "open_clip", short))
+        assert pretrain(manifest, run) == 1
+    error = capsys.readouterr().err
+    assert "memory ran out" in error
+    assert "--train.batch" in error
+    assert "Put the file right" not in error
+    assert clips.open_clip is open_clip
+    assert [path.name for path in sorted((run / "checkpoints").iterdir())] == ["step-0000001.pt", "step-0000002.pt"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from conftest import DATA, ONE_PROCESS, TINY_DECODER, TINY_TPSBT, TINY_VJEPA
 from mien import checkpoint, cli
@@ -134,7 +136,31 @@ def test_an_encoder_alone_is_enough_and_other_heads_are_refused(tmp_path: Path) 
     with pytest.raises(ValueError, match=r"encoder\.heads is 2 there, 4 here"):
         started(folder, four, AUTOENCODER)
     with pytest.raises(ValueError, match=r"encoder\.heads is 2 there, 4 here"):
-        start_encoder(four.build(8, 48), str(folder), fields(four, AUTOENCODER))
+        start_encoder(four.build(8, 48), str(folder), fields(four, AUTOENCODER), print)
+
+
+def test_what_the_encoder_was_fed_otherwise_is_said(tmp_path: Path) -> None:
+    folder, told = exported(tmp_path, VIT), []
+    start_encoder(VIT.build(8, 48), str(folder), fields(VIT, AUTOENCODER), told.append)
+    assert not told, "the card does not tell"
+    card = json.loads((folder / "model.json").read_text())
+    card |= {
+        "clip": {"frames": 16, "stride": 2, "size": 224, "crop": "square"},
+        "pixels": {"mean": [0.5] * 3, "std": [0.25] * 3},
+    }
+    card |= {"face_crop": {"preset": "openface", "size": 64, "margin": None}}
+    (folder / "model.json").write_text(json.dumps(card))
+    start_encoder(VIT.build(8, 48), str(folder), fields(VIT, AUTOENCODER), told.append)
+    pixels, clips, faces = told
+    assert pixels.startswith("warning: ")
+    assert pixels.endswith("--pixels.mean 0.5 0.5 0.5 --pixels.std 0.25 0.25 0.25 takes the model's")
+    assert "--pixels.mean 0.485 0.456 0.406" in pixels
+    assert clips.endswith("--clip.stride 2 --clip.size 224 there, --clip.stride 4 --clip.size 160 here")
+    assert "preset openface, size 64" in faces
+    told.clear()
+    model = AUTOENCODER.build(VIT.build(8, 48), PixelsConfig())
+    start_objective(model, str(folder), fields(VIT, AUTOENCODER), told.append)
+    assert told[1:] == [pixels, clips, faces]
 
 
 def test_pretraining_goes_on_from_official_weights(tmp_path: Path) -> None:
@@ -191,3 +217,12 @@ def test_autoencoders_start_as_published(config: Any) -> None:
     bound = (1 / encoder.patch_embed.proj.weight[0].numel()) ** 0.5  # left as PyTorch makes convolutions
     assert encoder.patch_embed.proj.weight.abs().max().item() == pytest.approx(bound, rel=0.02)
     assert 0.01 < objective.mask_token.abs().max().item() <= 0.02
+
+
+def test_convolutions_of_small_encoders_start_larger_where_asked_for() -> None:
+    config = TPSBTConfig(dim=96, heads=4, depths=(1, 2), bottleneck=2, patch=8, convolutions="xavier")
+    encoder = config.build(8, 48)
+    for layer in (encoder.patch_embed.proj, encoder.temporal_downsamples[0]):
+        assert isinstance(layer, nn.Conv3d | nn.Conv1d)
+        bound = (6 / (layer.weight.shape[0] + layer.weight[0].numel())) ** 0.5
+        assert layer.weight.abs().max().item() == pytest.approx(bound, rel=0.02)

@@ -35,16 +35,6 @@ from models import EXPRESSIONS, pictures, values, write_model, write_video
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def analyzer(model: Path) -> Analyzer:
-    return mien.load(model, "cpu")
-
-
-@pytest.fixture(scope="module")
 def gapped(analyzer: Analyzer) -> Timeline:
     """Two faces, 100 frames, nobody on frames 40 to 59, face 1 only before."""
     timeline = analyzer.predict(pictures(100), faces="whole")

@@ -156,6 +156,26 @@ def felt(name: str, weight: torch.Tensor) -> torch.Tensor:
     return torch.cat([query, value])
 
 
+@pytest.mark.slow
+def test_two_processes_leave_out_what_one_does(corpus: Path, tmp_path: Path) -> None:
+    """All 28 clips come up; ten are left out, so that some rank has none in some steps. A resume is exact."""
+    flags = ["--train.steps=8", "--train.save-every=1", "--train.log-every=1"]
+    skip = ["--train.skip", *map(str, range(2, 12))]
+    for name, ranks in (("one", 1), ("two", 2)):
+        torchrun("finetune", corpus, tmp_path / name, ranks, *flags, *skip)
+    lines = [read_metrics(tmp_path / name / "metrics.jsonl") for name in ("one", "two")]
+    for alone, both in zip(*lines, strict=True):
+        assert both["loss"] == pytest.approx(alone["loss"], rel=1e-6)
+        assert both["grad_norm"] == pytest.approx(alone["grad_norm"], rel=1e-5)
+    one, two = (load_file(tmp_path / name / "weights.safetensors") for name in ("one", "two"))
+    for name in one:
+        torch.testing.assert_close(felt(name, one[name]), felt(name, two[name]), rtol=0, atol=1e-6)
+    for lost in ("checkpoints/step-0000008.pt", "weights.safetensors", "model.json"):
+        (tmp_path / "two" / lost).unlink()
+    torchrun("finetune", corpus, tmp_path / "two", 2, *flags)
+    assert equal(two, load_file(tmp_path / "two" / "weights.safetensors"))
+
+
 def test_run_folder_says_what_it_was_told(corpus: Path, tmp_path: Path) -> None:
     pretrained(corpus, tmp_path)
     again = parse(pretrain.Config, [str(tmp_path / "config.yaml")], prog="mien pretrain")
@@ -198,6 +218,17 @@ def test_concordance_over_parts_of_a_batch_is_refused(corpus: Path, tmp_path: Pa
     assert "do not add up" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
     assert cli.main(["finetune", *flags]) == 0
+
+
+def test_a_clip_is_not_blended_with_itself(corpus: Path, tmp_path: Path, capsys) -> None:
+    flags = [
+        f"--data.manifest={corpus}", f"--output={tmp_path / 'run'}", "--train.steps=1", "--train.batch=2",
+        "--train.accumulate=2", *TINY_TPSBT, *ONE_PROCESS,
+    ]  # fmt: skip
+    assert cli.main(["finetune", *flags]) == 1
+    assert "--task.mixup 0 --task.cutmix 0" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert cli.main(["finetune", *flags, "--task.mixup=0", "--task.cutmix=0"]) == 0
 
 
 DRAWN = {

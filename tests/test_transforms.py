@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import av
@@ -315,3 +317,12 @@ def test_64_augmentations_are_the_references(tmp_path: Path) -> None:
     Image.fromarray(np.concatenate(rows)).save(tmp_path / "sheet.png")
     assert np.mean(errors) < 2
     assert np.quantile(errors, 0.9) < 4
+
+
+def test_held_frames_do_not_hold_their_decoder(tmp_path: Path) -> None:
+    with open_video(phone(tmp_path / "phone.mp4")) as video:
+        held, decoder = Held(video, [0]), weakref.ref(video)
+    del video
+    gc.collect()
+    assert decoder() is None
+    assert held.read([0]).shape == (1, 96, 64, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import zlib
@@ -10,9 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.commands.fitting import DataConfig, load_clips
+from mien import cli
+from mien.analysis.web.decoder import Allowance, frames
+from mien.commands import pretrain
+from mien.commands.fitting import DataConfig, decisive, load_clips
 from mien.faces.clipfile import ClipFile, ClipFileConfig
 from mien.interfaces import Clip
+from mien.video.container import limited
 from mien.video.decode import open_video
 from mien.video.inspection import Look, inspect
 from mien.video.manifest import check
@@ -153,17 +158,37 @@ def test_files_that_name_others_are_refused(name: str, tmp_path: Path) -> None:
         assert "names other files" in said
 
 
-def test_frames_have_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_have_a_largest_size(tmp_path: Path) -> None:
     path = write(tmp_path / "v.mp4", count=20)
-    monkeypatch.setenv("MIEN_MAX_PIXELS", "2047")  # its frames have 2048
-    with pytest.raises(VideoError, match=r"v\.mp4: frames of 64 x 32 pixels, more than the 2047 .* MIEN_MAX_PIXELS"):
-        scan(path)
-    assert "2047" in stream(path)
-    monkeypatch.setenv("MIEN_MAX_PIXELS", "2048")
-    assert stream(path) == ""
-    monkeypatch.setenv("MIEN_MAX_PIXELS", "8K")
-    with pytest.raises(ValueError, match="MIEN_MAX_PIXELS is '8K'"):
-        scan(path)
+    with limited(2047):  # its frames have 2048
+        with pytest.raises(VideoError, match=r"v\.mp4: frames of 64 x 32 pixels, more than the 2047 .* --max-pixels"):
+            scan(path)
+        assert "2047" in stream(path)
+        with pytest.raises(VideoError, match="2047"):  # in a process of its own
+            list(frames(path, Allowance(10**9, 60)))
+    with limited(2048):
+        assert stream(path) == ""
+
+
+def test_the_largest_size_is_an_option_of_every_command_that_reads_videos(tmp_path: Path, capsys) -> None:
+    """Refused by the process that cuts, the one that checks clips and this one; no run is another for it."""
+    path = write(tmp_path / "v.mp4", count=20)
+    (tmp_path / "m.csv").write_text("path,expression\nv.mp4,anger\n")
+    said = "frames of 64 x 32 pixels, more than the 2047"
+    limit, out = "--max-pixels=2047", f"--output={tmp_path / 'out'}"
+    for command in (
+        ["faces", str(path), f"{out}-faces", "--detector.name=haar", "--workers=1"],
+        ["look", str(path), f"{out}-look", "--detector.name=haar"],
+        ["prepare", "csv", str(tmp_path), f"--labels={tmp_path / 'm.csv'}", f"{out}-prepare", "--workers=1"],
+        ["pretrain", f"--data.manifest={tmp_path / 'm.csv'}", f"{out}-pretrain", "--train.device=cpu"],
+    ):
+        assert cli.main([*command, limit]) == 1
+        shown = capsys.readouterr()
+        listed = [file.read_text() for file in tmp_path.rglob("problems.csv")]
+        assert said in " ".join([shown.out, shown.err, *listed]), command
+        assert "MIEN_MAX_PIXELS" not in os.environ
+    one, other = (pretrain.Config(max_pixels=pixels) for pixels in (2047, 2048))
+    assert decisive(one) == decisive(other)
 
 
 def claim(path: Path, width: int, height: int) -> Path:

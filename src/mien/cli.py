@@ -101,7 +101,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
         schema, prog, rest = choose(command, f"mien {name}", arguments)
         often = getattr(command, "OFTEN", ())
         config = parse(schema, rest, prog=prog, description=command.__doc__, often=often)
-        with ending_politely(), held(command, config):
+        with ending_politely(), held(command, config), limits(config):
             command.run(config)
     except KeyboardInterrupt as stop:
         print(f"\nmien {name}: {stop if str(stop) else GOES_ON}", file=sys.stderr)
@@ -132,6 +132,15 @@ def held(command: Any, config: Any) -> AbstractContextManager[object]:
     output = getattr(config, "output", None)
     lock = command.writes(config) if hasattr(command, "writes") else output and output / LOCK
     return locked(lock) if lock and os.environ.get("RANK", "0") == "0" else nullcontext()
+
+
+def limits(config: Any) -> AbstractContextManager[object]:
+    """Read no larger frames than a command's --max-pixels allows."""
+    if not hasattr(config, "max_pixels"):
+        return nullcontext()
+    from mien.video.container import limited
+
+    return limited(config.max_pixels)
 
 
 def of_the_system(error: OSError) -> object:

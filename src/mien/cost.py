@@ -7,8 +7,9 @@ Method. Weights, gradients and AdamW's two moments are counted from the paramete
 for each other one. What a clip adds is what autograd keeps for the backward pass; it is summed up while the forward pass
 runs over one and over two clips, which gives a part that does not depend on the batch and one that grows with it. ``COPIES``
 of a clip's pixels live for a moment only, and ``RUNTIME`` is what PyTorch takes when it first works. Time is that of a
-forward and a backward pass over two clips; larger batches are somewhat faster per clip. benchmarks/cost.py holds the
-estimate against the peak of real processes.
+forward and a backward pass over two clips, then, where that was quick, over more and more of them: a small model's pass over
+two clips is mostly what does not depend on the clips. benchmarks/cost.py holds the estimate against the peak of real
+processes.
 """
 
 from __future__ import annotations
@@ -27,7 +28,11 @@ COPIES = 5
 RUNTIME = 150e6
 """Bytes that the libraries take when they first work."""
 TIMED = 2
-"""Clips of the step that is timed."""
+"""Clips of the first step that is timed."""
+ENOUGH = 1.5
+"""Seconds of timing; until then each step is followed by one over four times as many clips."""
+ROOM = 1e9
+"""Bytes that timing may take for its clips."""
 PATIENCE = 10.0
 """Seconds of a forward pass over one clip beyond which nothing more is measured, and the rest is reckoned from it."""
 STEP_OVER_FORWARD = 3.0
@@ -73,10 +78,13 @@ class Cost:
         return self.per_clip + 4 * COPIES * self.pixels
 
 
-def measure(module: nn.Module, loss: Loss, pixels: int, device: torch.device, precision: str = "fp32") -> Cost:
+def measure(
+    module: nn.Module, loss: Loss, pixels: int, device: torch.device, precision: str = "fp32", most: int = TIMED
+) -> Cost:
     """Cost of training ``module`` on clips of so many ``pixels`` (numbers); it is left as it was, and the random state too.
 
-    Takes about as long as a step over four clips.
+    Takes about as long as a step over four clips, or a second or two where clips are quick; steps over more than ``most``
+    clips (those of a micro-step) are not timed.
     """
     sizes = [(p.numel(), p.requires_grad) for p in module.parameters()]
     tensors = [*module.parameters(), *module.buffers()]
@@ -87,12 +95,13 @@ def measure(module: nn.Module, loss: Loss, pixels: int, device: torch.device, pr
             one, first = kept(loss, 1, known, device)
             quick = first < PATIENCE
             two = kept(loss, 2, known, device)[0] if quick else 2 * one
-        seconds = timed(loss, device, precision) if quick else STEP_OVER_FORWARD * first
+        most = min(most, int(ROOM / max(two - one + 4 * COPIES * pixels, 1)))
+        seconds, timed = time(loss, most, device, precision) if quick else (STEP_OVER_FORWARD * first, 0)
     module.zero_grad(set_to_none=True)
     return Cost(
         sum(n for n, _ in sizes), sum(n for n, learnt in sizes if learnt),
         sum(t.untyped_storage().nbytes() for t in tensors), max(2 * one - two, 0.0), max(two - one, one / 2), pixels, seconds,
-        TIMED if quick else 0,
+        timed,
     )  # fmt: skip
 
 
@@ -115,14 +124,21 @@ def kept(loss: Loss, clips: int, known: set[int], device: torch.device) -> tuple
     return float(sum(found.values())), perf_counter() - began
 
 
-def timed(loss: Loss, device: torch.device, precision: str) -> float:
-    """Seconds per clip of a forward and a backward pass over ``TIMED`` clips."""
-    began = perf_counter()
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        value = loss(TIMED)
-    value.backward()
-    finish(device)
-    return (perf_counter() - began) / TIMED
+def time(loss: Loss, most: int, device: torch.device, precision: str) -> tuple[float, int]:
+    """Seconds per clip of a forward and a backward pass at its quickest, and over how many clips, ``most`` at most, the
+    last one was."""
+    clips, spent, best = TIMED, 0.0, float("inf")
+    while True:
+        began = perf_counter()
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            value = loss(clips)
+        value.backward()
+        finish(device)
+        seconds = perf_counter() - began
+        spent, best = spent + seconds, min(best, seconds / clips)
+        if spent >= ENOUGH or clips >= most:
+            return best, clips
+        clips = min(4 * clips, most)
 
 
 def finish(device: torch.device) -> None:

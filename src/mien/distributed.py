@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -120,6 +121,12 @@ def over_devices(work: Callable[[T, str], object], items: Sequence[T], devices: 
             while item := take(waiting):
                 try:
                     process.submit(work, item[0], device).result()
+                except BrokenProcessPool as error:
+                    waiting.clear()
+                    raise OSError(
+                        f"the process of {item[0]} on {device} was ended by the system, most often for memory: lower the "
+                        "batch, or take fewer devices at a time; the same command goes on from what is done"
+                    ) from error
                 except BaseException:
                     waiting.clear()
                     raise

@@ -9,9 +9,11 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
+
+from mien.names import to_text
 
 try:
     import fcntl
@@ -26,30 +28,52 @@ HELD: set[Path] = set()
 """Folders that this process holds."""
 
 
+class DiskError(OSError):
+    """Something cannot be written: a sentence that names it, the disk, and the way out."""
+
+
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write beside and rename, so that ``path`` is always a whole file or absent, even after a power cut.
 
     It has the mode that the user's umask gives to new files, whatever ``write`` does (safetensors makes it 0600). Raises
-    ``OSError`` with a sentence where the disk is full or may not be written; what was there before is kept.
+    ``DiskError`` where the disk is full or may not be written; what was there before is kept.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.touch()
-        mode = beside.stat().st_mode
-        write(beside)
-        beside.chmod(mode)
-        with open(beside, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except Exception as error:
-        fault = disk_fault(error)
-        if fault is None or not (fault.errno in FULL or str(fault.filename).startswith(str(path.parent))):
-            raise
-        raise refusal(path, fault) from error
+        with on_disk(path, path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside.touch()
+            mode = beside.stat().st_mode
+            write(beside)
+            beside.chmod(mode)
+            with open(beside, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(beside, path)
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def on_disk(path: Path, folder: Path) -> Iterator[None]:
+    """While ``path`` is written: a full disk, and what the system refuses about a file in ``folder``, is a ``DiskError``."""
+    try:
+        yield
+    except DiskError:
+        raise
+    except Exception as error:
+        fault = disk_fault(error)
+        if fault is None or not (fault.errno in FULL or str(fault.filename).startswith(str(folder))):
+            raise
+        raise refusal(path, fault) from error
+
+
+def withdraw(folder: Path, names: Iterable[str]) -> None:
+    """Remove files that are about to be written together, in this order: the one that is written last goes first, so that
+    a kill on the way never leaves it beside files of another run."""
+    with on_disk(folder, folder):
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
 
 
 def disk_fault(error: BaseException) -> OSError | None:
@@ -65,11 +89,11 @@ def disk_fault(error: BaseException) -> OSError | None:
     return None
 
 
-def refusal(path: Path, fault: OSError) -> OSError:
+def refusal(path: Path, fault: OSError) -> DiskError:
     """What to say of a file that cannot be written; the number of the fault is kept as ``errno``."""
-    there = next((folder for folder in path.parents if folder.is_dir()), Path())
+    there = next((folder for folder in (path, *path.parents) if folder.is_dir()), Path())
     free = shutil.disk_usage(there).free / 2**20
-    said = OSError(
+    said = DiskError(
         f"{path} cannot be written: {fault.strerror}. The disk of {there} has {free:,.0f} MiB free. Make room there, or see "
         "that you may write there, or choose another folder; what was written before is kept, and the same command goes on "
         "from it"
@@ -133,7 +157,7 @@ def take(lock: Path) -> int | None:
         with contextlib.suppress(OSError):  # who held it before has removed it: take the new one
             if os.fstat(number).st_ino == os.stat(lock).st_ino:
                 os.ftruncate(number, 0)
-                os.write(number, f"{holder_name()}\n".encode())
+                os.write(number, f"{to_text(holder_name())}\n".encode())
                 return number
         os.close(number)
 

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from mien.config import STRICT, Depth, Ratio
 from mien.layers import MLP, Block, LayerNorm, divide, hidden_width, rescale, truncated_normal
 
+PUBLISHED = 16
+"""Attention heads of V-JEPA's attentive probes."""
+
 
 @dataclass(frozen=True, config=STRICT)
 class MeanHeadConfig:
@@ -36,9 +39,10 @@ class AttentiveHeadConfig:
     """One learnt query attends over all tokens: V-JEPA's attentive probe."""
 
     name: Literal["attentive"] = "attentive"
-    heads: Annotated[int, Field(ge=0, le=16384)] = 0
-    """Attention heads, 16 in V-JEPA's probes at every width; 0 takes heads of width 64, but at least 8 (of width 16 where
-    the width does not divide)."""
+    heads: Annotated[int, Field(ge=0, le=16384)] | None = None
+    """Attention heads; None takes 16, as V-JEPA's probes do at every width, or the largest number below 16 that divides the
+    width. 0 takes heads of width 64, but at least 8 (of width 16 where the width does not divide), as probes were trained
+    before there was None."""
     depth: Depth = 1
     """Blocks in all: the cross-attention and, before it, depth - 1 self-attention blocks (V-JEPA 2: 4)."""
     mlp_ratio: Ratio = 4.0
@@ -48,10 +52,15 @@ class AttentiveHeadConfig:
 
     def build(self, dim: int, outputs: int) -> nn.Module:
         """A head for tokens of width ``dim``."""
-        wanted = max(dim // 64, 8)
-        heads = self.heads or (wanted if dim % wanted == 0 else dim // 16)
-        head = AttentiveHead(dim, outputs, heads, self.depth, self.mlp_ratio)
+        head = AttentiveHead(dim, outputs, self.heads_at(dim), self.depth, self.mlp_ratio)
         return standardised(head, dim, self.standardise)
+
+    def heads_at(self, dim: int) -> int:
+        """Attention heads over tokens of width ``dim``."""
+        if self.heads is None:
+            return max(heads for heads in range(1, PUBLISHED + 1) if dim % heads == 0)
+        wanted = max(dim // 64, 8)
+        return self.heads or (wanted if dim % wanted == 0 else dim // 16)
 
 
 HeadConfig = Annotated[MeanHeadConfig | AttentiveHeadConfig, Field(discriminator="name")]

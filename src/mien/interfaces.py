@@ -81,6 +81,9 @@ class Objective(nn.Module, ABC):
     """Whether the loss is a mean of one loss per clip, so that the gradients of parts of a batch add up to that of the
     whole; if not, a batch must not be split over micro-steps or ranks."""
 
+    least_clips: int = 1
+    """Clips of a micro-step without which the loss is not what was asked for: 2 where clips are blended with one another."""
+
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]: ...
 

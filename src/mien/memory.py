@@ -78,6 +78,9 @@ def advice(schema: Any, error: BaseException) -> str:
     names = {field.name for field in fields(schema)} if schema else set()
     ways = [way for name, way in LOWER.items() if name in names] or ["what else runs on this machine"]
     reason = str(error).strip().split("\n")[0] or "no memory left"
+    said = f"{error} {error.__cause__ or ''}"
+    if WORKER in said and "by signal" in said and "signal: Killed" not in said:
+        return f"a process that decodes crashed ({reason[:150]}). Let mien prepare decode the clips: it names the file"
     return f"memory ran out ({reason[:150]}). Lower {', '.join(ways)}; mien cost says what training needs"
 
 

@@ -40,8 +40,8 @@ def open_run(folder: Path, config: str, started_with: str) -> None:
         for name in ("checkpoints", "pictures", "tensorboard"):
             shutil.rmtree(folder / name, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
+    write_whole(before, lambda path: path.write_text(started_with))  # first: without it the folder is not known again
     write_whole(folder / "config.yaml", lambda path: path.write_text(config))
-    write_whole(before, lambda path: path.write_text(started_with))
 
 
 def refuse_other_run(folder: Path, started_with: str) -> None:

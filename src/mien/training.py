@@ -184,6 +184,16 @@ def require_whole_batches(objective: Objective, config: TrainConfig, session: Se
         )
 
 
+def require_company(objective: Objective, config: TrainConfig, session: Session) -> None:
+    """Refuse micro-steps of a single clip where clips are blended with one another: it would be blended with itself."""
+    if config.micro_batch(session.world) < objective.least_clips:
+        raise ValueError(
+            f"mixup and cutmix blend the clips of one micro-step, which is a single clip here (--train.batch {config.batch} / "
+            f"({session.world} ranks x --train.accumulate {config.accumulate})), so they would change nothing. Take a larger "
+            "--train.batch or a smaller --train.accumulate, or leave mixing out: --task.mixup 0 --task.cutmix 0"
+        )
+
+
 def backward(
     forward: Callable[[Batch], dict[str, torch.Tensor]],
     model: nn.Module,

@@ -29,6 +29,8 @@ from slow.tally import Tally
 
 LIMIT = 300.0
 """Seconds after which a start that was left alone counts as hung."""
+RUNS = "runs"
+"""Name of the folder that holds the runs, of those left alone and of the killed ones: it stands in reports."""
 CPU = ["--workers=0", "--device=cpu"]
 CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -75,7 +77,7 @@ def targets(base: Path) -> list[Target]:
             "probe",
             [
                 "probe",
-                f"--model={base / 'pretrain'}",
+                f"--model={base / RUNS / 'pretrain'}",
                 data,
                 "--leaks-allowed",
                 "--train=fold=1",
@@ -88,12 +90,12 @@ def targets(base: Path) -> list[Target]:
             ],
             ["pretrain/weights.safetensors", "pretrain/evaluation/predictions.csv", "pretrain/evaluation/metrics.json"],
         ),
-        Target("evaluate", ["evaluate", f"--model={base / 'finetune'}", data, *CPU], found),
+        Target("evaluate", ["evaluate", f"--model={base / RUNS / 'finetune'}", data, *CPU], found),
         Target(
             "features",
             [
                 "features",
-                f"--model={base / 'pretrain'}",
+                f"--model={base / RUNS / 'pretrain'}",
                 data,
                 "--format=npy",
                 *CPU,
@@ -113,7 +115,14 @@ def targets(base: Path) -> list[Target]:
         ),
         Target(
             "analyze",
-            ["analyze", str(video), f"--model={base / 'finetune'}", "--faces=whole", "--device=cpu", "--no-pictures"],
+            [
+                "analyze",
+                str(video),
+                f"--model={base / RUNS / 'finetune'}",
+                "--faces=whole",
+                "--device=cpu",
+                "--no-pictures",
+            ],
             ["frames.csv", "windows.csv"],
         ),
         Target("synth", ["synth", *DRAW], ["manifest.csv", "curves.csv", "videos/*/*", "videos/*"], output="{}"),
@@ -199,7 +208,7 @@ def attack(tally: Tally, until: float, kills: int | None = None, seed: int = 0) 
 def measure(target: Target, base: Path, tally: Tally) -> tuple[Target, dict[str, str], float]:
     """What an undisturbed run makes, and how long it takes."""
     target = next(t for t in targets(base) if t.name == target.name)
-    folder, log, began = base / target.name, base / f"{target.name}.log", time.monotonic()
+    folder, log, began = base / RUNS / target.name, base / f"{target.name}.log", time.monotonic()
     if finish(begin(target.command(folder), log), tally, target.name) != 0:
         raise RuntimeError(f"mien {target.name} fails without any kill: {log.read_text()[-3000:]}")
     made = digests(folder, target.files)
@@ -218,7 +227,7 @@ def disturb(
     most: int = 4,
 ) -> int:
     """Kill a command up to ``most`` times at random moments, let it end, and compare; returns the number of kills."""
-    folder, log = base / "killed" / target.name, base / f"{target.name}.killed.log"
+    folder, log = base / "killed" / RUNS / target.name, base / f"{target.name}.killed.log"
     shutil.rmtree(folder, ignore_errors=True)
     log.unlink(missing_ok=True)
     for kept in ("features", "kept"):

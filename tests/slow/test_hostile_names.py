@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from mien.names import from_text, read_csv
-from mien.video.manifest import read_manifest
+from mien.video.manifest import read_manifest, write_manifest
 from models import pictures, write_model, write_video
 from slow.conftest import Tallying
 from slow.tally import Tally
@@ -85,7 +85,7 @@ def test_hostile_names(tally: Tallying, tmp_path: Path) -> None:
         expect(attack, "prepare", {str(clip.path.relative_to(root / "joy")) for clip in clips}, wanted)
         os.rename(root / "joy", folder)
 
-        listed.write_bytes(b"path\n" + b"".join(quoted(os.fsencode(folder / name)) + b"\n" for name in names))
+        write_manifest(listed, [{"path": folder / name} for name in names])
         out = tmp_path / "features"
         done = attack.mien("features", *data, "--data.manifest", str(listed), "--output", str(out), timeout=600)
         attack.tried += len(names) - 1
@@ -96,7 +96,7 @@ def test_hostile_names(tally: Tallying, tmp_path: Path) -> None:
 
         few = [*(os.fsdecode(word + b".mp4") for word in WORDS), *map(os.fsdecode, PLACES)]
         some = [name for name in few if name in wanted]
-        listed.write_bytes(b"path\n" + b"".join(quoted(os.fsencode(folder / name)) + b"\n" for name in some))
+        write_manifest(listed, [{"path": folder / name} for name in some])
         out = tmp_path / "study"
         study = ["study", str(listed), *quick, "--output", str(out), "--no-pictures", "--no-overlay"]
         done = attack.mien(*study, timeout=600)
@@ -127,8 +127,3 @@ def test_hostile_names(tally: Tallying, tmp_path: Path) -> None:
         made = {file.parent.parent for file in folder.rglob("analysis.json")}
         if made != {folder / "analysis"}:
             attack.lose(f"analyze: wrote into {sorted(map(ascii, made))}")
-
-
-def quoted(raw: bytes) -> bytes:
-    """A cell of a CSV table."""
-    return b'"' + raw.replace(b'"', b'""') + b'"'

@@ -19,7 +19,6 @@ from pydantic.dataclasses import dataclass
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.utils.data import Subset
 
 from mien import __version__
 from mien.analysis.reading import read_views
@@ -100,7 +99,7 @@ class Features:
         hashes = hash_files(list(dict.fromkeys(clip.path for clip in clips)))  # the bytes, whatever a manifest says
         self.files = [self.file(hashes[c.path], v, i) for i, c in enumerate(clips) for v in range(self.variants)]
         missing = [n for n, file in enumerate(self.files) if not file.is_file()]
-        items = load_views(Subset(self.dataset, missing), workers)
+        items = load_views(self.dataset, workers, missing)
         done = progress_bar(self.read(items), what, total=len(missing))
         for count, (item, tokens) in enumerate(done):
             file = self.files[item["index"] * self.variants + item["variant"]]

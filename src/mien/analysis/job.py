@@ -12,9 +12,12 @@ from mien.analysis.streaming import Answer, Progress
 from mien.analysis.tables import Layout
 from mien.analysis.timeline import ABOUT, write_about
 from mien.checkpoint import write_whole
+from mien.files import withdraw
 
 UNFINISHED = ".analysis.json"
 """What a job is that is not finished, or was killed."""
+PICTURES = ("report.html", "overlay.mp4", "mosaic.png", "timeline.png")
+"""What is drawn from the tables."""
 
 
 def placeless(identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,8 +60,9 @@ class Job:
 
     def clear(self) -> None:
         """Remove what an analysis wrote here, and nothing else."""
-        for name in (ABOUT, UNFINISHED, *(f"{t}.{e}" for t in ("windows", "frames") for e in ("csv", "parquet"))):
-            (self.folder / name).unlink(missing_ok=True)
+        tables = (f"{table}.{ending}" for table in ("windows", "frames") for ending in ("csv", "parquet"))
+        ours = any((self.folder / name).is_file() for name in (ABOUT, UNFINISHED))
+        withdraw(self.folder, (*(PICTURES if ours else ()), ABOUT, UNFINISHED, *tables))
         for partial in self.folder.glob(".*.csv.partial"):
             partial.unlink()
 
@@ -108,3 +112,5 @@ class Job:
     def __exit__(self, *error: object) -> None:
         for table in (self.windows, self.frames):
             table.release()
+        if error[0] is not None and not self.begun():
+            self.clear()  # so that a video without a frame leaves nothing behind

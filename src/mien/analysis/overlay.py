@@ -75,8 +75,8 @@ def rows_of_frames(table: pd.DataFrame) -> Iterator[list[dict[str, Any]]]:
 class Painter:
     """Draws boxes on the picture, and what is known of each face in a column beside it, where it covers nobody.
 
-    A face keeps its place in the column for as long as it is there. Where the panels of all faces that are seen at once
-    have no room below one another, each face gets a line instead: its largest value.
+    A face keeps its place in the column for as long as it is there. Where the values of all faces that are seen at once
+    have no room below one another, each face shows as many as have, the largest ones.
     """
 
     def __init__(self, timeline: Timeline) -> None:
@@ -118,14 +118,14 @@ class Painter:
         if not self.known:
             write(picture, "model not calibrated", (8, height - 30), ALARM, 0.42)
         room = height - (50 if self.known else 70)
-        tall = (max(self.most, 1) * (len(self.timeline.names) * LINE + HEAD)) <= room
-        step = len(self.timeline.names) * LINE + HEAD if tall else HEAD + LINE // 2
+        lines = min(max((room // max(self.most, 1) - HEAD) // LINE, 1), len(self.timeline.names))
+        step = HEAD + lines * LINE
         for place, row in self.placed(faces):
             top = 6 + place * step
             if top + step > room + 6:
                 write(picture, f"... {len(faces)} faces in all", (8, room), WHITE, 0.42)
                 return
-            self.panel(picture[top : top + step], row, tall)
+            self.panel(picture[top : top + step], row, lines)
 
     def placed(self, faces: Sequence[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
         """Each face with its place in the column: the one that it had, or the first that is free."""
@@ -137,15 +137,16 @@ class Painter:
                 self.places[free : free + 1] = [face]
         return [(place, here[face]) for place, face in enumerate(self.places) if face is not None]
 
-    def panel(self, picture: Any, row: dict[str, Any], tall: bool) -> None:
-        """One face: who, whether to rely on it, and its values, all of them or the largest."""
+    def panel(self, picture: Any, row: dict[str, Any], lines: int) -> None:
+        """One face: who, whether to rely on it, and its values, or the largest so many of them."""
         doubt = doubt_of(row)
         tag(picture, f"face {row['face_id']}", (8, TAG), colour_of(row))
         write(picture, doubt, (74, 14), ALARM if row["success"] == 1 else WHITE, 0.38)
         if row["success"] != 1:
             return
-        names = list(self.timeline.names)
-        chosen = names if tall else [max(names, key=lambda name: float(row[name]))] if self.bars else names[:1]
+        names = self.timeline.names
+        largest = sorted(names, key=lambda name: -float(row[name])) if self.bars else names
+        chosen = [name for name in names if name in largest[:lines]]
         for i, name in enumerate(chosen):
             self.value(picture, name, float(row[name]), HEAD - 4 + LINE * i)
 

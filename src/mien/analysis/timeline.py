@@ -15,6 +15,7 @@ from mien.analysis.journal import read_table
 from mien.analysis.reliability_share import ReliabilityShare, share_of
 from mien.analysis.tables import RECT, Layout
 from mien.checkpoint import write_whole
+from mien.files import withdraw
 from mien.names import write_csv
 
 ABOUT = "analysis.json"
@@ -119,6 +120,7 @@ class Timeline:
 
     def save(self, folder: Path) -> None:
         """Write frames.csv, windows.csv and analysis.json."""
+        withdraw(folder, [ABOUT])
         write_whole(folder / "frames.csv", lambda path: write_csv(self.frames, path))
         write_whole(folder / "windows.csv", lambda path: write_csv(self.windows, path))
         write_about(folder, self.about)

@@ -75,6 +75,7 @@ def rows(axis: Axes, curve: Curve, colours: dict[str, str]) -> None:
     names = list(curve.values)
     shades = np.stack([curve.values[name] for name in names])
     axis.pcolormesh(edges, np.arange(len(names) + 1) - 0.5, np.ma.masked_invalid(shades), cmap="Blues", vmin=0, vmax=1)
+    axis.hlines(np.arange(1, len(names)) - 0.5, edges[0], edges[-1], color="white", linewidth=1.5)
     axis.set_yticks(range(len(names)), [literal(name) for name in names])
     axis.invert_yaxis()
     axis.tick_params(axis="y", length=0)

@@ -34,12 +34,13 @@ from mien.analysis.timeline import Timeline
 from mien.config import STRICT, changed
 from mien.files import LOCK
 from mien.names import folder_name
-from mien.video.manifest import VIDEOS
+from mien.video.decode import VIDEOS, ends_in
+from mien.video.limits import FrameLimit
 from mien.video.stream import Frame
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
-class Shared(ReadConfig):
+class Shared(ReadConfig, FrameLimit):
     """What ``mien analyze`` and ``mien study`` have in common."""
 
     model: str = "runs/finetune"
@@ -95,7 +96,7 @@ def run(config: Config) -> None:
         if given := changed(config.live, "live"):
             raise ValueError(f"{', '.join(given)}: for a camera, and {config.video} is a video; leave it out")
         path = Path(config.video)
-        if path.is_dir() and any(f.suffix.lower() in VIDEOS for f in path.iterdir()):
+        if path.is_dir() and any(ends_in(f.name, VIDEOS) for f in path.iterdir()):
             raise ValueError(f"{path} is a folder of videos: mien study {path} --model {config.model} reads them all")
         folder = folder_of(config)
         with open_source(path) as source:
@@ -106,7 +107,7 @@ def run(config: Config) -> None:
 
 def refuse_unread(config: Config) -> None:
     """Options that a camera does not honour: it writes one table, live.csv, on the clock of its own frames."""
-    unread = ("format", "overwrite", "profile", "offset", "sync_mark", "hop", "batch")
+    unread = ("format", "overwrite", "profile", "offset", "sync_mark", "hop", "batch", "max_pixels")
     if given := [flag for flag in changed(config) if flag.lstrip("-") in unread]:
         raise ValueError(f"{', '.join(given)}: for videos, not for a camera; leave it out")
 

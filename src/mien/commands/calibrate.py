@@ -30,13 +30,14 @@ from mien.files import LOCK
 from mien.interfaces import Clip, Outputs
 from mien.video.inspection import digest
 from mien.video.leaks import find_seen, hash_clips
+from mien.video.limits import FrameLimit
 from mien.video.views import ViewConfig
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config:
+class Config(FrameLimit):
     """Options of ``mien calibrate``."""
 
     model: Path = Path("runs/finetune")

@@ -132,6 +132,7 @@ def mark(kind: str, folder: Path, parts: Parts, marking: Marking) -> dict[str, A
     print(f"{kind}, marked on the test clips:")
     into, said = folder / "evaluation", remarks(folder)
     said |= evaluate.origin(folder, marking.data, parts["test"], marking.split.test)
+    evaluate.clear(into)
     marks = evaluate.report(analyzer.outputs, clips, predictions, targets, analyzer.names, into, said=said)
     return row | {f"test {name}": value for name, value in marks.scores.items()}
 

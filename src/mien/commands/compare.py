@@ -21,6 +21,7 @@ from mien.analysis.runs import Run, read_runs
 from mien.analysis.sections import Section, markdown, page
 from mien.checkpoint import write_whole
 from mien.config import STRICT
+from mien.files import withdraw
 from mien.statistics import RESAMPLES
 
 
@@ -54,6 +55,7 @@ def run(config: Config) -> None:
     title = "Comparison"
     parts = sections(config, runs, folder)
     text = markdown(title, parts)
+    withdraw(folder, ("compare.html", "compare.md"))
     write_whole(folder / "compare.md", lambda path: path.write_text(text, encoding="utf-8"))
     page(title, parts).save(folder / "compare.html")
     print(text)

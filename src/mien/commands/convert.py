@@ -20,9 +20,9 @@ from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from mien import __version__, checkpoint
-from mien.config import STRICT, to_tree
-from mien.layouts import recognise
-from mien.layouts.source import Source
+from mien.config import STRICT, changed, to_tree
+from mien.layouts import Layout, recognise
+from mien.layouts.source import Imported, Source
 from mien.pixels import PixelsConfig
 from mien.video.clips import ClipConfig
 
@@ -48,7 +48,7 @@ class Config:
     probe: Path | None = None
     """Official attentive probe of V-JEPA (.pth.tar with ``classifier``), to go with the encoder."""
     segments: PositiveInt = 8
-    """Segments of a video that the probe reads at once."""
+    """Segments of a video that --probe reads at once."""
     clip: ClipConfig = ClipConfig()
     """How clips are taken; by default, for V-JEPA and VideoMAE, the size that the weights were made for."""
     pixels: PixelsConfig = PixelsConfig()
@@ -64,6 +64,7 @@ def run(config: Config) -> None:
         if str(source.path) in str(error):
             raise
         raise ValueError(f"{source.path} ({layout.name}): {error}") from error
+    refuse_unread(config, imported, layout)
     about = {"mien": __version__, "pixels": to_tree(config.pixels)} | imported.about
     checkpoint.export(config.output, imported.model, about)
     count = sum(p.numel() for p in imported.model.parameters())
@@ -71,3 +72,23 @@ def run(config: Config) -> None:
         print(note)
     name = type(imported.model.encoder).__name__
     print(f"{layout.name}: {name}, {count / 1e6:.2f} M parameters, every key used: {config.output}")
+
+
+def refuse_unread(config: Config, imported: Imported, layout: Layout) -> None:
+    """Options that say nothing of what was imported are refused, for they would change nothing."""
+    made = imported.about
+    probed = config.probe is not None and layout.probes
+    unread = {
+        "--probe": ("for V-JEPA's encoders", not layout.probes),
+        "--segments": ("of the probe that --probe names", not probed),
+        "--names": (
+            "of the classes of a fine-tuned checkpoint or a probe, and there are none here",
+            "task" not in made,
+        ),
+        "--depths": ("of the stages of SVFAP's encoder", made["encoder"]["name"] != "tpsbt"),
+        "--decoder-heads": ("of a decoder or predictor, and none is imported here", "objective" not in made),
+        "--encoder-only": ("not together with --probe, which reads the encoder", probed),
+    }
+    given = [flag.replace("_", "-") for flag in changed(config)]
+    if said := [f"{flag} is {what}" for flag, (what, lost) in unread.items() if lost and flag in given]:
+        raise ValueError(f"{config.checkpoint} ({layout.name}): {'; '.join(said)}; leave it out")

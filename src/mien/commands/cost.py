@@ -2,35 +2,41 @@
 
 mien cost recipes/svfap_pretrain.yaml
 mien cost recipes/finetune.yaml recipes/tiny.yaml --train.batch 32 --data.manifest clips.csv
+mien cost recipes/probe.yaml --model models/vjepa_h384
 
-The recipe may be one of pretrain or of finetune, with their options; the words pretrain or finetune in front say which
-where it could be either. Nothing is read but the manifest, if one is given, and nothing is written. Memory and time
-come from one small step on noise, as src/mien/cost.py says; time leaves out the reading of clips. Products (GMACs) are
-those of a forward pass over one clip.
+The recipe may be one of pretrain, finetune or probe, with their options; one of these words in front says which where it
+could be several. Nothing is read but the manifest, if one is given, and for probes the model.json of each --model; nothing
+is written. Memory and time come from one small step on noise, as src/mien/cost.py says; time leaves out the reading of
+clips. Products (GMACs) are those of a forward pass over one clip.
 """
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from mien import distributed
-from mien.commands import finetune, pretrain
-from mien.commands.preflight import duration, measure_objective, needed, ranks
+from mien.card import read_card
+from mien.commands import finetune, pretrain, probe
+from mien.commands.preflight import ProbeCost, duration, measure_objective, measure_probes, needed, probe_times, ranks
 from mien.config import read_recipe
 from mien.cost import made_up, products
 from mien.distributed import Session
-from mien.interfaces import Objective
+from mien.interfaces import Clip, Objective, Task
 from mien.memory import available, gigabytes
+from mien.training import require_company
+from mien.video.clips import ClipConfig
 from mien.video.manifest import read_manifest, select
 
-OFTEN = (*pretrain.OFTEN, *finetune.OFTEN)
+OFTEN = (*pretrain.OFTEN, *finetune.OFTEN, *probe.OFTEN)
 """Options that ``--help`` explains, as far as the command that trains has them."""
-CONFIGS = {"pretrain": pretrain.Config, "finetune": finetune.Config}
+CONFIGS = {"pretrain": pretrain.Config, "finetune": finetune.Config, "probe": probe.Config}
 """Whose recipes and options are understood."""
-Config = pretrain.Config | finetune.Config
+Training = pretrain.Config | finetune.Config
+Config = Training | probe.Config
 
 
 def guess(arguments: list[str]) -> str:
@@ -42,10 +48,19 @@ def guess(arguments: list[str]) -> str:
 
 
 def run(config: Config) -> None:
-    """Print what a step costs."""
+    """Print what a step costs, or features and probes."""
+    if isinstance(config, probe.Config):
+        say_probes(config)
+    else:
+        say_training(config)
+
+
+def say_training(config: Training) -> None:
+    """Print what a step of training costs."""
     train = config.train
     with distributed.session(train.device, train.matmul) as session:
-        clips, (objective, target) = count(config), make(config)
+        clips, (objective, target) = len(clips_of(config)), make(config)
+        require_company(objective, train, session)
         objective.to(session.device)
         cost, micro = measure_objective(objective, config, session, target), train.micro_batch(session.world)
         macs = products(objective, lambda n: loss_of(objective, config, session, target, n))
@@ -68,7 +83,50 @@ def run(config: Config) -> None:
             session.say(f"{name:<12}{line}")
 
 
-def make(config: Config) -> tuple[Objective, Tensor | None]:
+def say_probes(config: probe.Config) -> None:
+    """Print what the features of each model cost, and the probes over them."""
+    config = probe.settled(config)
+    with distributed.session(config.device, config.matmul) as session:
+        clips = clips_of(config)
+        config = replace(config, task=config.task.located(clips)[0]) if clips else config
+        parts = probe.parts_of(clips, config) if clips else {}
+        views = probe.views_in_all(parts, config) if clips else None
+        names, target = config.task.example(parts.get("train", []))
+        for folder in config.model:
+            card = read_card(folder)
+            task = config.task.build(card.build_encoder(), card.pixels, names).to(session.device).eval()
+            cost = measure_probes(task, config, card.clip, target, session.device)
+            whole = {} if views is None else {"whole": probe_times(cost, config, views, len(parts["train"]))}
+            for name, line in (
+                {"model": str(folder)} | probe_lines(task, config, card.clip, cost, views) | whole
+            ).items():
+                session.say(f"{name:<12}{line}")
+
+
+def probe_lines(
+    task: Task, config: probe.Config, clip: ClipConfig, cost: ProbeCost, views: int | None
+) -> dict[str, str]:
+    """What is said of one encoder and its probes; without a number of views as if they filled --features.memory."""
+    device, batch = next(task.parameters()).device, config.probe.batch
+    video = task.pixels(made_up(1, clip.frames, clip.size, device)["video"])
+    tokens = torch.zeros(1, *cost.tokens, device=device)
+    encoder = products(task.encoder, lambda _: task.encoder.features(video))
+    head, free = products(task.head, lambda _: task.head(tokens)), available(device)
+    return {
+        "parameters": f"{cost.weights / 4e6:.2f} million frozen, {cost.heads} probes of {cost.head.parameters / 1e6:.2f} "
+        "million learnt together",
+        "products": f"{encoder / 1e9:.3g} GMACs of the encoder over one view, {head / 1e9:.3g} of a probe over its "
+        f"{cost.tokens[0]} tokens",
+        "memory": f"{gigabytes(cost.memory(config, clip, views))}: {gigabytes(cost.weights)} for the encoder, "
+        f"{gigabytes(cost.features(config, views))} for features, {gigabytes(cost.reading(config, clip))} while "
+        f"{config.views.batch} views are read or {gigabytes(cost.learning(config))} while probes learn from {batch} clips",
+        "there": "not known" if free is None else gigabytes(free + cost.weights),
+        "time": f"{duration(cost.seconds)} per view, {duration(cost.heads * cost.head.seconds * batch)} per step of {batch} "
+        f"clips on {device}; reading not counted",
+    }
+
+
+def make(config: Training) -> tuple[Objective, Tensor | None]:
     """The model of a config with first weights, and the target of one made-up clip."""
     encoder = config.encoder.build(config.clip.frames, config.clip.size)
     if isinstance(config, pretrain.Config):
@@ -77,11 +135,11 @@ def make(config: Config) -> tuple[Objective, Tensor | None]:
     return config.task.build(encoder, config.pixels, names), target
 
 
-def count(config: Config) -> int:
-    """Clips of the manifest; 0 without one."""
-    return len(select(read_manifest(Path(config.data.manifest)), config.data.select)) if config.data.manifest else 0
+def clips_of(config: Config) -> list[Clip]:
+    """The selected clips of the manifest; none without one."""
+    return select(read_manifest(Path(config.data.manifest)), config.data.select) if config.data.manifest else []
 
 
-def loss_of(objective: Objective, config: Config, session: Session, target: Tensor | None, clips: int) -> Tensor:
+def loss_of(objective: Objective, config: Training, session: Session, target: Tensor | None, clips: int) -> Tensor:
     """The loss of noise."""
     return objective(made_up(clips, config.clip.frames, config.clip.size, session.device, target))["loss"]

@@ -28,15 +28,19 @@ from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
 from mien.crossing import Crossed, crossings
-from mien.files import LOCK, write_whole
+from mien.files import LOCK, withdraw, write_whole
 from mien.interfaces import Clip
 from mien.names import write_csv
 from mien.tasks.labels import canonical, cell
+from mien.video.limits import FrameLimit
 from mien.video.views import ViewConfig
+
+WRITTEN = ("cross.json", "report.html", "predictions.csv")
+"""Its files, the one that is written last first."""
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config:
+class Config(FrameLimit):
     """Options of ``mien cross``."""
 
     model: Path = Path("runs/finetune")
@@ -83,6 +87,7 @@ def run(config: Config) -> list[dict[str, object]]:
     merge = pairs(config.merge, "--merge")
     found = crossings(probabilities, analyzer.names, labels, merge)
     folder = config.output or config.model / "cross"
+    withdraw(folder, WRITTEN)
     save_answers(clips, labels, probabilities, analyzer.names, folder)
     return report(found, len(clips), config, folder, touched)
 

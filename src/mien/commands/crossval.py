@@ -237,6 +237,7 @@ def pool_choice(config: Config, corpus: Corpus, kind: str, folder: Path) -> Cros
     answers = answered(task, outputs, corpus.targets, corpus.names)
     found = cross_validation(answers, folds.tolist())
     marks = marking.mark(task, corpus.clips, outputs, corpus.targets, corpus.names, config.folds.subgroups)
+    evaluate.clear(folder)
     section = table.section(found, marks, folder, kind)
     print("\n" + markdown("Cross-validation", [section]), flush=True)
     marks.tell_parts()
@@ -244,8 +245,8 @@ def pool_choice(config: Config, corpus: Corpus, kind: str, folder: Path) -> Cros
     leaks = [leak for fold in corpus.folds for leak in leaks_of(marked(config, fold)[kind])]
     said = {"selection": kind} | ({"leaks": list(dict.fromkeys(leaks))} if leaks else {})
     said |= evaluate.origin(config.output, config.data, corpus.clips)
-    evaluate.write(marks, corpus.clips, outputs, corpus.targets, corpus.names, folder, kept, [section], said)
     write_protocol(folder, replace(protocol(config, corpus), selection=kind))
+    evaluate.write(marks, corpus.clips, outputs, corpus.targets, corpus.names, folder, kept, [section], said)
     return found
 
 

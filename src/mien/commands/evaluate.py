@@ -35,15 +35,22 @@ from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
 from mien.distributed import Session
-from mien.files import LOCK, write_whole
+from mien.files import LOCK, withdraw, write_whole
 from mien.interfaces import Clip, Outputs
 from mien.names import write_csv
 from mien.subgroups import blank
 from mien.video.inspection import digest
+from mien.video.limits import FrameLimit
 from mien.video.views import ViewConfig
 
 METRICS = "metrics.json"
 """Says that an evaluation is whole."""
+WRITTEN = (
+    METRICS, "report.html", "predictions.csv", "subgroups.csv",
+    *(f"{figure}.{end}" for figure in figures.FIGURES for end in ("png", "csv")),
+    "majority.json", "trust.csv", "calibrated.csv", "reliability.png", "folds.csv", "radar.png",
+)  # fmt: skip
+"""Files of an evaluation, or of a cross-validation."""
 Predictions = NDArray[np.float64]
 """Outputs (N, names)."""
 Targets = NDArray[Any]
@@ -51,7 +58,7 @@ Targets = NDArray[Any]
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config:
+class Config(FrameLimit):
     """Options of ``mien evaluate``."""
 
     model: Path = Path("runs/finetune")
@@ -94,6 +101,8 @@ def run(config: Config) -> dict[str, float]:
         scores = Scores(read.outputs, read.votes)
         said = remarks(config.model, clips, config.workers) if session.first else {}
         judged = trust.judge(analyzer.outputs, calibration, read, targets, analyzer.names, config.coverage)
+        if session.first:
+            clear(folder)
         lines = trust.write(judged, clips, config.subgroups, folder) if session.first else []
         cautions = caution(calibration, config.data, analyzer.suited(config.views))
         said |= origin(config.model, config.data, clips) | {"cautions": cautions}
@@ -101,11 +110,16 @@ def run(config: Config) -> dict[str, float]:
         if config.group_by:
             clips, predictions, targets = mean_by(clips, predictions, targets, config.group_by)
         if session.first:
-            report(analyzer.outputs, clips, predictions, targets, analyzer.names, folder, config.subgroups, said)
             if not config.group_by:
                 tell_majority(scores, targets, analyzer, folder)
+            report(analyzer.outputs, clips, predictions, targets, analyzer.names, folder, config.subgroups, said)
             print("\n".join([*lines, *cautions]), flush=True)
     return analyzer.task.score(predictions, targets)
+
+
+def clear(folder: Path) -> None:
+    """Remove what an evaluation left in a folder before another one is written there."""
+    withdraw(folder, WRITTEN)
 
 
 def score(analyzer: Analyzer, clips: Sequence[Clip], views: ViewConfig, workers: int, session: Session) -> Scores:
@@ -186,9 +200,8 @@ def write(
 ) -> None:  # fmt: skip
     """Write predictions.csv with the ``kept`` columns of the manifest, pictures, report.html and, last, metrics.json.
 
-    That is removed first, so where it stands the whole is of one evaluation.
+    ``clear`` the folder first: where metrics.json stands, the whole is of one evaluation.
     """
-    (folder / METRICS).unlink(missing_ok=True)
     touched = warnings(dict(said or {}))
     for line in touched:
         print(f"  ! {line}")

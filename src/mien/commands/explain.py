@@ -41,12 +41,14 @@ from mien.checkpoint import write_whole
 from mien.config import STRICT
 from mien.distributed import choose_device
 from mien.encoders.tpsbt import TPSBT
+from mien.files import withdraw
 from mien.interfaces import Task
 from mien.names import to_text
+from mien.video.limits import FrameLimit
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
-class Config(ReadConfig):
+class Config(ReadConfig, FrameLimit):
     """Options of ``mien explain``; those of reading are the same as of ``mien analyze``."""
 
     video: tyro.conf.Positional[Path]
@@ -158,6 +160,8 @@ def explain_guesses(config: Config, source: Source) -> Found:
 
 def write(found: Found, folder: Path) -> None:
     """Videos, pictures, maps.npz and, last, explanation.json."""
+    films = [f"{method}.mp4" for method in ("occlusion", "attention", "reconstruction")]
+    withdraw(folder, ["explanation.json", "maps.npz", "maps.png", "when.png", "where.png", "check.png", *films])
     folder.mkdir(parents=True, exist_ok=True)
     rows: dict[str, NDArray[Any]] = {}
     for method, maps in found.maps.items():

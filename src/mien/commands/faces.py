@@ -26,13 +26,14 @@ from mien.faces.cut import CutConfig, Record, Source
 from mien.faces.detect import DetectConfig
 from mien.faces.farm import on_ray, on_this_machine
 from mien.faces.follow import FollowConfig
-from mien.faces.store import claim, index, pending, shard, sources
+from mien.faces.store import claim, index, pending, shard, sources, sweep
 from mien.files import LOCK
 from mien.progress import progress_bar
+from mien.video.limits import FrameLimit
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config:
+class Config(FrameLimit):
     """Options of ``mien faces``."""
 
     input: tyro.conf.Positional[Path | None] = None
@@ -72,11 +73,13 @@ def run(config: Config) -> None:
     cut.detector.build()  # a model file that is none is found before the first video
     chosen = shard(sources(config.input, config.output), config.shard)
     claim(config.output, cut)
+    sweep(config.output, chosen)
     jobs = pending(config.output, chosen)
     if len(jobs) < len(chosen):
         print(f"{len(chosen) - len(jobs)} of {len(chosen)} videos are done already")
     began = time.perf_counter()
     work(config, cut, jobs)
+    sweep(config.output, chosen)  # of processes that died
     keys = {source.key for source in chosen}
     report(config, [record for record in index(config.output) if record.key in keys], time.perf_counter() - began)
 

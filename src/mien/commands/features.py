@@ -30,6 +30,7 @@ from mien.config import STRICT
 from mien.names import write_parquet as to_parquet
 from mien.pixels import Pixels
 from mien.progress import progress_bar
+from mien.video.limits import FrameLimit
 from mien.video.manifest import write_manifest
 from mien.video.views import ViewConfig
 
@@ -37,7 +38,7 @@ Row = tuple[dict[str, Any], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config:
+class Config(FrameLimit):
     """Options of ``mien features``."""
 
     model: Path = Path("runs/pretrain")

@@ -45,6 +45,7 @@ from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.training import TrainConfig
 from mien.video.leaks import Hashes
+from mien.video.limits import FrameLimit
 from mien.video.transforms import AugmentConfig
 from mien.video.views import ViewConfig
 
@@ -58,7 +59,7 @@ OFTEN = (
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config:
+class Config(FrameLimit):
     """Options of ``mien finetune``."""
 
     output: Path = Path("runs/finetune")
@@ -94,7 +95,7 @@ def run(config: Config) -> None:
         if open_folder(config, parts["train"], session, others):
             distributed.seed_step(config.train.seed)
             encoder = config.encoder.build(config.clip.frames, config.clip.size)
-            start_encoder(encoder, config.init, config)
+            start_encoder(encoder, config.init, config, session.say)
             task = config.task.build(encoder, config.pixels, names, targets["train"])
             learn(task, parts, names, history, hashes, config, marking)
         if others and not (config.output / RESULTS).is_file():

@@ -12,14 +12,23 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from mien import __version__, checkpoint
-from mien.commands.skips import broke, keep_skips, micro_batches, read_skips, remark, unread_paths
+from mien.commands.skips import (
+    broke,
+    keep_skips,
+    micro_batches,
+    naming_crashes,
+    read_skips,
+    remark,
+    under_way,
+    unread_paths,
+)
 from mien.config import STRICT, build, read_yaml, to_tree, to_yaml
 from mien.distributed import Session, meet
 from mien.interfaces import Clip, Objective
 from mien.optim import OptimConfig
 from mien.runlog import finished, open_run, refuse_other_run
 from mien.tasks import TaskConfig
-from mien.training import EXECUTION, MicroBatch, TrainConfig, require_whole_batches, train
+from mien.training import EXECUTION, MicroBatch, TrainConfig, require_company, require_whole_batches, train
 from mien.video.clips import ClipConfig, ClipDataset
 from mien.video.decode import VideoError
 from mien.video.manifest import Problem, checked, read_manifest, select
@@ -137,7 +146,7 @@ def fit(
     train_config: TrainConfig = config.train
     optim: OptimConfig = config.optim
     folder: Path = config.output
-    steps = train_config.total(len(clips))
+    steps, latest = train_config.total(len(clips)), under_way(train_config)
 
     def batches(step: int) -> Iterator[MicroBatch]:
         skipped = keep_skips(folder, clips, train_config.skip, step, session.first)
@@ -149,20 +158,21 @@ def fit(
             )
         except VideoError as error:
             raise broke(str(error), step + 1, folder) from error
-        return micro_batches(dataset, train_config, session, step, skipped, folder)
+        return micro_batches(dataset, train_config, session, step, skipped, folder, latest)
 
-    train(
-        objective,
-        batches,
-        steps,
-        train_config,
-        optim,
-        folder,
-        session,
-        name_clip=lambda i: f"{clips[i].path.name} (line {clips[i].row})",
-        draw=draw,
-        watch=watch,
-    )
+    with naming_crashes(latest, clips, train_config, folder):
+        train(
+            objective,
+            batches,
+            steps,
+            train_config,
+            optim,
+            folder,
+            session,
+            name_clip=lambda i: f"{clips[i].path.name} (line {clips[i].row})",
+            draw=draw,
+            watch=watch,
+        )
     checkpoint.export(folder, objective, description(config, clips) | (describe or {}), write=session.first)
     session.say(f"{steps} steps done; weights in {folder}")
 
@@ -189,6 +199,8 @@ def claim_folder(
 ) -> None:
     """Make the folder of a run that is about to train, now that its model stands; every rank must call."""
     require_whole_batches(objective, config.train, session)
+    if not checkpoint.checkpoints(config.output):
+        require_company(objective, config.train, session)
     if session.first:
         open_run(config.output, to_yaml(config), identity(config, clips, others))
     meet()
@@ -202,6 +214,7 @@ def identity(config: Any, clips: Sequence[Clip], others: Sequence[Clip] = ()) ->
 ONCE_FIXED = (
     ("clip", "fps", 0.0),
     ("encoder", "uniform_power", True),
+    ("encoder", "convolutions", "default"),
     ("objective", "uniform_power", True),
     ("objective", "decoder_mlp_ratio", 4.0),
 )
@@ -210,7 +223,7 @@ ONCE_FIXED = (
 
 def decisive(config: Any) -> dict[str, Any]:
     """A command's config without the fields that do not decide the result."""
-    tree = {k: v for k, v in to_tree(config).items() if k not in ("output", "device", "workers")}
+    tree = {k: v for k, v in to_tree(config).items() if k not in ("output", "device", "workers", "max_pixels")}
     for section, ignored in (("train", EXECUTION), ("data", ("cache", "decode_all"))):
         if isinstance(tree.get(section), dict):
             tree[section] = {k: v for k, v in tree[section].items() if k not in ignored}

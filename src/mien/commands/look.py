@@ -30,6 +30,7 @@ from mien.faces.follow import FollowConfig, follow
 from mien.faces.overlay import ContactSheet, draw
 from mien.progress import progress_bar
 from mien.video.container import file_url
+from mien.video.limits import FrameLimit
 from mien.video.stream import read_frames
 
 TICK = Fraction(1, 90_000)
@@ -37,7 +38,7 @@ TICK = Fraction(1, 90_000)
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config:
+class Config(FrameLimit):
     """Options of ``mien look``."""
 
     video: tyro.conf.Positional[Path | None] = None

@@ -31,10 +31,11 @@ from mien.analysis.timeline import Timeline
 from mien.config import STRICT
 from mien.interfaces import Outputs
 from mien.names import to_text
+from mien.video.limits import FrameLimit
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
-class Config(ReadConfig):
+class Config(ReadConfig, FrameLimit):
     """Options of ``mien predict``; those of reading are the same as of ``mien analyze``."""
 
     video: tyro.conf.Positional[Path]

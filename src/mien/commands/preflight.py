@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mien.analysis.features import DTYPES, pool_sites
 from mien.cost import COPIES, RUNTIME, Cost, finish, made_up, measure
 from mien.distributed import Session
 from mien.interfaces import Objective, Task
@@ -48,41 +50,80 @@ def preflight(
         raise ValueError(refusal(objective, cost, config, need, room, session, fits))
 
 
-def preflight_probes(
-    task: Task, heads: int, config: Any, clip: ClipConfig, views: int, clips: int, target: Tensor, device: torch.device
-) -> None:
-    """The same for ``heads`` probes over the features of a frozen encoder: ``views`` of all clips are read, and ``clips``
-    of them are learnt from."""
-    encoder, pixels = task.encoder, 3 * clip.frames * clip.size**2
+@dataclass(frozen=True)
+class ProbeCost:
+    """What probes over the features of a frozen encoder cost."""
+
+    weights: int
+    """Bytes of the encoder."""
+    seconds: float
+    """Of the encoder, per view."""
+    inside: int
+    """Numbers of a view's tokens as the encoder gives them."""
+    tokens: tuple[int, int]
+    """Tokens that a probe reads at once, and their width."""
+    heads: int
+    """Probes that are trained together."""
+    head: Cost
+    """Of one of them."""
+    kept: float
+    """Bytes of the features of one view, as they are kept."""
+
+    def features(self, config: Any, views: int | None) -> float:
+        """Bytes of features in memory for so many views; of None, all that may be there."""
+        most = 0.0 if config.features.live else config.features.memory * 2**30
+        return most if views is None else min(most, self.kept * views)
+
+    def reading(self, config: Any, clip: ClipConfig) -> float:
+        """Bytes that the encoder takes while it reads."""
+        pixels = 3 * clip.frames * clip.size**2
+        return config.views.batch * (4 * COPIES * pixels + 4 * WIDTHS * self.inside)
+
+    def learning(self, config: Any) -> float:
+        """Bytes that the probes take while they learn."""
+        batch: int = config.probe.batch
+        return self.heads * (self.head.memory(batch) - RUNTIME) + 4 * batch * self.tokens[0] * self.tokens[1]
+
+    def memory(self, config: Any, clip: ClipConfig, views: int | None) -> float:
+        """Bytes at the peak."""
+        work = max(self.reading(config, clip), self.learning(config))
+        return self.weights + RUNTIME + self.features(config, views) + work
+
+
+def measure_probes(task: Task, config: Any, clip: ClipConfig, target: Tensor, device: torch.device) -> ProbeCost:
+    """One view through the encoder of ``task`` and one small step of its head; ``config`` is that of mien probe."""
+    encoder = task.encoder
     video = made_up(1, clip.frames, clip.size, device)["video"]
     with torch.inference_mode(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         began = perf_counter()
         tokens = encoder.features(task.pixels(video))
         finish(device)
-        read = perf_counter() - began
-    joint = task.segments if task.segments > 1 else 1
-    one = tokens.clone().repeat(1, joint, 1).float()  # a tensor that autograd may keep
-    cost = measure(
-        task.head,
-        lambda n: task.judge(task.head(one.expand(n, -1, -1).contiguous()), target.expand(n, *target.shape).to(device))[
-            "loss"
-        ],
-        0,
-        device,
-    )
-    batch: int = config.probe.batch
-    features = min(config.features.memory * 2**30, 4.0 * tokens.numel() * views)
-    reading = config.views.batch * (4 * COPIES * pixels + 4 * WIDTHS * tokens.numel())
-    learning = heads * (cost.memory(batch) - RUNTIME) + 4 * batch * one.numel()
-    weights = 4 * sum(p.numel() for p in encoder.parameters())
-    need, free = weights + RUNTIME + features + max(reading, learning), available(device)
-    room = None if free is None else free + weights
+        seconds, inside = perf_counter() - began, tokens.numel()
+        tokens = pool_sites(tokens, encoder.grid, config.features.pool)
+    one = tokens.clone().repeat(1, task.segments, 1).float()  # a tensor that autograd may keep
+
+    def loss(clips: int) -> Tensor:
+        answer = task.head(one.expand(clips, -1, -1).contiguous())
+        return task.judge(answer, target.expand(clips, *target.shape).to(device))["loss"]
+
+    cost = measure(task.head, loss, 0, device, most=config.probe.batch)
+    return ProbeCost(
+        4 * sum(p.numel() for p in encoder.parameters()), seconds, inside, (one.shape[1], one.shape[2]),
+        len(config.probe.settings()) * config.probe.seeds, cost, DTYPES[config.features.dtype].itemsize * tokens.numel(),
+    )  # fmt: skip
+
+
+def preflight_probes(
+    task: Task, config: Any, clip: ClipConfig, views: int, clips: int, target: Tensor, device: torch.device
+) -> None:
+    """The same for probes over the features of a frozen encoder: it reads ``views``, they learn from ``clips``."""
+    cost = measure_probes(task, config, clip, target, device)
+    need, free = cost.memory(config, clip, views), available(device)
+    room = None if free is None else free + cost.weights
     print(
-        f"{weights / 4e6:.1f} million frozen parameters, {heads} probes of {cost.parameters / 1e6:.2f} million; they need about "
-        f"{gigabytes(need)}" + (f", {gigabytes(room)} are there" if room is not None else "") + "\n"
-        f"at most {duration(read * views)} for the features of {views} views (kept ones are not made again), then about "
-        f"{duration(heads * cost.seconds * clips * config.probe.epochs)} for {config.probe.epochs} epochs; the reading of "
-        "clips not counted",
+        f"{cost.weights / 4e6:.1f} million frozen parameters, {cost.heads} probes of {cost.head.parameters / 1e6:.2f} million; "
+        f"they need about {gigabytes(need)}" + (f", {gigabytes(room)} are there" if room is not None else "") + "\n"
+        f"{probe_times(cost, config, views, clips)}; the reading of clips not counted",
         flush=True,
     )
     if room is not None and need > room:
@@ -92,6 +133,15 @@ def preflight_probes(
         )
 
 
+def probe_times(cost: ProbeCost, config: Any, views: int, clips: int) -> str:
+    """Time for all features and for all epochs."""
+    again = "read anew in each epoch" if config.features.live else "kept ones are not made again"
+    return (
+        f"at most {duration(cost.seconds * views)} for the features of {views} views ({again}), then about "
+        f"{duration(cost.heads * cost.head.seconds * clips * config.probe.epochs)} for {config.probe.epochs} epochs"
+    )
+
+
 def measure_objective(objective: Objective, config: Any, session: Session, target: Tensor | None) -> Cost:
     """One small step of an objective at the size of ``config.clip``."""
 
@@ -99,7 +149,8 @@ def measure_objective(objective: Objective, config: Any, session: Session, targe
         return objective(made_up(clips, config.clip.frames, config.clip.size, session.device, target))["loss"]
 
     pixels = 3 * config.clip.frames * config.clip.size**2
-    return measure(objective, loss, pixels, session.device, config.train.precision)
+    most = config.train.micro_batch(session.world)
+    return measure(objective, loss, pixels, session.device, config.train.precision, most)
 
 
 def needed(cost: Cost, config: Any, micro: int, session: Session) -> float:
@@ -155,7 +206,7 @@ def refusal(
         if train.batch % (session.world * a) == 0
     ]
     way = next((a for a in splits if needed(cost, config, train.batch // (session.world * a), session) <= room), None)
-    if way and objective.mean_over_clips:
+    if way and objective.mean_over_clips and train.batch // (session.world * way) >= objective.least_clips:
         said += f"Take --train.accumulate {way}, which gives the same gradient, or lower "
     else:
         said += "Lower "

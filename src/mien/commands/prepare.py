@@ -36,10 +36,11 @@ from mien.files import LOCK, write_whole
 from mien.names import to_cell
 from mien.progress import progress_bar
 from mien.video.inspection import Finding, Journal, survey
+from mien.video.limits import FrameLimit
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config:
+class Config(FrameLimit):
     """Options of ``mien prepare``."""
 
     name: Positional[str] = ""
@@ -61,7 +62,7 @@ class Config:
     decode: bool = True
     """Decode every frame of every clip; without it only the packets are read."""
     workers: NonNegativeInt = 0
-    """Processes that decode; 0 is one per core."""
+    """Processes that decode; 0 is one per core. 1 decodes in this process, which a file that crashes the decoder ends."""
     allow: tuple[Kind | Literal["counts"], ...] = ()
     """Kinds of problems that are no failure: missing, broken, short, label, duplicate, fold, and counts (the tables differ
     from the published counts). Such clips are left out and listed all the same."""
@@ -165,7 +166,8 @@ def add_folds(listing: Listing, config: Config) -> None:
 def look(corpus: Corpus, root: Path, output: Path, listing: Listing, config: Config) -> dict[Path, Finding]:
     """Look at every listed clip that is there and whose rows are sound."""
     paths = [entry.path for entry in listing.entries if entry.fault is None and entry.path.exists()]
-    workers = config.workers or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0])
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = config.workers or max(cores, 2)  # one alone is this process, which a file may bring down
     journal = Journal(output / "checked.jsonl", f"{corpus.name} in {root}")
     try:
         with progress_bar(total=len(set(paths)), what="checking clips") as bar:
@@ -192,7 +194,7 @@ def write(account: Account, output: Path, config: Config) -> None:
     (output / "report.json").unlink(missing_ok=True)  # written last: where it stands, all three are of one run
     write_table(output / "manifest.csv", *manifest_rows(account, output))
     write_table(output / "problems.csv", PROBLEM_COLUMNS, problem_rows(account))
-    asked = {name: value for name, value in to_tree(config).items() if name not in ("output", "workers")}
+    asked = {name: value for name, value in to_tree(config).items() if name not in ("output", "workers", "max_pixels")}
     report = {"mien": __version__, **as_tree(account), "not_allowed": failures(account, config), "options": asked}
     write_whole(output / "report.json", lambda path: path.write_text(json.dumps(report, indent=2) + "\n"))
 

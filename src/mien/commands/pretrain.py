@@ -42,6 +42,7 @@ from mien.pixels import PixelsConfig
 from mien.training import TrainConfig
 from mien.video.clips import ClipDataset
 from mien.video.decode import VideoError
+from mien.video.limits import FrameLimit
 from mien.video.transforms import AugmentConfig
 
 FITS = "recipes/svfap_tiny.yaml or recipes/vjepa_tiny.yaml"
@@ -54,7 +55,7 @@ OFTEN = (
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config:
+class Config(FrameLimit):
     """Options of ``mien pretrain``."""
 
     output: Path = Path("runs/pretrain")

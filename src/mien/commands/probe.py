@@ -29,12 +29,14 @@ from mien.analysis import baselines, plots
 from mien.analysis.features import Features, ProbeFeatureConfig
 from mien.analysis.frozen import Frozen, answers, load_encoder, views_of
 from mien.analysis.report import Report
+from mien.card import read_card
 from mien.commands import evaluate
 from mien.commands.choosing import VALIDATION
 from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, remarks, warnings
 from mien.commands.preflight import preflight_probes
 from mien.config import STRICT, changed, to_tree, to_yaml
+from mien.files import withdraw
 from mien.heads import AttentiveHeadConfig, HeadConfig, MeanHeadConfig, Standardised
 from mien.interfaces import Clip, Task
 from mien.probing import Best, ProbeConfig, train_probes
@@ -42,6 +44,7 @@ from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.video.clips import order
 from mien.video.leaks import hash_clips
+from mien.video.limits import FrameLimit
 from mien.video.rates import count_rates
 from mien.video.transforms import AugmentConfig
 from mien.video.views import ViewConfig
@@ -53,7 +56,7 @@ OFTEN = (
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config:
+class Config(FrameLimit):
     """Options of ``mien probe``."""
 
     model: tuple[Path, ...] = (Path("runs/pretrain"),)
@@ -91,8 +94,8 @@ class Config:
     """Precision of fp32 matrix products."""
 
 
-def run(config: Config) -> list[dict[str, Any]]:
-    """Probe every encoder, print and save the table; returns its rows."""
+def settled(config: Config) -> Config:
+    """The config with the probe's head and segments in its task; options that would change nothing are refused."""
     if config.task != replace(config.task, head=MeanHeadConfig(), segments=1):
         raise ValueError("a probe's head and segments are --head and --segments, not --task.head and --task.segments")
     if why := config.task.needs_pixels():
@@ -109,7 +112,12 @@ def run(config: Config) -> list[dict[str, Any]]:
         )
     if len({folder.name for folder in config.model}) < len(config.model):
         raise ValueError("two --model folders have the same name, and so would their probes; rename one")
-    config = replace(config, task=replace(config.task, head=config.head, segments=config.segments))
+    return replace(config, task=replace(config.task, head=config.head, segments=config.segments))
+
+
+def run(config: Config) -> list[dict[str, Any]]:
+    """Probe every encoder, print and save the table; returns its rows."""
+    config = settled(config)
     with distributed.session(config.device, config.matmul) as session:
         clips = load_clips(config.data, config.workers)
         config = replace(config, task=located(config.task, clips))
@@ -128,11 +136,10 @@ def run(config: Config) -> list[dict[str, Any]]:
 
 def split(config: Config, clips: list[Clip]) -> tuple[Parts, dict[str, History]]:
     """Training, validation and test clips, and what each model ('' has random weights) has seen; leaks are refused."""
-    holdout = None if config.validation else 5
-    rows = SplitConfig(config.train, config.validation, config.test, holdout=holdout, group=config.group)
     for folder in config.model:
+        read_card(folder)  # another kind of file is refused by name
         warn(config.data, clips, checkpoint.describe(folder))
-    parts = divide(clips, rows, config.task, config.probe.seed)
+    parts = parts_of(clips, config)
     print(", ".join(f"{len(part)} {name} clips" for name, part in parts.items()), flush=True)
     hashes = hash_clips([clip for clips in parts.values() for clip in clips], config.workers)
     models = [str(folder) for folder in config.model]
@@ -140,6 +147,13 @@ def split(config: Config, clips: list[Clip]) -> tuple[Parts, dict[str, History]]
     for model in models:
         guard(histories[model], config.leaks_allowed, print)
     return parts, histories
+
+
+def parts_of(clips: list[Clip], config: Config) -> Parts:
+    """Training, validation and test clips."""
+    holdout = None if config.validation else 5
+    rows = SplitConfig(config.train, config.validation, config.test, holdout=holdout, group=config.group)
+    return divide(clips, rows, config.task, config.probe.seed)
 
 
 def sources(config: Config, device: torch.device, histories: dict[str, History]) -> Iterator[tuple[Frozen, History]]:
@@ -162,10 +176,8 @@ def probe(
     """Train the probes over one encoder, keep the best and mark it; returns its row of the table."""
     task = config.task.build(source.encoder, source.pixels, names, targets["train"]).to(device)
     learnt = config.task.training_targets(parts["train"], names)
-    heads = len(config.probe.settings()) * config.probe.seeds
-    preflight_probes(
-        task, heads, config, source.clip, views_in_all(task, parts, config), len(parts["train"]), learnt[0], device
-    )
+    views = views_in_all(parts, config)
+    preflight_probes(task, config, source.clip, views, len(parts["train"]), learnt[0], device)
     checkpoint.write_whole(config.output / "config.yaml", lambda path: path.write_text(to_yaml(config)))
     features = {part: features_of(part, source, task, clips, config, device) for part, clips in parts.items() if clips}
     folder = config.output / source.name.replace(", ", "-").replace(" ", "-")
@@ -194,19 +206,22 @@ def probe(
     each = answers(task, heads, features["test"], device)
     truth = targets["test"].numpy()
     said = remarks(folder) | evaluate.origin(folder, config.data, parts["test"], config.test)
+    evaluate.clear(folder / "evaluation")
     marks = evaluate.report(
         task.outputs, parts["test"], each[found.index(best)], truth, names, folder / "evaluation", said=said
     )
     return row | marks.scores | over_seeds(task, each, truth) | history.about()
 
 
-def views_in_all(task: Task, parts: Parts, config: Config) -> int:
-    """Views of all clips that the encoder reads, each once; windows at a hop are counted as if they were segments."""
-    segments = task.segments if task.segments > 1 else config.views.segments or 2
-    return segments * sum(
-        len(clips) * (config.features.variants if part == "train" else config.views.crops)
-        for part, clips in parts.items()
-    )
+def views_in_all(parts: Parts, config: Config) -> int:
+    """Views of all clips that the encoder reads: each once, but with --features.live those of an epoch in every epoch.
+
+    Windows at a hop are counted as if they were segments.
+    """
+    segments = config.segments if config.segments > 1 else config.views.segments or 2
+    epochs, crops = config.probe.epochs if config.features.live else 1, config.views.crops
+    each = {"train": epochs if config.features.live else config.features.variants, "validation": epochs * crops}
+    return segments * sum(len(clips) * each.get(part, crops) for part, clips in parts.items())
 
 
 def with_weights(head: nn.Module, best: Best) -> nn.Module:
@@ -316,6 +331,7 @@ def write_table(rows: list[dict[str, Any]], config: Config) -> None:
     for row in rows:
         cells = "".join(f"  {row[m]:>{len(m) + 5}.4f}" if m in row else " " * (len(m) + 7) for m in shown)
         print(f"{row['features']:<{width}}  {row['validation']:>{11 + len(metric)}.4f}{cells}")
+    withdraw(config.output, ("probe.json", "report.html"))
     report = Report("Probes over frozen features")
     report.text(
         f"Each probe was chosen on validation ({metric}), never on test. Head: {config.task.head.name}; "

@@ -24,12 +24,13 @@ from mien.analysis.calibration import require_calibration
 from mien.analysis.predicting import ReadConfig
 from mien.config import STRICT
 from mien.extras import install
+from mien.video.limits import FrameLimit
 
 NEEDS = ("fastapi", "uvicorn", "websockets")
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
-class Config(ReadConfig):
+class Config(ReadConfig, FrameLimit):
     """Options of ``mien serve``; those of reading are the same as of ``mien analyze``."""
 
     model: tuple[str, ...] = ("runs/finetune",)

@@ -10,7 +10,9 @@ the run is a function of its settings, its clips and this file, and a resume is 
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,12 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from mien.checkpoint import write_whole
 from mien.distributed import Session
 from mien.interfaces import Clip
+from mien.memory import ran_out
 from mien.training import MicroBatch, TrainConfig
 from mien.video.clips import ClipDataset, Key, StepSampler, prepare_worker
+from mien.video.crashes import find_crash, is_crash
 from mien.video.decode import VideoError
+from mien.video.inspection import CRASHED
 
 FILE = "skipped.json"
 
@@ -95,6 +100,8 @@ class Broken:
     """In the place of a clip that could not be read."""
 
     message: str
+    short: bool
+    """Whether memory ran out, which is no fault of the clip."""
 
 
 class Guarded(Dataset):
@@ -109,7 +116,7 @@ class Guarded(Dataset):
         except (VideoError, OSError) as error:
             clip = self.dataset.clips[key[1]]
             line = f"line {clip.row}: "
-            return Broken(f"{line}{str(error).removeprefix(line)}")
+            return Broken(f"{line}{str(error).removeprefix(line)}", ran_out(error))
 
 
 def collate(items: list[dict[str, Any] | Broken]) -> Any:
@@ -119,17 +126,23 @@ def collate(items: list[dict[str, Any] | Broken]) -> Any:
 
 
 def micro_batches(
-    dataset: ClipDataset, config: TrainConfig, session: Session, step: int, skipped: dict[int, int], folder: Path
+    dataset: ClipDataset,
+    config: TrainConfig,
+    session: Session,
+    step: int,
+    skipped: dict[int, int],
+    folder: Path,
+    under_way: UnderWay,
 ) -> Iterator[MicroBatch]:
     """Micro-batches of this rank, endlessly, from ``step`` on. Raises ``VideoError`` naming a clip that breaks, the step,
-    and the way on."""
+    and the way on; ``MemoryError`` where it is not the clip's fault. What is being read stands in ``under_way``."""
     sampler = StepSampler(
         len(dataset), config.micro_batch(session.world), config.seed, step * config.accumulate, session.rank,
         session.world, config.accumulate, skipped,
     )  # fmt: skip
     loader = DataLoader(
         Guarded(dataset),
-        batch_sampler=sampler,
+        batch_sampler=Noted(sampler, under_way),
         collate_fn=collate,
         num_workers=config.workers,
         pin_memory=session.device.type == "cuda",
@@ -137,10 +150,49 @@ def micro_batches(
         worker_init_fn=prepare_worker,
     )
     for micro, batch in enumerate(loader, start=sampler.start):
+        if isinstance(batch, Broken) and batch.short:
+            raise MemoryError(batch.message)
         if isinstance(batch, Broken):
             raise broke(batch.message, micro // config.accumulate + 1, folder)
         weight = sampler.weight(micro)
         yield MicroBatch(batch, weight or 0.0, none_left=weight is None)
+
+
+UnderWay = deque[tuple[int, list[Key]]]
+"""The last micro-steps, and their clips, that processes were told to read."""
+
+
+def under_way(config: TrainConfig) -> UnderWay:
+    """Room for as many as are read at a time, each process two ahead, and the one that is waited for."""
+    return deque(maxlen=2 * config.workers + 1)
+
+
+class Noted:
+    """A sampler whose last micro-batches are kept in ``latest``."""
+
+    def __init__(self, sampler: StepSampler, latest: UnderWay) -> None:
+        self.sampler, self.latest = sampler, latest
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        for micro, keys in enumerate(self.sampler, start=self.sampler.start):
+            self.latest.append((micro, keys))
+            yield keys
+
+
+@contextmanager
+def naming_crashes(latest: UnderWay, clips: Sequence[Clip], config: TrainConfig, folder: Path) -> Iterator[None]:
+    """Where a process that decodes crashes, raise ``VideoError`` naming the clip that did it, if decoding shows which."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_crash(error):
+            raise
+        steps = {i: micro // config.accumulate + 1 for micro, keys in reversed(latest) for _, i in keys if i >= 0}
+        path = find_crash(clips[i].path for i in steps)
+        for clip, step in ((clips[i], step) for i, step in steps.items()):
+            if clip.path == path:
+                raise broke(f"line {clip.row}: {clip.path}: {CRASHED}", step, folder) from error
+        raise
 
 
 def broke(message: str, step: int, folder: Path) -> VideoError:

@@ -1,19 +1,24 @@
 """What ``--init`` gives a new model: all of another one's weights that fit, and one line on what starts afresh and why.
 
 The encoder must fit whole. Other parts (decoder, predictor, mask tokens, teacher) are taken whole or not at all. What no
-shape tells, such as the number of attention heads, is compared with what stands in model.json.
+shape tells, such as the number of attention heads, is compared with what stands in model.json; so is what the encoder was
+fed, which a run may change, but not without a word.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from mien import checkpoint
-from mien.config import to_tree
+from mien.commands.fitting import face_crop
+from mien.config import build, to_tree
 from mien.interfaces import Encoder, Objective
+from mien.pixels import PixelsConfig
+from mien.video.clips import ClipConfig
 
 PARTS = (
     "encoder",
@@ -38,15 +43,17 @@ COPY = "teacher (a copy of the encoder)"
 Say = Callable[[str], object]
 
 
-def start_encoder(encoder: Encoder, init: str, config: Any) -> None:
+def start_encoder(encoder: Encoder, init: str, config: Any, say: Say) -> None:
     """Fill an encoder from an exported run or import, strictly; of a joint embedding the teacher is taken.
 
-    ``config`` is the command's. Weights that were made for other settings raise ``ValueError`` that names them.
+    ``config`` is the command's. Weights that were made for other settings raise ``ValueError`` that names them; that they
+    were fed otherwise is said.
     """
     if init:
         folder = checkpoint.locate(init)
         require_same(settings_of(folder), settings(config), init)
         checkpoint.load_strictly(encoder, checkpoint.encoder_weights(checkpoint.read_weights(folder)), init)
+        compare_inputs(folder, init, config, say)
 
 
 def start_objective(objective: Objective, init: str, config: Any, say: Say) -> None:
@@ -72,6 +79,7 @@ def start_objective(objective: Objective, init: str, config: Any, say: Say) -> N
     rest = "".join(f", {one}" for one in sorted(afresh))
     names = [COPY if p == "teacher" and copied else p for p in PARTS if p in loaded]
     say(f"{init}: loaded {', '.join(names)}; afresh: optimizer, schedules{rest}")
+    compare_inputs(folder, init, config, say)
 
 
 def parts_of(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -110,6 +118,37 @@ def settings_of(folder: Any) -> dict[str, Any]:
 def settings(config: Any) -> dict[str, Any]:
     """The same of the command's config."""
     return flat(to_tree(config))
+
+
+def compare_inputs(folder: Path, init: str, config: Any, say: Say) -> None:
+    """Say where a run feeds an encoder otherwise than its weights were fed: pixels, clips, the cut of faces.
+
+    What model.json does not tell is not compared.
+    """
+    card = checkpoint.describe(folder) if (folder / checkpoint.CARD).is_file() else {}
+    if there := flags_of("pixels", card, config.pixels):
+        here = flags_of("pixels", {"pixels": to_tree(config.pixels)}, build(PixelsConfig, card["pixels"]))
+        say(
+            f"warning: {init} was trained on pixels normalised otherwise: {there} there, {here} here. The encoder is fed what "
+            f"it has not learnt from; {there} takes the model's"
+        )
+    if there := flags_of("clip", card, config.clip):
+        here = flags_of("clip", {"clip": to_tree(config.clip)}, build(ClipConfig, card["clip"]))
+        say(f"note: {init} was trained on other clips: {there} there, {here} here")
+    cut, ours = card.get("face_crop"), face_crop(Path(config.data.manifest)).get("face_crop")
+    if cut and cut != ours:
+        said = [", ".join(f"{k} {v}" for k, v in crop.items() if v is not None) for crop in (cut, ours) if crop]
+        here = f"here: {said[1]}" if ours else "how those of this run are cut is not known"
+        say(f"note: {init} was trained on faces that mien faces cut ({said[0]}); {here}")
+
+
+def flags_of(section: str, card: Mapping[str, Any], usual: Any) -> str:
+    """The settings of a card's section that are not the ``usual`` ones, as flags; nothing for a card without it."""
+    if section not in card:
+        return ""
+    tree, other = to_tree(build(type(usual), card[section])), to_tree(usual)
+    values = {key: value if isinstance(value, list) else [value] for key, value in tree.items() if value != other[key]}
+    return " ".join(f"--{section}.{key} {' '.join(map(str, value))}" for key, value in values.items())
 
 
 def flat(tree: Mapping[str, Any]) -> dict[str, Any]:

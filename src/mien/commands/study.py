@@ -34,6 +34,7 @@ from mien.analysis.timeline import Timeline
 from mien.checkpoint import write_whole
 from mien.commands.analyze import Shared
 from mien.config import STRICT
+from mien.files import withdraw
 from mien.interfaces import Clip
 from mien.names import printable, write_csv
 from mien.progress import progress_bar
@@ -84,6 +85,7 @@ def run(config: Config) -> None:
                 if done[name].about["stopped"]:
                     failures.append({"path": clip.path, "reason": printable(str(done[name].about["stopped"]))})
     read = {name: clip for clip, name in zip(clips, names, strict=True) if name in done}
+    withdraw(config.output, ("study.png", "summary.csv", "participants.csv", "study.csv", "failures.csv"))
     write_failures(config.output, failures, bool(done))
     tables = [tidy(done[n], n, clip, who, what, config.reliable_only) for n, clip in read.items()]
     report(config, pd.concat(tables, ignore_index=True), done, (who, what), len(failures))

@@ -6,8 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mien.video.decode import IMAGES
-from mien.video.manifest import VIDEOS
+from mien.video.decode import IMAGES, VIDEOS, ends_in
 
 
 def unknown_layout(root: Path, why: str, layout: str) -> ValueError:
@@ -65,7 +64,7 @@ def choose_folder(root: Path, asked: str, usual: Sequence[str], layout: str) -> 
 
 def is_video(path: Path | os.DirEntry[str]) -> bool:
     """Whether the suffix is a video's, in any case."""
-    return os.path.splitext(path.name)[1].lower() in VIDEOS
+    return ends_in(path.name, VIDEOS)
 
 
 def clips_by_name(folder: Path) -> dict[str, Path]:
@@ -103,6 +102,6 @@ def walk_clips(root: Path) -> Iterator[Path]:
     """Every video and every folder that directly holds images, below a folder, in order of their paths."""
     for folder, folders, files in os.walk(root):
         folders.sort()
-        if any(os.path.splitext(name)[1].lower() in IMAGES for name in files):
+        if any(ends_in(name, IMAGES) for name in files):
             yield Path(folder)
-        yield from (Path(folder, name) for name in sorted(files) if os.path.splitext(name)[1].lower() in VIDEOS)
+        yield from (Path(folder, name) for name in sorted(files) if ends_in(name, VIDEOS))

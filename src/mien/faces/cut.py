@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, field
 from dataclasses import dataclass as plain
 from pathlib import Path
@@ -26,6 +27,7 @@ from mien.faces.detect import DetectConfig
 from mien.faces.face import Face, Sighting
 from mien.faces.follow import FollowConfig, follow
 from mien.faces.rows import RowWriter, empty_row, face_row
+from mien.files import DiskError, on_disk
 from mien.video.stream import read_frames
 from mien.video.table import VideoError
 
@@ -181,18 +183,22 @@ class Cutter:
 def cut(source: Source, store: Path, config: CutConfig, progress: Callable[[], object] = lambda: None) -> Record:
     """Find, follow and crop the faces of one source into ``store``; ``progress`` is called after every frame.
 
-    Never raises for a bad file or a full disk: the record that is left says what happened.
+    Never raises for a bad file: the record that is left says what happened. Raises ``DiskError`` where ``store`` cannot be
+    written, which is no fault of the source.
     """
     # Of its own, so that a machine which was given up but still works cannot meet its successor here.
     folder = store / "partial" / f"{source.key}.{uuid4().hex[:12]}"
     try:
-        cutter = Cutter(source, folder, config)
-        problem = feed(cutter, source, config, progress)
-        cutter.close()
-        record = cutter.record
-        if problem:
-            record.status, record.reason = "broken", problem
-        publish(cutter, store)
+        with on_disk(store, store):
+            cutter = Cutter(source, folder, config)
+            problem = feed(cutter, source, config, progress)
+            cutter.close()
+            record = cutter.record
+            if problem:
+                record.status, record.reason = "broken", problem
+            publish(cutter, store)
+    except DiskError:
+        raise
     except Exception as error:  # whatever one file does, the others go on
         record = Record(
             source.name, source.key, source.stamp(), source.columns, "failed", f"{type(error).__name__}: {error}"
@@ -234,10 +240,22 @@ def place(store: Path, key: str) -> tuple[Path, Path]:
 def write_record(store: Path, record: Record) -> None:
     """Write a record, whole or not at all."""
     path = store / "records" / f"{record.key}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(f".{uuid4().hex[:12]}")
-    beside.write_text(json.dumps(asdict(record)), encoding="utf-8")
-    os.replace(beside, path)
+    write_beside(path, lambda beside: beside.write_text(json.dumps(asdict(record)), encoding="utf-8"))
+
+
+def write_beside(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file under another name and rename it; several machines may do so at once."""
+    beside = path.with_name(
+        f".{path.name}.by-{uuid4().hex[:12]}"
+    )  # no ending of a table, and none that files.sweep removes
+    try:
+        with on_disk(path, path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(beside)
+            os.replace(beside, path)
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def read_record(store: Path, key: str) -> Record | None:

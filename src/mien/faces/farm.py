@@ -19,6 +19,8 @@ import cv2
 
 from mien.extras import install
 from mien.faces.cut import CutConfig, Record, Source, cut, write_record
+from mien.files import DiskError
+from mien.video.container import limited, pixel_limit
 
 PATIENCE = 1.0
 """Seconds between looks at the count of frames."""
@@ -31,13 +33,15 @@ def on_this_machine(
     context: Any = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
     if hasattr(context, "set_forkserver_preload"):
         context.set_forkserver_preload(["mien.faces.farm"])
-    frames = context.Value("q", 0)
+    frames, refused = context.Value("q", 0), context.SimpleQueue()
     waiting, running = deque(jobs), {}
     try:
         while waiting or running:
             while waiting and len(running) < workers:
                 job = waiting.popleft()
-                process = context.Process(target=alone, args=(job, store, config, frames), daemon=True)
+                process = context.Process(
+                    target=alone, args=(job, store, config, frames, refused, pixel_limit()), daemon=True
+                )
                 process.start()
                 running[process.sentinel] = (process, job)
             ended = connection.wait(list(running), PATIENCE)
@@ -45,6 +49,8 @@ def on_this_machine(
             for sentinel in ended:
                 process, job = running.pop(sentinel)
                 process.join()
+                if not refused.empty():
+                    raise DiskError(refused.get())
                 if process.exitcode:
                     fail(store, job, f"its process ended with {describe(process.exitcode)}")
                 yield frames.value, job
@@ -53,8 +59,8 @@ def on_this_machine(
             process.kill()
 
 
-def alone(job: Source, store: Path, config: CutConfig, frames: Any) -> None:
-    """What the process of one video does."""
+def alone(job: Source, store: Path, config: CutConfig, frames: Any, refused: Any, pixels: int) -> None:
+    """What the process of one video does; ``refused`` is told what keeps the store from being written."""
     threading.Thread(target=end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal's processes; the parent decides
     cv2.setNumThreads(1)
@@ -63,7 +69,11 @@ def alone(job: Source, store: Path, config: CutConfig, frames: Any) -> None:
         with frames.get_lock():
             frames.value += 1
 
-    cut(job, store, config, count)
+    try:
+        with limited(pixels):
+            cut(job, store, config, count)
+    except DiskError as error:
+        refused.put(str(error))
 
 
 def end_with_parent() -> None:
@@ -103,20 +113,23 @@ def on_ray(jobs: Sequence[Source], store: Path, config: CutConfig, address: str)
         room = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
         while waiting and len(running) < room:
             job = waiting.popleft()
-            running[task.remote(job, store.resolve(), config)] = job
+            running[task.remote(job, store.resolve(), config, pixel_limit())] = job
         ended, _ = ray.wait(list(running), timeout=PATIENCE)
         for reference in ended:
             job = running.pop(reference)
             try:
                 frames += ray.get(reference)
             except RayError as error:
+                if isinstance(cause := getattr(error, "cause", None), DiskError):
+                    raise DiskError(str(cause)) from error
                 fail(store, job, f"on Ray: {str(error).strip().splitlines()[0]}")
             yield frames, job
         if not ended:
             yield frames, None
 
 
-def distant(job: Source, store: Path, config: CutConfig) -> int:
+def distant(job: Source, store: Path, config: CutConfig, pixels: int) -> int:
     """What a Ray task does; returns its frames."""
     cv2.setNumThreads(1)
-    return cut(job, store, config).frames
+    with limited(pixels):
+        return cut(job, store, config).frames

@@ -13,21 +13,19 @@ Any number of processes on any number of machines may fill one store, each with 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import Any
-from uuid import uuid4
 
 import pyarrow as pa
 import yaml
 from pyarrow import parquet
 
 from mien.config import read_yaml, to_tree
-from mien.faces.cut import CutConfig, Record, Source, Track, place, read_record
+from mien.faces.cut import CutConfig, Record, Source, Track, place, read_record, write_beside
 from mien.interfaces import Clip
 from mien.names import to_text
 from mien.video.manifest import read_manifest, write_manifest
@@ -110,13 +108,23 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = 
 
 
 def pending(store: Path, chosen: Sequence[Source]) -> list[Source]:
-    """Sources without a record, with a record of failure, or whose file has changed since; what a kill left is removed."""
+    """Sources without a record, with a record of failure, or whose file has changed since: those are taken out of the
+    index, so that none of its rows ever stands for a clip of another file."""
     todo = [s for s in chosen if not settled(store, s)]
-    keys = {s.key for s in todo}
-    for folder in (store / "partial").glob("*"):
-        if any(folder.name.startswith(f"{key}.") for key in keys):
-            shutil.rmtree(folder, ignore_errors=True)
+    changed = [record for record in (store / "records" / f"{s.key}.json" for s in todo) if record.is_file()]
+    for record in changed:
+        record.unlink()
+    if changed:
+        index(store)
     return todo
+
+
+def sweep(store: Path, chosen: Sequence[Source]) -> None:
+    """Remove what was half done of sources that nobody is cutting now."""
+    keys = {source.key for source in chosen}
+    for folder in (store / "partial").glob("*"):
+        if folder.name.rpartition(".")[0] in keys:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def settled(store: Path, one: Source) -> bool:
@@ -129,7 +137,7 @@ def settled(store: Path, one: Source) -> bool:
 
 def index(store: Path) -> list[Record]:
     """Write the tables of what the store holds by now; returns its records by name."""
-    before: list[Path] = []
+    before: list[Path] | None = None
     records: list[Record] = []
     # A shard that ends at the same time may have written its tables between our reading and our writing.
     while before != (before := sorted((store / "records").glob("*.json"))):
@@ -173,10 +181,3 @@ def write_tracks(path: Path, tracks: Sequence[tuple[Record, Track]]) -> None:
     rows = [{"input": record.input} | asdict(track) for record, track in tracks]
     table = pa.Table.from_pylist(rows, schema=pa.schema([("input", pa.string()), *fields]))
     parquet.write_table(table, path, compression="zstd")
-
-
-def write_beside(path: Path, write: Any) -> None:
-    """Write a file under another name and rename it; several shards may do so at once."""
-    beside = path.with_name(f".{uuid4().hex[:12]}-{path.name}")
-    write(beside)
-    os.replace(beside, path)

@@ -26,6 +26,8 @@ class Layout:
     """What it is known by, for a person."""
     recognises: Callable[[Source], bool]
     read: Callable[[Source, Config], Imported]
+    probes: bool = False
+    """Whether an attentive probe of V-JEPA can go with it."""
 
 
 LAYOUTS = (
@@ -52,18 +54,21 @@ LAYOUTS = (
         "encoder, target_encoder with pos_embed, predictor",
         vjepa.is_first,
         vjepa.read_first,
+        probes=True,
     ),
     Layout(
         "V-JEPA 2 (.pt)",
         "target_encoder without pos_embed, or a predictor with ten mask tokens",
         vjepa.is_second,
         vjepa.read_second,
+        probes=True,
     ),
     Layout(
         "V-JEPA 2 of transformers (folder with config.json)",
         "encoder.embeddings.patch_embeddings.proj and encoder.layer",
         transformers.is_vjepa2,
         transformers.read_vjepa2,
+        probes=True,
     ),
 )
 

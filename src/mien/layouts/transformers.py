@@ -115,7 +115,7 @@ def read_vjepa2(source: Source, config: Config) -> Imported:
     )
     told = settings(source, *needed)
     encoder_config = VJEPAConfig(
-        dim=told["hidden_size"], heads=told["num_attention_heads"], depth=told["num_hidden_layers"],
+        dim=told["hidden_size"], heads=config.heads or told["num_attention_heads"], depth=told["num_hidden_layers"],
         patch=told["patch_size"], tubelet=told["tubelet_size"], mlp_ratio=told["mlp_ratio"], positions="rotary",
     )  # fmt: skip
     clip = clip_of(config.clip, 16, told["crop_size"])

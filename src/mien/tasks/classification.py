@@ -110,9 +110,9 @@ class ClassificationConfig(TaskOptions):
             require_covered(names, targets, self.column)
         return Classification(encoder, self, pixels, names, targets)
 
-    def example(self) -> tuple[tuple[str, ...], Tensor]:
-        """Seven classes, as many as there are basic expressions, where they are not named."""
-        return self.classes or CANONICAL[:7], torch.tensor(0)
+    def example(self, clips: Sequence[Clip] = ()) -> tuple[tuple[str, ...], Tensor]:
+        """Seven classes, as many as there are basic expressions, where nothing says which."""
+        return self.names(clips) if clips else self.classes or CANONICAL[:7], torch.tensor(0)
 
     def settled(self, names: Sequence[str]) -> ClassificationConfig:
         """The config with its classes written out: a fold may lack one."""
@@ -154,6 +154,7 @@ class Classification(Task):
         self.outputs = config.outputs
         self.config, self.encoder, self.names, self.segments = config, encoder, tuple(names), config.segments
         self.pixels, self.head = Pixels(pixels), config.head.build(encoder.dim, len(names))
+        self.least_clips = 2 if config.mixup or config.cutmix else 1
         weights = torch.ones(len(names))
         if config.class_weights and targets is not None:
             counts = torch.bincount(targets, minlength=len(names)).float()

@@ -81,9 +81,9 @@ class MultilabelConfig(TaskOptions):
             require_both(names, targets)
         return Multilabel(encoder, self, pixels, names, targets)
 
-    def example(self) -> tuple[tuple[str, ...], Tensor]:
+    def example(self, clips: Sequence[Clip] = ()) -> tuple[tuple[str, ...], Tensor]:
         """The columns, or twelve where they are not named, all of them no."""
-        names = self.columns or tuple(f"label {i}" for i in range(12))
+        names = self.names(clips) if clips else self.columns or tuple(f"label {i}" for i in range(12))
         return names, torch.zeros(len(names), dtype=torch.long)
 
 

@@ -42,8 +42,9 @@ class TaskOptions(ABC):
         """The task around an encoder; ``targets`` are those of the training rows, None where weights are loaded."""
 
     @abstractmethod
-    def example(self) -> tuple[tuple[str, ...], Tensor]:
-        """Names, and the target of one made-up clip, to measure what a step costs."""
+    def example(self, clips: Sequence[Clip] = ()) -> tuple[tuple[str, ...], Tensor]:
+        """Names, those of training clips where there are any, and the target of one made-up clip, to measure what a step
+        costs."""
 
     def settled(self, names: Sequence[str]) -> Self:
         """The config with names that do not depend on the rows, so that all folds have the same."""

@@ -90,7 +90,7 @@ class RegressionConfig(TaskOptions):
         with the weights."""
         return Regression(encoder, self, pixels, names, targets)
 
-    def example(self) -> tuple[tuple[str, ...], Tensor]:
+    def example(self, clips: Sequence[Clip] = ()) -> tuple[tuple[str, ...], Tensor]:
         """The columns, all 0."""
         return self.columns, torch.zeros(len(self.columns))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,10 @@ from av.error import FFmpegError
 from av.stream import Disposition
 
 EIGHT_K = 8192 * 4320
-"""Pixels of a frame that are read unless ``MIEN_MAX_PIXELS`` says otherwise."""
+"""Pixels of the largest frame that is read unless ``limited`` says otherwise."""
+
+CARRIER = "MIEN_MAX_PIXELS"
+"""Variable of the environment that carries the limit from a command to the processes that decode for it."""
 
 POINTERS = {
     b"#EXTM3U": "an HLS playlist", b"ffconcat": "a list of files to join", b"v=0": "an SDP session",
@@ -41,11 +45,21 @@ class VideoError(ValueError):
 
 
 def pixel_limit() -> int:
-    """Pixels of the largest frame that is read: the environment's MIEN_MAX_PIXELS, or 8K."""
-    given = os.environ.get("MIEN_MAX_PIXELS", "")
-    if given and not (given.isascii() and given.isdigit() and 0 < int(given) < 2**31):
-        raise ValueError(f"MIEN_MAX_PIXELS is {given!r}; give a number of pixels per frame, as {EIGHT_K}")
-    return int(given or EIGHT_K)
+    """Pixels of the largest frame that is read, as ``limited`` set it in this process or in the one that started it."""
+    return int(os.environ.get(CARRIER, EIGHT_K))
+
+
+@contextmanager
+def limited(pixels: int) -> Iterator[None]:
+    """Read no frames of more pixels than this, here and in the processes that are started meanwhile."""
+    before = os.environ.get(CARRIER)
+    os.environ[CARRIER] = str(pixels)
+    try:
+        yield
+    finally:
+        os.environ.pop(CARRIER)
+        if before is not None:
+            os.environ[CARRIER] = before
 
 
 def check_pixels(path: Path, width: int, height: int) -> None:
@@ -53,7 +67,7 @@ def check_pixels(path: Path, width: int, height: int) -> None:
     if width * height > pixel_limit():
         raise VideoError(
             f"{path}: frames of {width} x {height} pixels, more than the {pixel_limit()} that are read; shrink the video, "
-            "or raise the limit with the environment's MIEN_MAX_PIXELS"
+            "or raise the limit with --max-pixels"
         )
 
 

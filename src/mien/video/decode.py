@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,20 @@ from mien.video.container import VideoError, check_pixels, decoding_threads, ope
 from mien.video.pictures import Frames, Pictures, Region, Size
 from mien.video.table import FOLDER_FPS, FrameTable, scan
 
-__all__ = ["FOLDER_FPS", "IMAGES", "Frames", "Reader", "Region", "Size", "VideoError", "natural", "open_video", "scan"]
+__all__ = [
+    "FOLDER_FPS", "IMAGES", "VIDEOS", "Frames", "Reader", "Region", "Size", "VideoError", "ends_in", "natural", "open_video", "scan",
+]  # fmt: skip
 
 IMAGES = (".jpg", ".jpeg", ".png")
+VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".flv", ".mpg", ".mpeg", ".m4v", ".wmv", ".gif")
+
+
+def ends_in(name: str, suffixes: tuple[str, ...]) -> bool:
+    """Whether a file's name has one of these suffixes, in any case; ``...mp4`` has one, ``.mp4`` is only called so.
+
+    (What ``os.path.splitext`` says of the first differs from ``Path.suffix``, and that from one Python to the next.)
+    """
+    return any(name.lower().endswith(suffix) and len(name) > len(suffix) for suffix in suffixes)
 
 
 class Reader(ABC):
@@ -72,6 +83,10 @@ class Reader(ABC):
     @abstractmethod
     def picture(self, frame: Any, size: Size, region: Region) -> Frames:
         """A region of a frame as decoded -> RGB (H, W, 3) at ``size``."""
+
+    def painter(self) -> Callable[[Any, Size, Region], Frames]:
+        """What ``picture`` does, for frames that outlive the open file."""
+        return self.picture
 
 
 def open_video(path: Path, table: FrameTable | None = None, threads: int = 1) -> Reader:
@@ -146,6 +161,9 @@ class VideoFile(Reader):
     def picture(self, frame: av.VideoFrame, size: Size, region: Region) -> Frames:
         return self.pictures(frame, size, region)
 
+    def painter(self) -> Callable[[Any, Size, Region], Frames]:
+        return self.pictures  # not a method of this reader, which would keep its decoder, megabytes, in memory
+
     def keyframe(self, index: int) -> int:
         """The last frame at or before ``index`` that decoding can start at."""
         return 0 if self.table.counted else int(self.table.keyframes[self.table.keyframes <= index].max(initial=0))
@@ -181,7 +199,7 @@ class ImageFolder(Reader):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.files = sorted((f for f in path.iterdir() if f.suffix.lower() in IMAGES), key=natural)
+        self.files = sorted((f for f in path.iterdir() if ends_in(f.name, IMAGES)), key=natural)
         if not self.files:
             raise VideoError(f"{path}: a folder without jpg or png frames; name a video file or a folder of frames")
         self.timestamps = np.arange(len(self.files), dtype=np.float64) / FOLDER_FPS
@@ -220,7 +238,7 @@ class Held(Reader):
 
     def __init__(self, reader: Reader, indices: Sequence[int] | NDArray[np.int64]) -> None:
         """Decode the frames at rising ``indices``; here they are numbered from 0."""
-        self.path, self.height, self.width, self.draw = reader.path, reader.height, reader.width, reader.picture
+        self.path, self.height, self.width, self.draw = reader.path, reader.height, reader.width, reader.painter()
         self.indices = np.asarray(indices)
         self.timestamps = reader.timestamps[self.indices]
         self.frames = [frame for _, frame in reader.decoded(self.indices.tolist())]

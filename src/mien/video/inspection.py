@@ -22,9 +22,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.video.decode import FOLDER_FPS, IMAGES, VideoError, natural
+from mien.video.decode import FOLDER_FPS, IMAGES, VideoError, ends_in, natural
 from mien.video.stream import judge
 
+CRASHED = "the decoder crashed on it"
 LFS_MARK = b"version https://git-lfs"
 
 
@@ -60,7 +61,7 @@ def content(path: Path) -> list[Path]:
     """The files that make up a clip: itself, or the images of a folder in natural order."""
     if not path.is_dir():
         return [path]
-    return sorted((f for f in path.iterdir() if f.suffix.lower() in IMAGES), key=natural)
+    return sorted((f for f in path.iterdir() if ends_in(f.name, IMAGES)), key=natural)
 
 
 def stamp(path: Path) -> Finding:
@@ -238,7 +239,7 @@ def alone(look: Look, act: Callable[[Look], Finding]) -> Finding:
             return pool.submit(act, look).result()
         except BrokenProcessPool:
             pass
-    damage = f"{look.path}: the decoder crashed on it, or it needs more memory than there is; replace or remove it"
+    damage = f"{look.path}: {CRASHED}, or it needs more memory than there is; replace or remove it"
     return replace(stamp(look.path), sha256=digest(look.path), decoded=look.decode, damage=damage)
 
 

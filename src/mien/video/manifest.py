@@ -20,12 +20,10 @@ import pandas as pd
 from mien.interfaces import Clip
 from mien.names import write_csv, write_parquet
 from mien.progress import progress_bar
-from mien.video.decode import IMAGES, VideoError, natural
+from mien.video.decode import IMAGES, VIDEOS, VideoError, ends_in, natural
 from mien.video.rates import rate_of
 from mien.video.rows import PARQUET, Cells, Column, read_columns
 from mien.video.stream import judge
-
-VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".flv", ".mpg", ".mpeg", ".m4v", ".wmv", ".gif")
 
 
 def read_manifest(path: Path) -> list[Clip]:
@@ -38,7 +36,7 @@ def read_manifest(path: Path) -> list[Clip]:
         return folder_clips(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such manifest, folder or video")
-    if path.suffix.lower() in VIDEOS:
+    if ends_in(path.name, VIDEOS):
         return [Clip(path, row=1)]
     columns = read_columns(path)
     if "path" not in columns:
@@ -110,9 +108,9 @@ def refuse_duplicates(manifest: Path, names: Column, clips: Sequence[Clip]) -> N
 
 def folder_clips(folder: Path) -> list[Clip]:
     """Every video below a folder, in natural order; a folder that holds images directly is one clip."""
-    if any(f.suffix.lower() in IMAGES for f in folder.iterdir()):
+    if any(ends_in(f.name, IMAGES) for f in folder.iterdir()):
         return [Clip(folder, row=1)]
-    files = sorted((f for f in folder.rglob("*") if f.suffix.lower() in VIDEOS), key=natural)
+    files = sorted((f for f in folder.rglob("*") if ends_in(f.name, VIDEOS)), key=natural)
     if not files:
         raise ValueError(f"{folder}: no videos ({', '.join(VIDEOS)}) and no frames in this folder")
     return [Clip(f, row=i) for i, f in enumerate(files, start=1)]

@@ -14,11 +14,12 @@ import torch
 from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from mien.config import STRICT
 from mien.interfaces import Clip
 from mien.video.clips import ClipConfig, Indices, open_clip, prepare_worker, read_scaled, square, to_tensor
+from mien.video.crashes import named
 from mien.video.transforms import AugmentConfig, crops, read_augmented
 
 View = dict[str, Any]
@@ -118,9 +119,12 @@ def label(clip: Clip) -> str:
     return f"{clip.path.parent.name}/{clip.path.name} {clip.start} {clip.end}"
 
 
-def load_views(dataset: Dataset, workers: int) -> DataLoader:
-    """Items of a ``ViewDataset`` in order, read by ``workers`` processes."""
-    return DataLoader(dataset, batch_size=None, num_workers=workers, worker_init_fn=prepare_worker)
+def load_views(dataset: ViewDataset, workers: int, places: Sequence[int] | None = None) -> Iterator[View]:
+    """Items of a dataset in order, all or those at ``places``, read by ``workers`` processes. Raises ``VideoError`` naming
+    the file on which one of them crashes."""
+    places = range(len(dataset)) if places is None else places
+    loader = DataLoader(Subset(dataset, places), batch_size=None, num_workers=workers, worker_init_fn=prepare_worker)
+    return named(loader, [dataset.clips[place // dataset.variants].path for place in places], 2 * workers + 1)
 
 
 def distinct(item: View) -> Iterator[Tensor]:

@@ -26,6 +26,7 @@ from mien.analysis.sources import Source
 from mien.analysis.streaming import Progress
 from mien.analysis.timeline import Timeline
 from mien.analysis.web.decoder import Allowance, VideoFacts, frames
+from mien.memory import ran_out
 from mien.video.decode import VideoError
 from mien.video.stream import Frame, read_frames
 
@@ -220,6 +221,9 @@ class Queue:
         except (ValueError, OSError, ArithmeticError) as error:
             job.end("failed", job.plainly(error))
         except Exception as error:
+            if ran_out(error):
+                job.end("failed", "the server has no memory left for it; try again later, or a smaller video")
+                return
             logger.exception("job %s", job.id)
             job.end(
                 "failed", f"an error of the program, not of the video: {type(error).__name__}: {job.plainly(error)}"

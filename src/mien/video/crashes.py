@@ -1,0 +1,45 @@
+"""Which file brought a decoding process down: found by decoding those under way, each in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mien.video.decode import VideoError
+from mien.video.inspection import CRASHED, Finding, Look, alone, inspect
+
+KILLED = "signal: Killed"
+"""How PyTorch names what the system does to a process for want of memory."""
+
+
+def is_crash(error: BaseException | None) -> bool:
+    """Whether an error is PyTorch's for a decoding process that ended by itself."""
+    chain = []
+    while error is not None:
+        chain.append(str(error))
+        error = error.__cause__
+    said = " ".join(chain)
+    return "DataLoader worker" in said and KILLED not in said and ("by signal" in said or "unexpectedly" in said)
+
+
+def find_crash(paths: Iterable[Path], act: Callable[[Look], Finding] | None = None) -> Path | None:
+    """The first file that brings down the process that decodes it; None if all can be decoded, or are refused."""
+    for path in dict.fromkeys(paths):
+        if CRASHED in alone(Look(path, decode=True), act or inspect).damage:
+            return path
+    return None
+
+
+def named(items: Iterable[Any], paths: list[Path], ahead: int) -> Iterator[Any]:
+    """Items of the files ``paths`` in order, of which processes read ``ahead``. Raises ``VideoError`` naming the file on
+    which one of them crashed."""
+    done = 0
+    try:
+        for item in items:
+            done += 1
+            yield item
+    except RuntimeError as error:
+        if is_crash(error) and (path := find_crash(paths[done : done + ahead])):
+            raise VideoError(f"{path}: {CRASHED}; replace or remove it") from error
+        raise
