@@ -18,6 +18,7 @@ from mien.analysis import density, trust
 from mien.analysis.analyzer import load
 from mien.analysis.calibrated import ClassSets, calibration_error, reliability_bins, top
 from mien.analysis.calibration import Calibration
+from mien.analysis.conformal import threshold
 from mien.analysis.diagrams import reliability
 from mien.analysis.maps import (
     Intervals,
@@ -26,7 +27,6 @@ from mien.analysis.maps import (
     fit_scaling,
     fit_temperature,
     scaled,
-    threshold,
 )
 from mien.analysis.plots import png
 from mien.analysis.pooling import Pooled, pool_clips

@@ -335,7 +335,7 @@ def test_every_model_says_what_it_reads(idle: TestClient, analyzer: Analyzer) ->
     about = json.loads(idle.get("/api/about").text)
     assert set(about["models"][0].pop("colours")) == set(analyzer.names)
     assert about["models"][0] | {"window_frames": 0} == {
-        "id": "expressions", "kind": "classification", "names": list(analyzer.names), "calibrated": False, "window_frames": 0,
+        "id": "expressions", "kind": "classification", "bounds": [0.0, 1.0], "names": list(analyzer.names), "calibrated": False, "window_frames": 0,
     }  # fmt: skip
     assert (about["max_megabytes"], about["keep_minutes"], about["local"]) == (3, 60, True)
 

@@ -18,7 +18,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from pydantic.dataclasses import dataclass
 
 from mien import distributed
-from mien.analysis import calibration, density, diagrams, maps, plots
+from mien.analysis import calibration, conformal, density, diagrams, plots
 from mien.analysis.analyzer import Analyzer, load
 from mien.analysis.pooling import Pooled, pool_clips
 from mien.analysis.reliability import Limits
@@ -74,7 +74,7 @@ def run(config: Config) -> None:
     with distributed.session(config.device, config.matmul):
         analyzer = load(config.model, config.device)
         clips = load_clips(config.data, config.workers)
-        maps.require_enough(len(clips), config.coverage)
+        conformal.require_enough(len(clips), config.coverage)
         density.require_several(whom([clip.columns.get("subject") for clip in clips]))
         warn(config.data, clips, describe(config.model))
         refuse_trained(config.model, clips, config.workers)
