@@ -454,6 +454,7 @@ def test_crop_settings_travel_with_the_weights(tmp_path: Path) -> None:
     assert mien.load(folder, "cpu").face_crop == crop
 
 
+@pytest.mark.slow
 def test_peak_memory_does_not_grow_with_length(model: Path) -> None:
     script = """
 import resource, sys, numpy as np, mien, tempfile

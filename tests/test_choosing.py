@@ -172,6 +172,7 @@ def test_flags_that_contradict_are_refused(corpus: Path, tmp_path: Path, capsys,
     assert "split.holdout is 1" in (said := capsys.readouterr().err) or "needs the test rows" in said
 
 
+@pytest.mark.slow
 def test_three_ranks_mark_ten_clips_as_one_process_does(corpus: Path, tmp_path: Path) -> None:
     """Ten clips over three ranks: the shares are unequal, and each clip counts once."""
     with corpus.open(newline="") as file:

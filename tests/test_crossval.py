@@ -94,6 +94,7 @@ def test_each_fold_is_marked_on_people_that_its_model_never_saw(drawn: Path, who
         assert f"test: fold={fold}" in trained
 
 
+@pytest.mark.slow
 def test_a_process_per_device_gives_the_same_table(drawn: Path, whole: Path, tmp_path: Path) -> None:
     """Two folds are to be done, the others are there."""
     run = tmp_path / "run"

@@ -276,6 +276,7 @@ def worker_of(main: int) -> int:
     return max(found)
 
 
+@pytest.mark.slow
 @pytest.mark.media
 def test_a_ray_cluster_that_loses_a_node_makes_the_same_store(
     videos: Path, yunet: Path, store: tuple[Path, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -437,6 +438,7 @@ def test_clip_files_keep_pictures_and_odd_times(codec: str, tmp_path: Path) -> N
         assert np.abs(video.read([29, 3])[1].astype(int) - pictures[3]).mean() < 2
 
 
+@pytest.mark.slow
 @pytest.mark.media
 def test_memory_does_not_grow_with_length(media: Path, yunet: Path) -> None:
     """Three minutes of uneven frame rate; benchmarks/faces.py has the same with thirty."""

@@ -296,6 +296,7 @@ def start(model: Path, folder: Path) -> tuple[subprocess.Popen[str], str]:
     return server, line.split()[2]
 
 
+@pytest.mark.slow
 def test_real_servers_leave_nothing_even_when_killed(model: Path, video: Path, tmp_path: Path) -> None:
     killed, address = start(model, tmp_path)
     assert httpx.post(f"{address}/api/jobs?wait=true", content=video.read_bytes(), timeout=60).json()["state"] == "done"

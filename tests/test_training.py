@@ -135,8 +135,15 @@ def torchrun(command: str, corpus: Path, output: Path, ranks: int, *more: str) -
     return read_metrics(output / "metrics.jsonl")[-1]
 
 
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-@pytest.mark.parametrize("command", RUNS)
+@pytest.mark.parametrize(
+    ("command", "parallel"),
+    [
+        ("pretrain", "ddp"),
+        ("finetune", "fsdp"),
+        pytest.param("pretrain", "fsdp", marks=pytest.mark.slow),
+        pytest.param("finetune", "ddp", marks=pytest.mark.slow),
+    ],
+)
 def test_two_processes_equal_one(corpus: Path, tmp_path: Path, parallel: str, command: str) -> None:
     flags = [f"--train.parallel={parallel}"]
     one = torchrun(command, corpus, tmp_path / "one", 1)
