@@ -51,7 +51,9 @@ def calibrated(folder: Path, limits: Limits | None = None) -> Path:
     origin = {"weights": weights, "manifest": "m", "manifest_sha256": "", "select": "", "clips": 200, "subjects": 20, "views": {}}  # fmt: skip
     size = size_of(mien.load(folder, "cpu").task.encoder)
     density = Density(np.zeros(size, np.float32), np.ones(size, np.float32), np.eye(size, dtype=np.float32))
-    calibrate(outputs, labels, EXPRESSIONS, density, limits or Limits(), 0.8, origin).save(folder)
+    calibrate(
+        ClassificationConfig.outputs, outputs, labels, EXPRESSIONS, density, limits or Limits(), 0.8, origin
+    ).save(folder)
     return folder
 
 

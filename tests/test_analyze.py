@@ -31,6 +31,7 @@ from mien.analysis.watching import Whole
 from mien.cli import main
 from mien.faces.crop import CropConfig
 from mien.interfaces import Clip
+from mien.tasks.classification import ClassificationConfig
 from mien.video.clips import ClipConfig, read_scaled, square
 from mien.video.decode import VideoError, open_video
 from mien.video.views import ViewConfig
@@ -264,7 +265,9 @@ def test_calibrated_answers_have_sets_and_reasons(tmp_path: Path, video: Path) -
     size = size_of(mien.load(folder, "cpu").task.encoder)
     density = Density(np.zeros(size, np.float32), np.ones(size, np.float32), np.eye(size, dtype=np.float32))
     limit = float(plain.windows["sharpness"].median()) + 1e-3
-    calibrate(outputs, labels, EXPRESSIONS, density, Limits(sharpness=limit), 0.8, origin).save(folder)
+    calibrate(
+        ClassificationConfig.outputs, outputs, labels, EXPRESSIONS, density, Limits(sharpness=limit), 0.8, origin
+    ).save(folder)
     timeline = mien.load(folder, "cpu").predict(video, tmp_path / "out", faces="whole", hop=2, coverage=0.9)
     blurred = timeline.windows["sharpness"] < limit  # what is shown is what the limit judges
     assert 0 < blurred.sum() < len(blurred)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "mien"
 
 LAYERS = {
     "model": (
-        "layers", "positions", "masking", "blocks", "schedules", "metrics", "crossing", "answers", "statistics", "subgroups",
+        "layers", "positions", "masking", "blocks", "schedules", "metrics", "crossing", "sums", "answers", "statistics", "subgroups",
         "heads", "pixels", "encoders", "objectives", "tasks",
     ),
     "data": ("video", "datasets", "faces", "models"),
@@ -53,6 +54,14 @@ def test_columns_do_not_import_one_another(column: str) -> None:
 def test_nouns_import_nothing_of_mien_but_one_another() -> None:
     for file in files(*NOUNS):
         assert imports(file) <= NOUNS, file
+
+
+def test_nothing_outside_tasks_asks_which_task_it_has() -> None:
+    kinds = "classification|regression|multilabel"
+    asks = re.compile(rf"isinstance\([^)]*(?i:{kinds})|[!=]= \"({kinds})\"|\"({kinds})\" [!=]=")
+    for file in PACKAGE.rglob("*.py"):
+        if file.parent.name != "tasks":
+            assert not asks.search(file.read_text()), file
 
 
 def test_analysis_does_not_know_commands_and_nothing_knows_the_command_line() -> None:

@@ -16,23 +16,23 @@ import yaml
 from conftest import ONE_PROCESS, TINY_TPSBT
 from mien.analysis import density, trust
 from mien.analysis.analyzer import Scores, load
-from mien.analysis.calibration import (
-    Calibrated,
-    Calibration,
-    calibration_error,
-    conformal_scores,
+from mien.analysis.calibrated import ClassSets, calibration_error, reliability_bins, top
+from mien.analysis.calibration import Calibration
+from mien.analysis.conformal import threshold
+from mien.analysis.diagrams import reliability
+from mien.analysis.maps import (
+    Intervals,
+    Temperature,
     cross_entropy,
     fit_scaling,
     fit_temperature,
-    reliability_bins,
     scaled,
-    threshold,
 )
-from mien.analysis.diagrams import reliability
 from mien.analysis.plots import png
 from mien.analysis.reliability import Limits, reasons
 from mien.cli import main
 from mien.faces.quality import clip_sharpness, face_sharpness, sharpness
+from mien.tasks.classification import ClassificationConfig
 from mien.video.manifest import read_manifest
 from mien.video.views import ViewConfig
 
@@ -64,8 +64,8 @@ def test_temperature_lowers_the_calibration_error_of_other_people() -> None:
     rng = np.random.default_rng(1)
     temperature = fit_temperature(*people(rng, 300))
     probabilities, labels = people(rng, 300)
-    assert calibration_error(probabilities, labels) > 0.15
-    assert calibration_error(scaled(probabilities, temperature), labels) < 0.03
+    assert calibration_error(*top(probabilities, labels)) > 0.15
+    assert calibration_error(*top(scaled(probabilities, temperature), labels)) < 0.03
 
 
 def test_labels_by_chance_are_told_from_a_sharp_model() -> None:
@@ -85,7 +85,7 @@ def test_labels_by_chance_are_told_from_a_sharp_model() -> None:
     )
     new, truth = noisy()
     after = scaled(new, temperature, uniform)
-    assert calibration_error(after, truth) < 0.03
+    assert calibration_error(*top(after, truth)) < 0.03
     np.testing.assert_allclose(after.sum(axis=1), 1, atol=1e-12)
     assert (after.argmax(axis=1) == new.argmax(axis=1)).all()
 
@@ -104,11 +104,11 @@ def test_scaling_survives_a_probability_of_zero() -> None:
 def test_calibration_error_by_hand() -> None:
     probabilities = np.array([[0.95, 0.05], [0.91, 0.09], [0.45, 0.55], [1.0, 0.0]])
     labels = np.array([0, 1, 1, 0])
-    bins = reliability_bins(probabilities, labels, 10)
+    bins = reliability_bins(*top(probabilities, labels), 10)
     assert bins.count.tolist() == [1, 3]
     np.testing.assert_allclose(bins.confidence, [0.55, (0.95 + 0.91 + 1) / 3])
     np.testing.assert_allclose(bins.accuracy, [1, 2 / 3])
-    assert calibration_error(probabilities, labels, 10) == pytest.approx((0.45 + 3 * (0.95333333 - 2 / 3)) / 4)
+    assert calibration_error(*top(probabilities, labels), 10) == pytest.approx((0.45 + 3 * (0.95333333 - 2 / 3)) / 4)
 
 
 @pytest.mark.parametrize("coverage", [0.8, 0.9, 0.95])
@@ -116,9 +116,8 @@ def test_sets_hold_the_truth_of_other_people_as_often_as_asked(coverage: float) 
     rng = np.random.default_rng(2)
     (seen, known), (new, truth) = people(rng, 500), people(rng, 500)
     temperature = fit_temperature(seen, known)
-    limit = threshold(conformal_scores(scaled(seen, temperature), known), coverage)
-    values = scaled(new, temperature)
-    answers = Calibrated(values, sets=1 - values <= limit)
+    scores = Temperature.scores(scaled(seen, temperature), known)
+    answers = Temperature.around(scaled(new, temperature), scores, coverage)
     assert abs(answers.covers(truth).mean() - coverage) < 0.02
     assert answers.size().mean() < 5
 
@@ -132,9 +131,10 @@ def test_intervals_hold_each_value_of_other_people_as_often_as_asked(coverage: f
         bias = np.repeat(rng.normal(0, 0.1, (500, 1, 2)), 10, axis=1).reshape(-1, 2)
         return truth + bias + rng.standard_t(3, truth.shape) * [0.1, 0.4], truth
 
-    limits = threshold(conformal_scores(*persons()), coverage)
+    scores = Intervals.scores(*persons())
+    limits = threshold(scores, coverage)
     values, truth = persons()
-    answers = Calibrated(values, lower=values - limits, upper=values + limits)
+    answers = Intervals.around(values, scores, coverage)
     assert (np.abs(answers.covers(truth).mean(axis=0) - coverage) < 0.02).all()
     assert limits[1] > 2 * limits[0]
 
@@ -153,7 +153,7 @@ def test_sets_and_intervals_agree_with_another_implementation() -> None:
     crepes = pytest.importorskip("crepes")
     rng = np.random.default_rng(5)
     probabilities, labels = people(rng, 40)
-    scores = conformal_scores(probabilities, labels)
+    scores = Temperature.scores(probabilities, labels)
     other = crepes.ConformalClassifier().fit(scores)
     values = people(rng, 20)[0]
     theirs = other.predict_set(1 - values, confidence=0.9, smoothing=False).astype(bool)
@@ -202,20 +202,28 @@ def test_density_knows_other_people_and_not_other_things() -> None:
 def test_trust_by_group_counts_each_group_alone() -> None:
     outputs = np.array([[0.9, 0.1], [0.9, 0.1], [0.2, 0.8], [0.2, 0.8]])
     targets = np.array([0, 0, 0, 0])
-    calibrated = Calibrated(outputs, sets=outputs > 0.5)
-    judged = trust.Trust(outputs, targets, ("a", "b"), calibrated, [[], [], ["blur"], []])
+    calibrated = ClassSets(outputs, outputs > 0.5)
+    judged = trust.Trust(ClassificationConfig.outputs, outputs, targets, ("a", "b"), calibrated, [[], [], ["blur"], []])
     first, second = judged.by({"x": np.array([0, 1]), "none": np.array([], int), "y": np.array([2, 3])})
     assert (first["group"], first["coverage"], second["group"], second["coverage"]) == ("x", 1, "y", 0)
     assert second["unreliable"] == 0.5
     assert first["ECE"] == pytest.approx(0.1)
     assert second["ECE"] == pytest.approx(0.8)
-    bare = trust.judge(None, Scores(outputs, outputs), targets, ("a", "b"))
+    bare = trust.judge(ClassificationConfig.outputs, None, Scores(outputs, outputs), targets, ("a", "b"))
     assert set(bare.by({"all": np.arange(4)})[0]) == {"group", "clips", "ECE_raw"}
 
 
 def test_diagram_draws_each_row() -> None:
     probabilities, labels = people(np.random.default_rng(8), 30)
-    assert png(reliability({"before": probabilities, "after": scaled(probabilities, 3)}, labels))[:4] == b"\x89PNG"
+    assert (
+        png(
+            reliability(
+                {"before": top(probabilities, labels), "after": top(scaled(probabilities, 3), labels)},
+                ClassificationConfig.outputs,
+            )
+        )[:4]
+        == b"\x89PNG"
+    )
 
 
 @pytest.fixture(scope="module", params=["classification", "regression"])

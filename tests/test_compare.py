@@ -14,6 +14,8 @@ from mien.analysis.radar import radar
 from mien.analysis.runs import paired, read_run
 from mien.commands import evaluate
 from mien.interfaces import Clip
+from mien.tasks.classification import ClassificationConfig
+from mien.tasks.regression import RegressionConfig
 
 EXPRESSIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
 TRAITS = ("openness", "conscientiousness", "extraversion", "agreeableness", "neuroticism")
@@ -28,7 +30,9 @@ def classes(folder: Path, seed: int, right: float, count: int = 120, protocol: P
     """A marked run that is right in about a share of the clips; the truth is the same for every seed."""
     truth, random = np.arange(count) * 7 % 6, np.random.default_rng(seed)
     said = np.where(random.random(count) < right, truth, random.integers(6, size=count))
-    evaluate.report(clips(count), np.eye(6)[said] * 0.7 + 0.05, truth, EXPRESSIONS, folder)
+    evaluate.report(
+        ClassificationConfig.outputs, clips(count), np.eye(6)[said] * 0.7 + 0.05, truth, EXPRESSIONS, folder
+    )
     if protocol:
         write_protocol(folder, protocol)
     return folder
@@ -37,7 +41,7 @@ def classes(folder: Path, seed: int, right: float, count: int = 120, protocol: P
 def values(folder: Path) -> Path:
     random = np.random.default_rng(0)
     truth = random.random((60, 5))
-    evaluate.report(clips(60), truth + random.normal(0, 0.1, (60, 5)), truth, TRAITS, folder)
+    evaluate.report(RegressionConfig.outputs, clips(60), truth + random.normal(0, 0.1, (60, 5)), truth, TRAITS, folder)
     return folder
 
 
@@ -128,7 +132,7 @@ def test_what_cannot_be_compared_is_an_error(tmp_path: Path, capsys) -> None:
     run, other = classes(tmp_path / "a", 0, 0.5), values(tmp_path / "b")
     for arguments, words in [
         ([tmp_path], "no predictions.csv here"),
-        ([run, other], "a holds classes, b holds values"),
+        ([run, other], "a holds classes, b holds targets"),
         ([run, "--corpus", "dfew", "--methods", "nobody"], "no published result of 'nobody' on DFEW"),
         ([run, "--corpus", "nowhere"], "no published results on 'nowhere'"),
         ([run, "--corpus", "chalearn"], "have no UAR"),

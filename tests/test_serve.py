@@ -39,6 +39,7 @@ from mien.analysis.web.uploads import clean
 from mien.cli import main
 from mien.commands.serve import short_names
 from mien.faces.detectors import DetectConfig
+from mien.tasks.classification import ClassificationConfig
 from mien.video.inspection import digest
 from models import EXPRESSIONS, pictures, write_model, write_video
 
@@ -335,7 +336,7 @@ def test_every_model_says_what_it_reads(idle: TestClient, analyzer: Analyzer) ->
     about = json.loads(idle.get("/api/about").text)
     assert set(about["models"][0].pop("colours")) == set(analyzer.names)
     assert about["models"][0] | {"window_frames": 0} == {
-        "id": "expressions", "kind": "classification", "names": list(analyzer.names), "calibrated": False, "window_frames": 0,
+        "id": "expressions", "kind": "classification", "bounds": [0.0, 1.0], "names": list(analyzer.names), "calibrated": False, "window_frames": 0,
     }  # fmt: skip
     assert (about["max_megabytes"], about["keep_minutes"], about["local"]) == (3, 60, True)
 
@@ -349,7 +350,16 @@ def test_a_calibrated_model_says_what_not_to_rely_on(video: Path, tmp_path: Path
     origin = {"weights": weights, "manifest": "m", "manifest_sha256": "", "select": "", "clips": 200, "subjects": 20, "views": {}}  # fmt: skip
     size = size_of(mien.load(folder, "cpu").task.encoder)
     density = Density(np.zeros(size, np.float32), np.ones(size, np.float32), np.eye(size, dtype=np.float32))
-    calibrate(outputs, labels, EXPRESSIONS, density, reliability.Limits(sharpness=1e9), 0.8, origin).save(folder)
+    calibrate(
+        ClassificationConfig.outputs,
+        outputs,
+        labels,
+        EXPRESSIONS,
+        density,
+        reliability.Limits(sharpness=1e9),
+        0.8,
+        origin,
+    ).save(folder)
     (tmp_path / "server").mkdir()
     queue = Queue({"m": mien.load(folder, "cpu")}, ReadConfig(faces="whole"), LIMITS, tmp_path / "server")
     with TestClient(application(queue), base_url=HERE) as client:

@@ -1,8 +1,9 @@
-"""The nouns of mien: Clip, Encoder, Objective, Task. Read this first.
+"""The nouns of mien: Clip, Encoder, Objective, Task, Outputs. Read this first.
 
-Two seams carry everything. An ``Encoder`` turns video into one token per visible patch; an ``Objective`` turns a batch
-into a loss and scalars to log. The training loop knows nothing else, so a new encoder or a new way of learning is one
-new file.
+Three seams carry everything. An ``Encoder`` turns video into one token per visible patch; an ``Objective`` turns a batch
+into a loss and scalars to log; a ``Task`` is an objective with labels, which declares as data, in ``Outputs``, all that
+evaluation, calibration, tables and figures depend on. The training loop knows objectives alone, and nothing outside
+``mien.tasks`` asks which task it has, so a new encoder, a new way of learning or a new kind of labels is one new file.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -142,9 +143,63 @@ class Objective(nn.Module, ABC):
         return []
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """What the outputs of a task are, as data: all that depends on whether they are classes, values, or yes and no."""
+
+    kind: str
+    """Name of the task, which stands in every file that speaks of its outputs."""
+    noun: str
+    nouns: str
+    """What a name among the outputs is, and several of them: class, classes."""
+    answers: Literal["classes", "values", "labels"]
+    """How truth and predictions look and are measured (``mien.answers``)."""
+    metrics: tuple[str, ...]
+    """Metrics over all names."""
+    headline: str
+    """The metric that weights are chosen by."""
+    shown: tuple[str, ...]
+    """Metrics of short tables."""
+    by_name: tuple[str, ...]
+    """Metrics that each name has, the one of radar plots first."""
+    published: tuple[str, ...]
+    """Metrics beside published results: the first two always, others where a published result has them."""
+    ranking: tuple[str, ...]
+    """Published results are sorted by the first of these that they have."""
+    percent: bool
+    """Whether papers print the metrics in percent."""
+    calibration: Literal["temperature", "intervals", "logistic"]
+    """The calibration map (``mien.analysis.maps``)."""
+    figure: Literal["confusion", "scatter", "labels"]
+    """The figure of an evaluation (``mien.analysis.figures``)."""
+    curve: Literal["stacked", "lines", "rows"]
+    """How outputs are drawn over time."""
+    linear: Literal["softmax", "ridge", "logistic"]
+    """The linear model on raw pixels that a probe has to beat (``mien.analysis.baselines``)."""
+    bounds: tuple[float, float] | None = None
+    """Between what every output lies: (0, 1) for probabilities; None for values."""
+    exclusive: bool = False
+    """Whether exactly one name is true of a clip, so that probabilities sum to 1 and the largest is the answer."""
+    evidence: str = ""
+    """Unit of ``Task.evidence``; empty where it is the unit of the output."""
+    direction: Literal[1, -1] = 1
+    """1 where a larger headline is better, -1 where a smaller one is."""
+
+    def gain(self, scores: Mapping[str, float]) -> float:
+        """The headline of an evaluation such that larger is better; ``ValueError`` where it could not be measured."""
+        value = scores[self.headline]
+        if value != value:
+            raise ValueError(
+                f"{self.headline} cannot be measured on these clips, so nothing can be chosen on them: their {self.nouns} "
+                "do not vary; take more or other clips"
+            )
+        return self.direction * value
+
+
 class Task(Objective):
     """An objective with labels, which can also answer and be marked: pixels -> encoder -> head -> answer."""
 
+    outputs: Outputs
     pixels: nn.Module
     head: Head
     names: tuple[str, ...]
@@ -157,7 +212,7 @@ class Task(Objective):
         return [*self.encoder.blocks, *self.head.blocks]
 
     def predict(self, batch: Batch) -> Tensor:
-        """Batch of B clips -> outputs (B, names): probabilities that sum to 1, or values in the targets' units."""
+        """Batch of B clips -> outputs (B, names): probabilities, or values in the targets' units."""
         return self.answer(self.head(self.encoder.features(self.pixels(batch["video"]))))
 
     @abstractmethod
@@ -167,6 +222,11 @@ class Task(Objective):
     @abstractmethod
     def answer(self, raw: Tensor) -> Tensor:
         """What the head gives (B, names) -> outputs (B, names)."""
+
+    def evidence(self, raw: Tensor) -> Tensor:
+        """What the head gives (B, names) -> what speaks for each output (B, names), without saturating where the model is
+        sure: log-odds in nats; the outputs themselves where they are values."""
+        return self.answer(raw)
 
     @abstractmethod
     def score(self, predictions: Any, targets: Any) -> dict[str, float]:

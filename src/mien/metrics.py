@@ -1,7 +1,9 @@
 """The field's metrics, computed once over all predictions, never averaged over batches or ranks.
 
 WAR (weighted average recall) is accuracy, UAR (unweighted average recall) the mean recall over classes; both
-are shares in [0, 1]. Regression: PCC and CCC (Lin 1989) in [-1, 1], RMSE and 1-MAE in the targets' units.
+are shares in [0, 1]. Regression: PCC and CCC (Lin 1989) in [-1, 1], RMSE and 1-MAE in the targets' units. Labels that are
+yes or no each: F1 of yes, AUC (area under the ROC curve) and accuracy, in [0, 1], beside what always saying what most
+clips are gets.
 Gather first, then call: the mean of the UARs of shards is not the UAR, nor the mean CCC of batches the CCC.
 """
 
@@ -12,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score, roc_auc_score
 
 Array = NDArray[Any]
 
@@ -142,3 +144,71 @@ def moments(values: Array, truth: Array) -> tuple[Array, Array, Array]:
 def centred(values: Array) -> Array:
     """Differences from the column means; exactly 0 in a constant column, where rounding would leave noise."""
     return np.where(np.ptp(values, axis=0) > 0, values - values.mean(axis=0), 0.0)
+
+
+UNKNOWN = -1
+"""A label of which is not known whether it is yes (1) or no (0)."""
+MAJORITY = "_majority"
+"""Behind the name of a metric: what always saying the more frequent answer gets."""
+
+
+def labels(probabilities: ArrayLike, targets: ArrayLike, names: Sequence[str]) -> dict[str, float]:
+    """Probabilities of yes (N, K) and 1, 0 or ``UNKNOWN`` (N, K) -> F1, AUC, accuracy, each with its ``_majority``, and
+    ``rate``, the share of yes: means over the labels, then of each, as ``F1.smile``.
+
+    A cell that is unknown does not count. From 0.5 on a probability says yes. F1 is NaN for a label that is never yes, AUC
+    for one that is never yes or never no; a mean is over the labels that have the metric.
+    """
+    values, truth = judged(probabilities, targets, names)
+    each: dict[str, list[float]] = {metric: [] for metric in LABEL_METRICS}
+    for column, known in zip(values.T, truth.T, strict=True):
+        for metric, value in label(column[known != UNKNOWN], known[known != UNKNOWN]).items():
+            each[metric].append(value)
+    parts = {f"{metric}.{n}": v for metric, row in each.items() for n, v in zip(names, row, strict=True)}
+    return {metric: mean_of_known(np.array(row)) for metric, row in each.items()} | parts
+
+
+LABEL_METRICS = ("F1", f"F1{MAJORITY}", "AUC", f"AUC{MAJORITY}", "accuracy", f"accuracy{MAJORITY}", "rate")
+"""What ``labels`` measures."""
+
+
+def label(values: Array, truth: Array) -> dict[str, float]:
+    """Probabilities of yes and truth (0 or 1) of one label (M,) -> its metrics."""
+    yes, said, count = truth == 1, values >= 0.5, len(truth)
+    rate = float(yes.mean()) if count else np.nan
+    always = 2 * rate / (1 + rate) if rate > 0.5 else 0.0  # always yes has precision ``rate`` and recall 1
+    both = 0 < rate < 1
+    return dict(
+        zip(
+            LABEL_METRICS,
+            (
+                float(f1_score(yes, said)) if rate > 0 else np.nan,
+                always if rate > 0 else np.nan,
+                float(roc_auc_score(yes, values)) if both else np.nan,
+                0.5 if both else np.nan,
+                float((yes == said).mean()) if count else np.nan,
+                max(rate, 1 - rate) if count else np.nan,
+                rate,
+            ),
+            strict=True,
+        )
+    )
+
+
+def judged(probabilities: ArrayLike, targets: ArrayLike, names: Sequence[str]) -> tuple[Array, Array]:
+    """Probabilities of yes and truth (N, K), checked to belong together."""
+    values, truth = np.asarray(probabilities, dtype=float), np.asarray(targets)
+    together(values, truth)
+    if not values.shape == truth.shape == (len(truth), len(names)):
+        shapes = f"predictions {values.shape} and targets {truth.shape}"
+        raise ValueError(f"{shapes} for {len(names)} names, not (N, {len(names)})")
+    finite(values.T, names, "probabilities")
+    if not np.isin(truth, (0, 1, UNKNOWN)).all():
+        raise ValueError(f"targets hold other than 1 (yes), 0 (no) and {UNKNOWN} (unknown)")
+    return values, truth.astype(int)
+
+
+def mean_of_known(values: Array) -> float:
+    """Mean without NaN; NaN of nothing."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else np.nan

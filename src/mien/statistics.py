@@ -71,7 +71,7 @@ def differences(
 
 def require_paired(first: Answers, second: Answers) -> None:
     """Both runs answer the same questions."""
-    if first.names != second.names or first.classes != second.classes:
+    if first.names != second.names or type(first) is not type(second):
         raise ValueError(f"the runs name {', '.join(first.names)} and {', '.join(second.names)}: no pair")
     if first.targets.shape != second.targets.shape:
         raise ValueError(f"the runs hold {len(first.targets)} and {len(second.targets)} clips: no pair")
@@ -109,7 +109,7 @@ def bootstrap(
 def resampled(answers: Answers, resamples: int, seed: int) -> tuple[dict[str, float], dict[str, Array]]:
     """Every metric of all clips, and in every draw of subjects, (resamples,) each."""
     sums = answers.sums()
-    groups = len(sums.parts)
+    groups = sums.groups
     pieces = [sums.weighted(counts) for counts in draws(groups, resamples, seed)]
     values = {name: float(whole[0]) for name, whole in sums.weighted(np.ones((1, groups))).items()}
     return values, {name: np.concatenate([piece[name] for piece in pieces]) for name in values}

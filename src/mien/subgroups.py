@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mien.answers import Answers
+from mien.answers import Answers, number
 from mien.metrics import Array
 from mien.statistics import LEVEL, RESAMPLES, Interval, fewest, intervals, natural
 
@@ -108,14 +108,6 @@ def round_edges(low: float, high: float, most: int = 6) -> list[float]:
 def blank(cell: object) -> bool:
     """Whether a cell is empty: None, NaN or nothing but blanks."""
     return cell is None or (isinstance(cell, float) and math.isnan(cell)) or not str(cell).strip()
-
-
-def number(text: str) -> float:
-    """A cell as a number; NaN for anything else."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
 
 
 def plain(value: float) -> str:

@@ -24,16 +24,15 @@ from mien.analysis.predicting import Listener, ReadConfig, predict_into, stream
 from mien.analysis.profiling import Profile
 from mien.analysis.reading import read_views
 from mien.analysis.sources import Video, open_source
-from mien.analysis.tables import Layout, task_label
+from mien.analysis.tables import Layout
 from mien.analysis.timeline import Timeline
 from mien.analysis.windows import Window
 from mien.card import ModelCard
 from mien.config import build
 from mien.distributed import choose_device
 from mien.faces.quality import clip_sharpness
-from mien.interfaces import Clip, Task
+from mien.interfaces import Clip, Outputs, Task
 from mien.progress import progress_bar
-from mien.tasks.classification import ClassificationConfig
 from mien.video.inspection import digest
 from mien.video.views import View, ViewConfig, ViewDataset, load_views
 
@@ -88,6 +87,7 @@ class Analyzer:
         assert card.task is not None
         self.task, self.card, self.device, self.folder = task.to(device).eval(), card, device, folder
         self.clip, self.names, self.config = card.clip, card.names, card.task
+        self.outputs: Outputs = task.outputs
 
     @cached_property
     def calibration(self) -> Calibration | None:
@@ -132,9 +132,7 @@ class Analyzer:
 
     def layout(self, clock: float | None = None) -> Layout:
         """Columns of the tables; ``clock`` is what a stimulus' clock shows at the video's second 0."""
-        if isinstance(self.config, ClassificationConfig):
-            return Layout(self.names, "classification", task_label(self.names, self.config.column), clock)
-        return Layout(self.names, "regression", "", clock)
+        return Layout(self.names, self.outputs.kind, self.config.label(self.names), clock)
 
     def identity(self) -> dict[str, Any]:
         """What makes this model give what it gives: version and weights."""

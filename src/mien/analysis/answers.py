@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,11 @@ class Answer:
     """What is said of one window."""
 
     values: Floats
-    """Probabilities that sum to 1, or values (names,); calibrated if the model is."""
+    """Probabilities or values (names,); calibrated if the model is."""
     features: Floats | None = None
     """Mean token (dim,), if it was asked for."""
-    likely: tuple[str, ...] | None = None
-    """Names in the prediction set; None where the model is not calibrated or gives values."""
-    lower: Floats | None = None
-    """Lower ends of the intervals (names,); None for classes or without a calibration."""
-    upper: Floats | None = None
-    """Upper ends of the intervals (names,)."""
+    beside: Mapping[str, Any] | None = None
+    """What is plausible, by the columns of the table of windows (``Calibrated.cells``); None without a calibration."""
     reasons: tuple[str, ...] | None = None
     """Why the answer is not reliable, empty if it is; None where nobody can tell, without a calibration."""
 
@@ -53,12 +49,7 @@ def trusted(
     answers = []
     for i, window in enumerate(windows):
         doubts = tuple(sorted(reasons(*measures(window), float(distances[i]), calibration.facts.limits)))
-        if found.sets is not None:
-            likely = tuple(name for name, inside in zip(names, found.sets[i], strict=True) if inside)
-            answers.append(Answer(values[i], features[i], likely=likely, reasons=doubts))
-        else:
-            ends = [np.asarray(end)[i].astype(np.float32) for end in (found.lower, found.upper)]
-            answers.append(Answer(values[i], features[i], lower=ends[0], upper=ends[1], reasons=doubts))
+        answers.append(Answer(values[i], features[i], found.cells(i, names), doubts))
     return answers
 
 

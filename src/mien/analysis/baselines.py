@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mien.interfaces import Clip
+from mien.metrics import UNKNOWN
 from mien.video.clips import ClipConfig
 from mien.video.views import ViewConfig, ViewDataset, load_views
 
@@ -31,15 +32,15 @@ def raw_pixels(clips: Sequence[Clip], config: ClipConfig, workers: int, side: in
 
 
 def fit_linear(
-    train: NDArray, targets: NDArray, validation: NDArray, score: Callable[[NDArray], float], classes: int
+    kind: str, train: NDArray, targets: NDArray, validation: NDArray, score: Callable[[NDArray], float], names: int
 ) -> tuple[Any, float, float]:
-    """Logistic regression (ridge where ``classes`` is 0) with the strength that does best on validation.
+    """A linear model of the kind of ``Outputs.linear`` with the strength that does best on validation.
 
-    Returns a function from vectors to outputs, that score and the strength.
+    Returns a function from vectors to outputs (N, names), that score and the strength.
     """
     best: tuple[Any, float, float] | None = None
     for strength in STRENGTHS:
-        predict = fitted(train, targets, strength, classes)
+        predict = LINEAR[kind](train, targets, strength, names)
         value = score(predict(validation))
         if best is None or value > best[1]:
             best = predict, value, strength
@@ -47,17 +48,34 @@ def fit_linear(
     return best
 
 
-def fitted(train: NDArray, targets: NDArray, strength: float, classes: int) -> Callable[[NDArray], NDArray]:
-    """A linear model on standardised vectors, as a function."""
-    if not classes:
-        model = make_pipeline(StandardScaler(), Ridge(1.0 / strength)).fit(train, targets)
-        return lambda x: model.predict(x).reshape(len(x), -1)
+Predict = Callable[[NDArray], NDArray]
+
+
+def ridge(train: NDArray, targets: NDArray, strength: float, names: int) -> Predict:
+    """Values (N, names) by ridge regression on standardised vectors."""
+    model = make_pipeline(StandardScaler(), Ridge(1.0 / strength)).fit(train, targets)
+    return lambda x: model.predict(x).reshape(len(x), -1)
+
+
+def softmax(train: NDArray, targets: NDArray, strength: float, names: int) -> Predict:
+    """Probabilities of classes, of their indices (N,), by logistic regression on standardised vectors."""
     model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000)).fit(train, targets)
     known = model.classes_
 
     def predict(x: NDArray) -> NDArray:
-        wide = np.zeros((len(x), classes))
+        wide = np.zeros((len(x), names))
         wide[:, known] = model.predict_proba(x)
         return wide
 
     return predict
+
+
+def logistic(train: NDArray, targets: NDArray, strength: float, names: int) -> Predict:
+    """Probabilities of yes, of labels 1, 0 or unknown (N, names), each by a logistic regression of its own."""
+    known = targets != UNKNOWN
+    each = [softmax(train[k], t[k], strength, 2) for k, t in zip(known.T, targets.T, strict=True)]
+    return lambda x: np.stack([one(x)[:, 1] for one in each], axis=1)
+
+
+LINEAR = {"ridge": ridge, "softmax": softmax, "logistic": logistic}
+"""What ``Outputs.linear`` may name."""

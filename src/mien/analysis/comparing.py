@@ -14,12 +14,12 @@ from mien.analysis.radar import FEWEST, radar
 from mien.analysis.reference import PERCENT, Published
 from mien.analysis.runs import Run, paired
 from mien.analysis.sections import Section
+from mien.interfaces import Outputs
 from mien.metrics import Array
 from mien.statistics import LEVEL, Difference, Interval, mcnemar, tail
 from mien.statistics import differences as differ
 from mien.subgroups import group
 
-CLASSES, VALUES = ("UAR", "WAR", "F1_weighted"), ("PCC", "CCC", "1-MAE")
 TEST_MARK = "†"
 """Stands at every number of a result whose weights were chosen on the test clips."""
 
@@ -40,20 +40,15 @@ class Line:
 def compared(
     runs: Sequence[Run], corpus: str, labels: str, methods: Sequence[str], draws: int, seed: int
 ) -> list[Line]:
-    """A line per run, then per published result: with as many classes first, then by WAR (AVCAffe: F1) or CCC."""
+    """A line per run, then per published result: with as many classes first, then by the metric that ranks."""
     results = chosen(runs, corpus, labels, methods) if corpus else []
     lines = [run_line(run, corpus, draws, seed) for run in runs]
-    leading = "CCC" if not runs[0].answers.classes else "F1_weighted" if labelled(results) else "WAR"
-    count = here(runs[0]).classes
+    known, count = {metric for result in results for metric in result.metrics}, here(runs[0]).classes
+    leading = next((metric for metric in runs[0].task.ranking if metric in known), "")
     best = sorted(results, key=lambda r: (r.protocol.classes != count, -r.metrics.get(leading, -math.inf)))
     own = {run.name for run in runs}
     beside = [published_line(result, runs) for result in best]
     return lines + [replace(line, name=f"{line.name} (published)") if line.name in own else line for line in beside]
-
-
-def labelled(results: Sequence[Published]) -> bool:
-    """Whether results of several tasks of a corpus, or of one of them, are meant."""
-    return any(result.protocol.labels for result in results)
 
 
 def chosen(runs: Sequence[Run], corpus: str, labels: str, methods: Sequence[str]) -> list[Published]:
@@ -73,7 +68,7 @@ def chosen(runs: Sequence[Run], corpus: str, labels: str, methods: Sequence[str]
             f"no published result of {missing[0]!r} on {reference.title(corpus)}; there are {', '.join(known)}"
         )
     found = [result for result in found if not methods or result.method in methods]
-    kinds = CLASSES if runs[0].answers.classes else VALUES
+    kinds = runs[0].task.published
     if not any(name in result.metrics for result in found for name in kinds):
         raise ValueError(
             f"published results on {reference.title(corpus)} have no {', '.join(kinds)}, which the run has"
@@ -113,7 +108,7 @@ def stated(protocol: Protocol) -> str:
 def here(run: Run) -> Protocol:
     """What is known of a run's protocol: what it records, and what its predictions show."""
     answers, given = run.answers, run.protocol or Protocol()
-    count = len(answers.names) if answers.classes else None
+    count = len(answers.names) if run.task.exclusive else None
     return replace(given, modality=given.modality or "video", classes=count, clips=len(answers.targets))
 
 
@@ -139,7 +134,7 @@ def apart(run: Run, result: Published) -> list[str]:
     found = differences(here(run), there)
     if theirs and theirs != ours:
         alone = [f"only {where}: {', '.join(sorted(names))}" for where, names in (("here", ours - theirs), ("there", theirs - ours)) if names]  # fmt: skip
-        found.append(f"{'classes' if run.answers.classes else 'targets'} {'; '.join(alone)}")
+        found.append(f"{run.task.nouns} {'; '.join(alone)}")
     if run.protocol is None:
         found = [text for text in found if not text.startswith(("not recorded", "not stated"))]
         return [*found, f"protocol not recorded here; there: {stated(there)}"]
@@ -153,11 +148,10 @@ def named(result: Published) -> set[str]:
     return found if result.protocol.classes in (None, len(found)) else set()
 
 
-def overall(lines: Sequence[Line], heading: str) -> Section:
+def overall(task: Outputs, lines: Sequence[Line], heading: str) -> Section:
     """The first table: a result per row, its notes by number."""
-    classes = "WAR" in lines[0].metrics
     published = {name for line in lines if not line.own for name in line.metrics}
-    kinds = [name for name in (CLASSES if classes else VALUES) if name in {"UAR", "WAR", "PCC", "CCC"} | published]
+    kinds = [name for name in task.published if name in {*task.published[:2]} | published]
     numbers = {note: i for i, note in enumerate(dict.fromkeys(n for line in lines for n in line.notes), start=1)}
     rows = [
         {"result": line.name, **{column: line.about.get(column) or "" for column in ("year", "input", "model")}}
@@ -165,7 +159,7 @@ def overall(lines: Sequence[Line], heading: str) -> Section:
         | {"source": line.about["source"], "notes": ", ".join(map(str, sorted(numbers[note] for note in line.notes)))}
         for line in lines
     ]
-    unit = "in percent" if classes else "as plain numbers"
+    unit = "in percent" if task.percent else "as plain numbers"
     sentences = [
         f"{', '.join(kinds)} {unit}, for runs with {100 * LEVEL:.0f} % intervals.",
         'In the notes, "here" is the run and "there" the published result.',
@@ -219,14 +213,20 @@ def pair(first: Run, second: Run, draws: int, seed: int) -> Section:
         found = differ(one, two, draws, LEVEL, seed)
     except ValueError as error:
         return Section(heading, [f"Not compared clip by clip: {error}."])
-    rows = [{"metric": name, "difference": spoken(name, d), "p": chance(d)} for name, d in found.items()]
+    earned = {*first.task.metrics, *first.task.by_name}
+    rows = [
+        {"metric": name, "difference": spoken(name, d), "p": chance(d)}
+        for name, d in found.items()
+        if name.partition(".")[0] in earned
+    ]
     least = tail(1 / (draws + 1), one.people)
     sentences = [
         f"Both marked on the same draws; {basis(first.subjects if any(first.subjects) else second.subjects, draws)}.",
         f"The smallest p that so many draws can show is {least:.2g}.",
     ]
-    if one.classes:
-        sentences.append(contingency(one.predictions == one.targets, two.predictions == two.targets, first, second))
+    right, other = one.right(), two.right()
+    if right is not None and other is not None:
+        sentences.append(contingency(right, other, first, second))
     return Section(heading, sentences, rows)
 
 

@@ -95,8 +95,8 @@ def band(
     values: dict[str, NDArray[np.float64]],
     place: NDArray[np.int64],
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
-    """Bands of values: the width of the calibrated intervals, or without them one deviation over the windows."""
-    if timeline.layout.kind == "classification":
+    """Bands around lines: the width of the calibrated intervals, or without them one deviation over the windows."""
+    if timeline.layout.outputs.curve != "lines":
         return {}, {}
     windows: Any = timeline.windows[timeline.windows["face_id"] == face]
     low, high = {}, {}

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from mien.analysis import plots
-from mien.analysis.marking import RECALL, Marks, beside
+from mien.analysis.marking import Marks, beside, spaced
 from mien.analysis.radar import FEWEST, radar
 from mien.analysis.sections import Section
 from mien.checkpoint import write_whole
@@ -44,7 +44,7 @@ def rows(found: CrossValidation, marks: Marks) -> list[dict[str, Any]]:
     """A line per metric as a person reads it."""
     return [
         {
-            "metric": name.replace(RECALL, "recall "),
+            "metric": spaced(marks.task, name),
             "pooled": beside(interval),
             "mean": plain(found.mean[name]),
             "deviation": plain(found.deviation[name]),
@@ -70,8 +70,9 @@ def plain(value: float) -> str:
 
 
 def draw(found: CrossValidation, marks: Marks, path: Path) -> Path | None:
-    """Recall per class or CCC per target of all folds and of each; None where these are too few for a radar plot."""
-    before = RECALL if any(name.startswith(RECALL) for name in found.pooled) else "CCC."
+    """Recall per class or the like of all folds and of each; None where these are too few for a radar plot."""
+    metric, noun = marks.task.by_name[0], marks.task.noun
+    before = f"{metric}."
     spokes = [name.removeprefix(before) for name in found.pooled if name.startswith(before)]
     if len(spokes) < FEWEST:
         return None
@@ -79,8 +80,8 @@ def draw(found: CrossValidation, marks: Marks, path: Path) -> Path | None:
     if len(found.folds) <= MOST:
         shown |= {f"fold {fold}": scores for fold, scores in found.folds.items()}
     results = {name: parts(scores, before, spokes) for name, scores in shown.items()}
-    title = "Recall per class" if before == RECALL else "CCC per target"
-    plots.save(radar(results, spokes, title, before == RECALL, [POOLED]), path)
+    title = f"{metric[0].upper()}{metric[1:]} per {noun}"
+    plots.save(radar(results, spokes, title, marks.task.percent, [POOLED]), path)
     return path
 
 

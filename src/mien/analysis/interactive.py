@@ -38,15 +38,15 @@ def figure(timeline: Timeline) -> Any:
     drawn = curves(timeline)
     titles = [f"face {c.face_id}" for c in drawn] or ["no face on any frame"]
     rows = max(len(drawn), 1)
-    height = 210 * rows + 130
+    kind, each = PANELS[timeline.layout.outputs.curve]
+    height = (each * len(timeline.names) + 60 if each else 210) * rows + 130
     page: Any = subplots.make_subplots(
         rows=rows, shared_xaxes=True, vertical_spacing=40 / height, subplot_titles=titles
     )
     start, stop = (float(timeline.frames["timestamp"].iloc[place]) for place in (0, -1))
     page.add_shape(type="line", x0=start, x1=start, y0=0, y1=1, yref="paper", line={"color": "#888", "width": 1})
-    add = stacked if timeline.layout.kind == "classification" else banded
     for row, curve in enumerate(drawn, 1):
-        add(go, page, curve, palette(timeline.names), row)
+        kind(go, page, curve, palette(timeline.names), row)
         for first, end in stretches(~curve.seen):
             hatch(page, curve, first, end, row)
         for first, end in stretches(curve.unreliable):
@@ -89,7 +89,7 @@ def stacked(go: Any, page: Any, curve: Curve, colours: dict[str, str], row: int)
     page.update_yaxes(range=[0, 1.001], title_text="probability", row=row)
 
 
-def banded(go: Any, page: Any, curve: Curve, colours: dict[str, str], row: int) -> None:
+def lines(go: Any, page: Any, curve: Curve, colours: dict[str, str], row: int) -> None:
     """Values as lines with their bands."""
     x = curve.time.round(3)
     for name, values in curve.values.items():
@@ -106,6 +106,25 @@ def banded(go: Any, page: Any, curve: Curve, colours: dict[str, str], row: int) 
         page.add_trace(go.Scatter(y=curve.high[name].round(4), fill="tonexty", fillcolor=shade, **edge), row=row, col=1)
         line = {"width": 2, "color": colours[name]}
         page.add_trace(go.Scatter(x=x, y=values.round(4), name=name, legendgroup=name, showlegend=row == 1, mode="lines", line=line, hovertemplate="%{y:.2f}"), row=row, col=1)  # fmt: skip
+
+
+def shaded(go: Any, page: Any, curve: Curve, colours: dict[str, str], row: int) -> None:
+    """A row per label, as dark as its probability; any number of them can be told apart."""
+    names = list(curve.values)
+    shades = np.stack([curve.values[name] for name in names]).round(4)
+    page.add_trace(
+        go.Heatmap(
+            x=curve.time.round(3), y=names, z=shades, zmin=0, zmax=1, colorscale="Blues", showscale=row == 1,
+            colorbar={"title": "probability"}, hovertemplate="%{y} %{z:.2f}<extra></extra>",
+        ),
+        row=row,
+        col=1,
+    )  # fmt: skip
+    page.update_yaxes(autorange="reversed", row=row)
+
+
+PANELS = {"stacked": (stacked, 0), "lines": (lines, 0), "rows": (shaded, 18)}
+"""What ``Outputs.curve`` may name, and how many pixels high each output is there; 0: panels are as high as others."""
 
 
 def hatch(page: Any, curve: Curve, first: int, end: int, row: int) -> None:
@@ -173,7 +192,7 @@ def write_faces(report: Report, timeline: Timeline) -> None:
             "confidence": f"{row['confidence']:.2f}",
             "not reliable": "not known" if pd.isna(row["unreliable"]) else f"{row['unreliable']:.0%}",
         }
-        | ({timeline.layout.label: row[timeline.layout.label]} if timeline.layout.kind == "classification" else {})
+        | ({timeline.layout.label: row[timeline.layout.label]} if timeline.layout.label else {})
         for row in chosen
     ]
     report.table(rows)

@@ -1,6 +1,6 @@
 """What stands beside the metrics of an evaluation: intervals over subjects, tables of subgroups, a page.
 
-marks = mark(clips, predictions, targets, names, ("sex", "age:30,45,60"))
+marks = mark(task, clips, predictions, targets, names, ("sex", "age:30,45,60"))
 marks.tell()
 marks.write(folder)
 """
@@ -18,29 +18,25 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from mien.analysis.sections import Section, page, table
-from mien.answers import Answers, classified, valued
+from mien.answers import LEAVES, Answers, answered, number
 from mien.checkpoint import write_whole
-from mien.interfaces import Clip
+from mien.interfaces import Clip, Outputs
+from mien.metrics import MAJORITY
 from mien.names import write_csv
 from mien.statistics import LEVEL, RESAMPLES, Interval, fewest
-from mien.subgroups import Group, blank, group, grouped, number, subgroups
+from mien.subgroups import Group, blank, group, grouped, subgroups
 
 SUBJECT = "subject"
 TIMES = ("start", "end")
 RESERVED = ("path", "truth", "predicted", SUBJECT, *TIMES)
 """Columns of predictions.csv besides scores and subgroups."""
 
-RECALL = "recall."
-"""Before the name of a class, among the metrics."""
-
-HEADLINES = ("WAR", "UAR", "PCC", "CCC", "1-MAE")
-"""Metrics that the subgroup tables show on screen; subgroups.csv has all."""
-
 
 @dataclass(frozen=True)
 class Marks:
     """The marks of an evaluation."""
 
+    task: Outputs
     whole: Group
     parts: dict[str, list[Group]]
     """Groups by column."""
@@ -49,31 +45,35 @@ class Marks:
 
     @property
     def scores(self) -> dict[str, float]:
-        """The metrics alone, without the recall of each class."""
-        return {n: i.value for n, i in self.whole.metrics.items() if not n.startswith(RECALL)}
+        """The metrics alone, without those that only single names have, and without what could not be measured."""
+        values = {n: i.value for n, i in self.whole.metrics.items() if n.partition(".")[0] not in alone(self.task)}
+        return {name: value for name, value in values.items() if not math.isnan(value)}
 
     def saved(self) -> dict[str, Any]:
-        """What metrics.json holds; None is the recall of an absent class."""
+        """What metrics.json holds; None is a metric that could not be measured, as the recall of an absent class."""
         values = {n: None if math.isnan(i.value) else i.value for n, i in self.whole.metrics.items()}
-        recalls = {n.removeprefix(RECALL): values.pop(n) for n in list(values) if n.startswith(RECALL)}
+        parts = {
+            metric: {n.partition(".")[2]: values.pop(n) for n in list(values) if n.startswith(f"{metric}.")}
+            for metric in alone(self.task)
+        }
         bounds = {n: [i.low, i.high] for n, i in self.whole.metrics.items() if math.isfinite(i.low)}
         intervals = {"level": LEVEL, "basis": self.basis, "bounds": bounds}
-        return values | ({"recall": recalls} if recalls else {}) | {"intervals": intervals}
+        return {"task": self.task.kind} | values | parts | {"intervals": intervals}
 
     def tell(self) -> None:
         """Print the metrics with their intervals, and the subgroups."""
-        lines = [f"{name} {beside(i)}" for name, i in self.whole.metrics.items() if "." not in name]
-        print(f"{self.whole.clips} clips: " + ", ".join(lines))
-        for name, interval in self.whole.metrics.items():
+        found = listed(self.task, self.whole)
+        print(f"{self.whole.clips} clips: " + ", ".join(f"{n} {text}" for n, text in found.items() if "." not in n))
+        for name, text in found.items():
             if "." in name:
-                print(f"  {name.replace('recall.', 'recall '):<23} {beside(interval)}")
+                print(f"  {spaced(self.task, name):<23} {text}")
         print(self.basis)
         self.tell_parts()
 
     def tell_parts(self) -> None:
         """Print the subgroups."""
         for column, groups in self.parts.items():
-            print(f"\nby {column}\n{table(brief(column, groups))}")
+            print(f"\nby {column}\n{table(brief(self.task, column, groups))}")
 
     def write(self, folder: Path, first: Sequence[Section] = ()) -> None:
         """Write subgroups.csv, where there are groups, and report.html: ``first``, then marks and pictures of the folder."""
@@ -84,27 +84,53 @@ class Marks:
 
     def sections(self, folder: Path) -> list[Section]:
         """The page: all metrics, the picture, the subgroups."""
-        marks = [{"metric": name, "value": beside(interval)} for name, interval in self.whole.metrics.items()]
-        pictures = [
-            folder / name for name in ("confusion.png", "scatter.png", "reliability.png") if (folder / name).is_file()
-        ]
+        marks = [{"metric": name, "value": text} for name, text in listed(self.task, self.whole).items()]
+        pictures = [folder / f"{name}.png" for name in (self.task.figure, "reliability")]
         return [
             Section(f"{self.whole.clips} clips", [self.basis], marks),
-            *(Section(picture.stem.capitalize(), picture=picture) for picture in pictures),
-            *(Section(f"By {column}", rows=brief(column, groups)) for column, groups in self.parts.items()),
+            *(Section(picture.stem.capitalize(), picture=picture) for picture in pictures if picture.is_file()),
+            *(Section(f"By {column}", rows=brief(self.task, column, groups)) for column, groups in self.parts.items()),
         ]
 
 
 def mark(
-    clips: Sequence[Clip], predictions: ArrayLike, targets: Any, names: Sequence[str], columns: Sequence[str] = ()
+    task: Outputs,
+    clips: Sequence[Clip],
+    predictions: ArrayLike,
+    targets: ArrayLike,
+    names: Sequence[str],
+    columns: Sequence[str] = (),
 ) -> Marks:
-    """Outputs and truth of clips, as an evaluation has them, and ``--subgroups`` -> marks with intervals.
+    """Outputs and truth of clips, as an evaluation of a task has them, and ``--subgroups`` -> marks with intervals.
 
-    Targets (N,) are class indices, (N, K) values. Clips are clustered by the column ``subject`` if there is one.
+    Clips are clustered by the column ``subject`` if there is one.
     """
     cells = [clip.columns.get(SUBJECT) for clip in clips]
-    answers = (classified if targets.ndim == 1 else valued)(predictions, targets, names, clusters(cells))
-    return Marks(measured(answers), split(answers, clips, columns), basis(cells))
+    answers = answered(task, predictions, targets, names, clusters(cells))
+    return Marks(task, measured(answers), split(answers, clips, columns), basis(cells))
+
+
+def alone(task: Outputs) -> list[str]:
+    """Metrics that single names have and all together have not, as the recall of a class."""
+    return [metric for metric in task.by_name if metric not in task.metrics]
+
+
+def listed(task: Outputs, found: Group) -> dict[str, str]:
+    """The metrics that a model earns as texts, each with what the majority gets, where that is measured."""
+    texts = {}
+    for name, interval in found.metrics.items():
+        metric, dot, part = name.partition(".")
+        if metric in (task.by_name if dot else task.metrics):
+            always = found.metrics.get(f"{metric}{MAJORITY}{dot}{part}")
+            more = "" if always is None or math.isnan(always.value) else f" (majority {always.value:.4f})"
+            texts[name] = beside(interval) + more
+    return texts
+
+
+def spaced(task: Outputs, name: str) -> str:
+    """``recall.anger`` as recall anger, where there is no recall of all."""
+    metric, dot, part = name.partition(".")
+    return f"{metric} {part}" if dot and metric in alone(task) else name
 
 
 def measured(answers: Answers) -> Group:
@@ -166,6 +192,7 @@ def require(clips: Sequence[Clip], columns: Sequence[str], names: Sequence[str])
 
 
 def predictions(
+    task: Outputs,
     clips: Sequence[Clip],
     outputs: NDArray[np.float64],
     targets: NDArray[Any],
@@ -176,13 +203,8 @@ def predictions(
 
     That is the times, the subject and the columns of the subgroups.
     """
-    table = pd.DataFrame(outputs, columns=list(names))
-    table.insert(0, "path", [clip.path for clip in clips])
-    if targets.ndim == 1:
-        table.insert(1, "truth", [names[t] for t in targets])
-        table.insert(2, "predicted", [names[i] for i in outputs.argmax(1)])
-    else:
-        table[[f"{name}_truth" for name in names]] = targets
+    columns_of = LEAVES[task.answers].columns(outputs, targets, names)
+    table = pd.DataFrame({"path": [clip.path for clip in clips]} | columns_of)
     known = {name: [getattr(clip, name) for clip in clips] for name in TIMES}
     for name in dict.fromkeys([SUBJECT, *(banded(given)[0] for given in columns)]):
         known[name] = [clip.columns.get(name) for clip in clips]
@@ -200,11 +222,11 @@ def beside(interval: Interval) -> str:
     return f"{interval.value:.4f}{bounds}"
 
 
-def brief(column: str, groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """A line per group with the headline metrics."""
+def brief(task: Outputs, column: str, groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """A line per group with the metrics of short tables; subgroups.csv has all."""
     return [
         {column: one.name, "clips": one.clips, "subjects": one.subjects}
-        | {name: beside(one.metrics[name]) for name in HEADLINES if name in one.metrics}
+        | {name: text for name, text in listed(task, one).items() if name in task.shown}
         | ({"absent": ", ".join(one.absent)} if any(other.absent for other in groups) else {})
         for one in groups
     ]

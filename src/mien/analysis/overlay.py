@@ -79,7 +79,7 @@ class Painter:
         self.timeline = timeline
         colours = palette(timeline.names)
         self.colours = {name: rgb(colours[name]) for name in timeline.names}
-        self.bars = timeline.layout.kind == "classification"
+        self.bars = timeline.layout.outputs.bounds is not None
         seen = timeline.frames[timeline.frames["face_id"].notna()]
         self.most = int(seen.groupby("frame").size().max()) if len(seen) else 0
         self.known = timeline.reliability().known

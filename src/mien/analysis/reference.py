@@ -14,11 +14,11 @@ import yaml
 from mien.analysis.protocol import Protocol
 from mien.config import build
 
-PERCENT = ("WAR", "UAR", "F1_macro", "F1_weighted", "recall")
+PERCENT = ("WAR", "UAR", "F1_macro", "F1_weighted", "recall", "F1", "AUC", "accuracy")
 """Metrics that papers print in percent; here, as everywhere in mien, they are shares."""
 
 METRICS = (*PERCENT, "PCC", "CCC", "1-MAE")
-"""All metrics in the file; recall by class, the last three by target, with ``mean`` where the source prints it."""
+"""All metrics in the file; recall by class, others by target or label, with ``mean`` where the source prints it."""
 
 AVERAGED = "averaged here"
 """Added to the mark of a mean over targets that the source does not print."""

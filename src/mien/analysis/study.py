@@ -129,15 +129,15 @@ def of_participants(table: Any) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(PEOPLE))
 
 
-def by_condition(table: pd.DataFrame, bounds: tuple[float, float] = (-np.inf, np.inf)) -> pd.DataFrame:
+def by_condition(table: pd.DataFrame, bounds: tuple[float, float] | None = None) -> pd.DataFrame:
     """A row per condition and measure: mean, deviation and 95 % interval of the mean over participants (Student's t).
 
-    Intervals are cut off at ``bounds``, between which every value lies: (0, 1) for probabilities.
+    Intervals are cut off at ``bounds``, between which every value lies, as (0, 1) for probabilities, if it does.
     ``participants_unreliable`` counts those whose own mean rests on unreliable frames only.
     """
     from scipy.stats import t  # half a second to import
 
-    rows, people = [], of_participants(table)
+    rows, people, (least, most) = [], of_participants(table), bounds or (-np.inf, np.inf)
     grouped: Any = people.groupby(["condition", "measure"], sort=True)
     for (condition, measure), group in grouped:
         values = group["mean"].to_numpy(float)
@@ -145,7 +145,7 @@ def by_condition(table: pd.DataFrame, bounds: tuple[float, float] = (-np.inf, np
         deviation = float(values.std(ddof=1)) if count > 1 else np.nan
         half = float(t.ppf(0.975, count - 1)) * deviation / np.sqrt(count) if count > 1 else np.nan
         row = {"condition": condition, "measure": measure, "participants": count, "mean": mean, "sd": deviation}
-        row |= {"lower": np.maximum(mean - half, bounds[0]), "upper": np.minimum(mean + half, bounds[1])}
+        row |= {"lower": np.maximum(mean - half, least), "upper": np.minimum(mean + half, most)}
         share = float(group["share_unreliable"].to_numpy(float, na_value=np.nan).mean())
         alone = int(group["only_unreliable"].eq(True).sum())
         known = not np.isnan(share)
@@ -161,7 +161,7 @@ def condition_plot(table: pd.DataFrame, condition: str = "", bounds: tuple[float
     that rest on unreliable frames only are red rings.
     """
     people: Any = of_participants(table)
-    summary: Any = by_condition(table, bounds or (-np.inf, np.inf))
+    summary: Any = by_condition(table, bounds)
     measures, conditions = list(dict.fromkeys(table["measure"])), sorted(people["condition"].unique())
     across = min(4, max(len(measures), 1))
     down = -(-max(len(measures), 1) // across)

@@ -9,14 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from mien.analysis.answers import Answer
+from mien.analysis.calibrated import SEPARATOR, Calibrated
 from mien.analysis.dense import Dense
+from mien.analysis.maps import MAPS
 from mien.analysis.windows import Appearance, Seen, Window
-from mien.tasks.labels import CANONICAL
+from mien.interfaces import Outputs
+from mien.tasks import outputs_of
 
 Row = list[Any]
 
@@ -27,11 +30,8 @@ WINDOW = ("input", "face_id", "t_start", "t_end", "stimulus_start", "stimulus_en
           "n_frames", "n_valid", "confidence", "sharpness", "face_width", *POSE)  # fmt: skip
 STIMULUS = ("stimulus_time", "stimulus_start", "stimulus_end")
 """Columns that exist only where an offset or a sync mark was given."""
-TEXT = ("input", "state", "reason", "prediction_set", "reasons")
+TEXT = ("input", "state", "reason", "reasons")
 COUNTS = ("frame", "face_id", "shot", "success", "frame_start", "frame_end", "n_frames", "n_valid", "n_windows")
-
-SEPARATOR = "|"
-"""Between names in the columns prediction_set and reasons."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,11 @@ class Layout:
 
     names: Sequence[str]
     """Names of the model's outputs, in its order."""
-    kind: Literal["classification", "regression"]
+    kind: str
+    """Name of the model's task."""
     label: str
-    """Column with the largest class: emotion for expressions, else the name of the labels it was trained on."""
+    """Column with the largest class: emotion for expressions, else the name of the labels it was trained on; empty where
+    outputs do not exclude one another."""
     offset: float | None = None
     """Seconds added to timestamps for the stimulus' clock; None without one."""
 
@@ -51,17 +53,26 @@ class Layout:
         return {"layout": {"names": list(self.names), "kind": self.kind, "label": self.label, "offset": self.offset}}
 
     @property
+    def outputs(self) -> Outputs:
+        """What the model's outputs are."""
+        return outputs_of(self.kind)
+
+    @property
+    def plausible(self) -> type[Calibrated]:
+        """What a calibration says beside the values of a window."""
+        return MAPS[self.outputs.calibration].plausible
+
+    @property
     def frames(self) -> tuple[str, ...]:
         """Columns of the table of frames."""
-        extra = (self.label,) if self.kind == "classification" else tuple(f"{n}_sd" for n in self.names)
+        extra = (self.label,) if self.label else tuple(f"{n}_sd" for n in self.names)
         ends = ("lag", "n_windows", "reliable", "reasons")
         return self.present((*FRAME, "reason", "sharpness", *POSE, *self.names, *extra, *ends))
 
     @property
     def windows(self) -> tuple[str, ...]:
         """Columns of the table of windows."""
-        ends = tuple(f"{name}_{end}" for name in self.names for end in ("lower", "upper"))
-        extra = (self.label, "prediction_set") if self.kind == "classification" else ends
+        extra = (*filter(None, [self.label]), *self.plausible.beside(self.names))
         return self.present((*WINDOW, *self.names, *extra, "reliable", "reasons"))
 
     def present(self, columns: tuple[str, ...]) -> tuple[str, ...]:
@@ -92,7 +103,7 @@ class Layout:
         if not seen.valid:
             return part | {"reason": "bridged over a gap"}
         part |= {n: round(float(v), 6) for n, v in zip(self.names, dense.mean, strict=True)}
-        if self.kind == "classification":
+        if self.label:
             part[self.label] = self.names[int(dense.mean.argmax())]
         else:
             part |= {f"{n}_sd": round(float(v), 6) for n, v in zip(self.names, dense.deviation, strict=True)}
@@ -106,12 +117,9 @@ class Layout:
         row |= self.clock("stimulus_start", first.time) | self.clock("stimulus_end", last.time)
         row |= {"n_frames": len(window.seen), "n_valid": sum(s.valid for s in window.seen)} | medians(window)
         row |= dict(zip(self.names, answer.values, strict=True)) | trust(answer.reasons)
-        if self.kind == "classification":
+        if self.label:
             row[self.label] = self.names[int(answer.values.argmax())]
-            row["prediction_set"] = None if answer.likely is None else SEPARATOR.join(answer.likely)
-        elif answer.lower is not None and answer.upper is not None:
-            row |= {f"{n}_lower": v for n, v in zip(self.names, answer.lower, strict=True)}
-            row |= {f"{n}_upper": v for n, v in zip(self.names, answer.upper, strict=True)}
+        row |= answer.beside or {}
         return ordered(row, self.windows)
 
     def type_of(self, column: str) -> str:
@@ -120,26 +128,18 @@ class Layout:
             return "boolean"
         if column in COUNTS:
             return "Int64"
-        return "string" if column in TEXT or column == self.label else "float64"
+        words = (*TEXT, self.label, *(self.plausible.beside(self.names) if self.plausible.text else ()))
+        return "string" if column in words else "float64"
 
     def answer(self, row: Mapping[str, str]) -> Answer:
         """The answer that a row of the table of windows was made from."""
 
-        def floats(suffix: str) -> Any:
-            return np.array([np.float32(row[name + suffix]) for name in self.names])
-
-        likely, lower, upper = None, None, None
-        if self.kind == "classification" and row["reliable"]:
-            likely = tuple(filter(None, row["prediction_set"].split(SEPARATOR)))
-        elif self.kind == "regression" and row[f"{self.names[0]}_lower"]:
-            lower, upper = floats("_lower"), floats("_upper")
-        reasons = tuple(filter(None, row["reasons"].split(SEPARATOR))) if row["reliable"] else None
-        return Answer(floats(""), None, likely, lower, upper, reasons)
-
-
-def task_label(names: Iterable[str], column: str) -> str:
-    """Name of the column with the largest class."""
-    return "emotion" if set(names) <= set(CANONICAL) else column
+        values = np.array([np.float32(row[name]) for name in self.names])
+        if not row["reliable"]:  # no calibration
+            return Answer(values)
+        cells = {column: row[column] for column in self.plausible.beside(self.names)}
+        beside = cells if self.plausible.text else {column: np.float32(cell) for column, cell in cells.items()}
+        return Answer(values, None, beside, tuple(filter(None, row["reasons"].split(SEPARATOR))))
 
 
 def ordered(row: Mapping[str, Any], columns: Sequence[str]) -> Row:

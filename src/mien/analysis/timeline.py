@@ -64,7 +64,7 @@ class Timeline:
             row["unreliable"] = share_of(rows_of).share
             row |= {name: rows_of[name].mean() for name in self.names}
             row |= {f"{name}_sd": rows_of[name].std(ddof=0) for name in self.names}
-            if self.layout.kind == "classification":
+            if self.layout.label:
                 row[self.layout.label] = max(self.names, key=lambda name: row[name])
             rows.append(row)
         return pd.DataFrame(rows)

@@ -20,9 +20,10 @@ MISSING = {"facecolor": "#f2f2f2", "edgecolor": "#d5d5d5", "hatch": "////", "lin
 
 
 def timeline_plot(timeline: Timeline) -> Figure:
-    """A panel per face: stacked probabilities, or values with bands; hatched where the face was not seen."""
-    drawn = curves(timeline)
-    figure = canvas(11, max(1.9 * len(drawn), 1.9) + 1.0)
+    """A panel per face, drawn as the model's outputs ask for; hatched where the face was not seen."""
+    drawn, panel = curves(timeline), PANELS[timeline.layout.outputs.curve]
+    height = 0.22 * len(timeline.names) + 0.5 if panel is rows else 1.9
+    figure = canvas(11, max(height * len(drawn), height) + 1.0)
     title = str(timeline.about.get("input", ""))
     if not drawn:
         axis = plain(figure.add_subplot(), title)
@@ -33,14 +34,16 @@ def timeline_plot(timeline: Timeline) -> Figure:
         axis.set(xlabel="seconds", xlim=ends, yticks=[])
         return figure
     axes = figure.subplots(len(drawn), 1, sharex=True, squeeze=False)[:, 0]
-    panel = stacked if timeline.layout.kind == "classification" else banded
     for axis, curve in zip(axes, drawn, strict=True):
         plain(axis, f"{title}, face {curve.face_id}" if curve is drawn[0] else f"face {curve.face_id}")
         panel(axis, curve, palette(timeline.names))
         absent(axis, curve)
     axes[-1].set_xlabel("seconds")
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, frameon=False, fontsize=9, loc="outside right upper")
+    if handles:
+        figure.legend(handles, labels, frameon=False, fontsize=9, loc="outside right upper")
+    else:
+        figure.colorbar(axes[0].collections[0], ax=list(axes), label="probability", pad=0.01)
     return figure
 
 
@@ -56,13 +59,30 @@ def stacked(axis: Axes, curve: Curve, colours: dict[str, str]) -> None:
     axis.set(ylim=(0, 1), ylabel="probability")
 
 
-def banded(axis: Axes, curve: Curve, colours: dict[str, str]) -> None:
+def lines(axis: Axes, curve: Curve, colours: dict[str, str]) -> None:
     """Values as lines with their bands."""
     for name, values in curve.values.items():
         axis.fill_between(curve.time, curve.low[name], curve.high[name], color=colours[name], alpha=0.18, linewidth=0)
         axis.plot(curve.time, values, color=colours[name], linewidth=1.6, label=literal(name))
     axis.grid(alpha=0.2)
     axis.set_ylabel("value")
+
+
+def rows(axis: Axes, curve: Curve, colours: dict[str, str]) -> None:
+    """A row per label, as dark as its probability; any number of them can be told apart."""
+    half = (curve.time[1] - curve.time[0]) / 2 if len(curve.time) > 1 else 0.02
+    edges = np.append(curve.time - half, curve.time[-1] + half)
+    names = list(curve.values)
+    shades = np.stack([curve.values[name] for name in names])
+    axis.pcolormesh(edges, np.arange(len(names) + 1) - 0.5, np.ma.masked_invalid(shades), cmap="Blues", vmin=0, vmax=1)
+    axis.hlines(np.arange(1, len(names)) - 0.5, edges[0], edges[-1], color="white", linewidth=1.5)
+    axis.set_yticks(range(len(names)), [literal(name) for name in names])
+    axis.invert_yaxis()
+    axis.tick_params(axis="y", length=0)
+
+
+PANELS = {"stacked": stacked, "lines": lines, "rows": rows}
+"""What ``Outputs.curve`` may name."""
 
 
 def absent(axis: Axes, curve: Curve) -> None:

@@ -1,6 +1,6 @@
 """How far a model's answers on labelled clips can be trusted: calibration error, coverage, what is unreliable; by group.
 
-trust = judge(calibration, read, targets, names)   # calibration may be None: then only the error of the raw outputs
+trust = judge(task, calibration, read, targets, names)   # calibration may be None: then only the error of the raw outputs
 trust.by({"all": rows, ...})                       # a line per group of clips
 """
 
@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 
 from mien.analysis import diagrams, marking, plots
 from mien.analysis.analyzer import Scores
-from mien.analysis.calibration import Calibrated, Calibration, calibration_error
+from mien.analysis.calibrated import Calibrated, calibration_error
+from mien.analysis.calibration import Calibration
+from mien.analysis.maps import MAPS
 from mien.analysis.reliability import reasons
 from mien.checkpoint import write_whole
-from mien.interfaces import Clip
+from mien.interfaces import Clip, Outputs
 from mien.names import write_csv
 from mien.subgroups import grouped
 from mien.video.views import ViewConfig
@@ -33,10 +35,11 @@ Array = NDArray[Any]
 class Trust:
     """Outputs of N labelled clips and what the calibration makes of them."""
 
+    task: Outputs
     outputs: Array
     """Raw outputs (N, names)."""
     targets: Array
-    """Class indices (N,) or values (N, names)."""
+    """The truth (N, ...)."""
     names: tuple[str, ...]
     calibrated: Calibrated | None
     """None where the model was not calibrated."""
@@ -50,41 +53,34 @@ class Trust:
     def line(self, name: str, rows: Array) -> dict[str, object]:
         """The marks of some clips: errors in [0, 1], coverage as a share, mean size of the sets or intervals."""
         found: dict[str, object] = {"group": name, "clips": len(rows)}
-        classes, c = self.targets.ndim == 1, self.calibrated
-        if classes:
-            found["ECE_raw"] = calibration_error(self.outputs[rows], self.targets[rows])
-        if c is None:
+        found |= {f"ECE{end}": calibration_error(*pair) for end, pair in self.confidence(rows).items()}
+        if self.calibrated is None:
             return found
-        if classes:
-            found["ECE"] = calibration_error(c.values[rows], self.targets[rows])
-        covered, size = c.covers(self.targets)[rows], c.size()[rows]
-        if classes:
-            found |= {"coverage": covered.mean(), "set_size": size.mean(), "empty_sets": (size == 0).mean()}
-        else:
-            found |= {f"coverage.{n}": float(v) for n, v in zip(self.names, covered.mean(axis=0), strict=True)}
-            found |= {f"width.{n}": float(v) for n, v in zip(self.names, size.mean(axis=0), strict=True)}
+        found |= self.calibrated.summary(self.targets, rows, self.names)
         return found | {"unreliable": np.mean([bool(self.reasons[i]) for i in rows])}
+
+    def confidence(self, rows: Array) -> dict[str, tuple[Array, Array]]:
+        """How sure raw outputs (_raw) and calibrated ones are of some clips, and whether they are right; nothing for values."""
+        given = {"_raw": self.outputs} | ({} if self.calibrated is None else {"": self.calibrated.values})
+        pairs = {
+            end: MAPS[self.task.calibration].confidence(values[rows], self.targets[rows])
+            for end, values in given.items()
+        }
+        return {end: pair for end, pair in pairs.items() if pair is not None}
 
     def table(self, clips: Sequence[Clip]) -> pd.DataFrame:
         """A row per clip: calibrated outputs, prediction set or interval, whether it holds the truth, reliable, reasons."""
         c = self.calibrated
         if c is None:
             raise ValueError("the model is not calibrated; run mien calibrate")
-        covered = c.covers(self.targets)
-        columns: dict[str, object] = {"path": [clip.path for clip in clips]}
-        for i, name in enumerate(self.names):
-            columns[name] = c.values[:, i]
-            if c.lower is not None and c.upper is not None:
-                columns |= {f"{name}_lower": c.lower[:, i], f"{name}_upper": c.upper[:, i]}
-                columns[f"{name}_covered"] = covered[:, i]
-        if c.sets is not None:
-            columns |= {"set": [named(row, self.names) for row in c.sets], "covered": covered}
+        columns = {"path": [clip.path for clip in clips]} | c.columns(self.targets, self.names)
         columns["reliable"] = [not found for found in self.reasons]
         columns["reasons"] = [" ".join(found) for found in self.reasons]
         return pd.DataFrame(columns)
 
 
 def judge(
+    task: Outputs,
     calibration: Calibration | None,
     read: Scores,
     targets: Array,
@@ -93,9 +89,9 @@ def judge(
 ) -> Trust:
     """What a model made of clips (``Analyzer.score_clips``, measured) and their truth -> what can be said of it."""
     if calibration is None:
-        return Trust(read.mean, targets, tuple(names), None, [[] for _ in targets])
+        return Trust(task, read.mean, targets, tuple(names), None, [[] for _ in targets])
     calibrated = calibration.apply(read.mean, coverage)
-    return Trust(read.mean, targets, tuple(names), calibrated, doubts(calibration, read))
+    return Trust(task, read.mean, targets, tuple(names), calibrated, doubts(calibration, read))
 
 
 def doubts(calibration: Calibration, read: Scores) -> list[list[str]]:
@@ -110,11 +106,6 @@ def other_views(calibration: Calibration, views: ViewConfig) -> list[str]:
     if fitted == now:
         return []
     return [f"warning: calibrated for the views {fitted}, read with {now}; calibrate again with these --views"]
-
-
-def named(chosen: Array, names: Sequence[str]) -> str:
-    """The classes of a set (names,), bool, separated by bars."""
-    return "|".join(name for name, inside in zip(names, chosen, strict=True) if inside)
 
 
 def rows_by(clips: Sequence[Clip], given: str) -> dict[str, Array]:
@@ -134,9 +125,9 @@ def write(trust: Trust, clips: Sequence[Clip], subgroups: Sequence[str], folder:
     if trust.calibrated is not None:
         table = trust.table(clips)
         write_whole(folder / "calibrated.csv", lambda path: write_csv(table, path))
-    if trust.targets.ndim == 1:
-        rows = {"raw": trust.outputs} | ({} if trust.calibrated is None else {"calibrated": trust.calibrated.values})
-        plots.save(diagrams.reliability(rows, trust.targets), folder / "reliability.png")
+    if pairs := trust.confidence(np.arange(len(clips))):
+        named = {{"_raw": "raw", "": "calibrated"}[end]: pair for end, pair in pairs.items()}
+        plots.save(diagrams.reliability(named, trust.task), folder / "reliability.png")
     if len(frame.columns) == 3:
         return []
     return frame.rename(columns={"column": ""}).to_string(index=False, float_format="{:.3f}".format).splitlines()

@@ -157,7 +157,8 @@ def watch_live(analyzer: Analyzer, frames: Iterable[Frame], config: Config) -> T
 
 def said(analyzer: Analyzer, values: Any) -> str:
     """The largest class with its probability, or all values."""
-    if analyzer.layout().kind == "classification":
+    if analyzer.outputs.exclusive:
         best = int(values.argmax())
         return f"{analyzer.names[best]:<12} {values[best]:.2f}"
-    return "  ".join(f"{name} {value:+.2f}" for name, value in zip(analyzer.names, values, strict=True))
+    form = ".2f" if analyzer.outputs.bounds else "+.2f"
+    return "  ".join(f"{name} {value:{form}}" for name, value in zip(analyzer.names, values, strict=True))

@@ -18,14 +18,14 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from pydantic.dataclasses import dataclass
 
 from mien import distributed
-from mien.analysis import calibration, density, diagrams, plots
+from mien.analysis import calibration, conformal, density, diagrams, plots
 from mien.analysis.analyzer import Analyzer, Scores, load
 from mien.analysis.reliability import Limits
 from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import seen_by
 from mien.config import STRICT
 from mien.files import LOCK
-from mien.interfaces import Clip
+from mien.interfaces import Clip, Outputs
 from mien.video.inspection import digest
 from mien.video.leaks import find_seen, hash_clips
 from mien.video.limits import FrameLimit
@@ -66,7 +66,7 @@ def run(config: Config) -> None:
     with distributed.session(config.device, config.matmul):
         analyzer = load(config.model, config.device)
         clips = load_clips(config.data, config.workers)
-        calibration.require_enough(len(clips), config.coverage)
+        conformal.require_enough(len(clips), config.coverage)
         density.require_several(whom([clip.columns.get("subject") for clip in clips]))
         warn(config.data, clips, analyzer.card)
         refuse_trained(config.model, clips, config.workers)
@@ -82,9 +82,11 @@ def run(config: Config) -> None:
         distance=distance,
     )
     origin = origin_of(config, analyzer, clips)
-    found = calibration.fit(read.mean, targets, analyzer.names, known, limits, config.coverage, origin)
+    found = calibration.fit(
+        analyzer.outputs, read.mean, targets, analyzer.names, known, limits, config.coverage, origin
+    )
     found.save(config.model)
-    draw(found, read, targets, config.model)
+    draw(analyzer.outputs, found, read, targets, config.model)
     tell(found, config.model)
 
 
@@ -115,24 +117,21 @@ def origin_of(config: Config, analyzer: Analyzer, clips: list[Clip]) -> dict[str
     }
 
 
-def draw(found: calibration.Calibration, read: Scores, targets: np.ndarray, folder: Path) -> None:
-    """Reliability diagram of the validation clips, for classes."""
-    if found.facts.task == "classification":
-        before, after = read.mean, found.apply(read.mean).values
-        figure = diagrams.reliability({"before": before, "after": after}, targets, "Validation clips")
+def draw(task: Outputs, found: calibration.Calibration, read: Scores, targets: np.ndarray, folder: Path) -> None:
+    """Reliability diagram of the validation clips, for probabilities."""
+    before, after = (found.map.confidence(v, targets) for v in (read.mean, found.map.apply(read.mean)))
+    if before and after:
+        figure = diagrams.reliability({"before": before, "after": after}, task, "Validation clips")
         plots.save(figure, folder / "calibration.png")
 
 
 def tell(found: calibration.Calibration, folder: Path) -> None:
     """One line for the model, one for its limits."""
     facts = found.facts
-    if facts.task == "classification":
+    said = found.map.sentence(facts.names, facts.thresholds)
+    if facts.fitted_on:
         before, after = facts.fitted_on["ECE_before"], facts.fitted_on["ECE_after"]
-        said = f"temperature {facts.temperature:.3f}, even chances mixed in {facts.uniform:.1%}, "
-        said += f"calibration error {before:.3f} -> {after:.3f} on these clips"
-    else:
-        pairs = zip(facts.names, facts.thresholds, strict=True)
-        said = "intervals of " + ", ".join(f"{name} ± {width:.3g}" for name, width in pairs)
+        said += f", calibration error {before:.3f} -> {after:.3f} on these clips"
     print(f"{facts.clips} clips of {facts.subjects} subjects: {said}; {facts.coverage:.0%} coverage")
     limits = facts.limits
     print(

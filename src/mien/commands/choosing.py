@@ -54,13 +54,8 @@ class Marking:
     def score(self, analyzer: Analyzer, clips: Sequence[Clip]) -> tuple[str, float]:
         """The metric that weights are chosen by, and its value."""
         _, predictions, targets = self.answers(analyzer, clips)
-        return headline(analyzer.task.score(predictions, targets))
-
-
-def headline(scores: dict[str, float]) -> tuple[str, float]:
-    """The number that a choice rests on: UAR for classes, the mean CCC for values."""
-    name = "UAR" if "UAR" in scores else "CCC"
-    return name, scores[name]
+        task = analyzer.outputs
+        return task.headline, task.gain(analyzer.task.score(predictions, targets)) * task.direction
 
 
 class Choice:
@@ -78,16 +73,16 @@ class Choice:
 
     @property
     def best(self) -> float:
-        """The best score so far."""
+        """The gain of the best score so far."""
         chosen = ModelCard.load(self.folder).chosen if (self.folder / checkpoint.CARD).is_file() else None
-        return chosen.score if chosen else -np.inf
+        return chosen.score * self.analyzer.outputs.direction if chosen else -np.inf
 
     def look(self, step: int) -> dict[str, float]:
         """Score the weights after ``step`` steps, keep them if none were better; returns the score to log."""
         self.analyzer.task.eval()
         metric, score = self.marking.score(self.analyzer, self.clips)
         self.analyzer.task.train()
-        if self.marking.session.first and score > self.best:
+        if self.marking.session.first and score * self.analyzer.outputs.direction > self.best:
             self.history.write(self.folder)
             card = self.card(selection=self.kind, chosen=Chosen(metric, score, step))
             card.save(self.folder, self.analyzer.task)
@@ -139,7 +134,7 @@ def mark(kind: str, folder: Path, parts: Parts, marking: Marking) -> dict[str, A
     into, said = folder / "evaluation", card.remarks()
     said |= evaluate.origin(folder, marking.data, parts["test"], marking.split.test)
     evaluate.clear(into)
-    marks = evaluate.report(clips, predictions, targets, analyzer.names, into, said=said)
+    marks = evaluate.report(analyzer.outputs, clips, predictions, targets, analyzer.names, into, said=said)
     return row | {f"test {name}": value for name, value in marks.scores.items()}
 
 

@@ -5,7 +5,7 @@ mien compare runs/finetune/evaluation --corpus crema_d
 A run is a folder that mien evaluate wrote, or one with the same files: predictions.csv, metrics.json and, where it is
 recorded, protocol.json. Prints a table with intervals, the published results of the corpus, and a note wherever
 protocols differ; of two or more runs on the same clips also the paired comparison with the first. Writes compare.md,
-compare.html and radar.png (recall per class, or CCC per target).
+compare.html and radar.png (recall per class, CCC per target, or F1 per label).
 """
 
 from __future__ import annotations
@@ -64,9 +64,8 @@ def run(config: Config) -> None:
 
 def require_one_task(runs: list[Run]) -> None:
     """Classes do not compare with values."""
-    kinds = {run.answers.classes for run in runs}
-    if len(kinds) > 1:
-        said = ", ".join(f"{run.name} holds {'classes' if run.answers.classes else 'values'}" for run in runs)
+    if len({run.task for run in runs}) > 1:
+        said = ", ".join(f"{run.name} holds {run.task.nouns}" for run in runs)
         raise ValueError(f"one table takes one kind of task: {said}")
 
 
@@ -75,13 +74,13 @@ def sections(config: Config, runs: list[Run], folder: Path) -> list[Section]:
     own = runs[0].protocol.corpus if runs[0].protocol else None
     corpus = config.corpus or (own if own and reference.known(own) else "")
     lines = comparing.compared(runs, corpus, config.labels, config.methods, config.draws, config.seed)
-    names, classes = runs[0].answers.names, runs[0].answers.classes
-    metric, what = ("recall", "Recall per class") if classes else ("CCC", "CCC per target")
+    names, task = runs[0].answers.names, runs[0].task
+    metric = task.by_name[0]
+    what = f"{metric} per {task.noun}"
     place = reference.title(corpus) if corpus else "Runs"
-    picture = comparing.draw(
-        lines, names, metric, f"{place}, {what[0].lower() + what[1:] if classes else what}", folder / "radar.png"
-    )
-    found = [comparing.overall(lines, place), comparing.by_part(lines, names, metric, picture, what)]
+    picture = comparing.draw(lines, names, metric, f"{place}, {what}", folder / "radar.png")
+    heading = what[0].upper() + what[1:]
+    found = [comparing.overall(task, lines, place), comparing.by_part(lines, names, metric, picture, heading)]
     found += [comparing.pair(runs[0], other, config.draws, config.seed) for other in runs[1:]]
     return [*found, legend()] if corpus else [*found, Section("Published results", [none_named()])]
 

@@ -12,7 +12,6 @@ clips. Products (GMACs) are those of a forward pass over one clip.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -29,8 +28,6 @@ from mien.cost import made_up, products
 from mien.distributed import Session
 from mien.interfaces import Clip, Objective, Task
 from mien.memory import available, gigabytes
-from mien.tasks import TaskConfig
-from mien.tasks.classification import ClassificationConfig
 from mien.training import require_company
 from mien.video.clips import ClipConfig
 from mien.video.manifest import read_manifest, select
@@ -41,8 +38,6 @@ CONFIGS = {"pretrain": pretrain.Config, "finetune": finetune.Config, "probe": pr
 """Whose recipes and options are understood."""
 Training = pretrain.Config | finetune.Config
 Config = Training | probe.Config
-CLASSES = 7
-"""Classes where --task.classes does not say how many: the basic expressions."""
 
 
 def guess(arguments: list[str]) -> str:
@@ -97,7 +92,7 @@ def say_probes(config: probe.Config) -> None:
         config = replace(config, task=config.task.located(clips)[0]) if clips else config
         parts = probe.parts_of(clips, config) if clips else {}
         views = probe.views_in_all(parts, config) if clips else None
-        names, target = labels_of(config.task, parts.get("train", []))
+        names, target = config.task.example(parts.get("train", []))
         for folder in config.model:
             card = ModelCard.load(folder)
             task = config.task.build(card.build_encoder(), card.pixels, names).to(session.device).eval()
@@ -137,16 +132,8 @@ def make(config: Training) -> tuple[Objective, Tensor | None]:
     encoder = config.encoder.build(config.clip.frames, config.clip.size)
     if isinstance(config, pretrain.Config):
         return config.objective.build(encoder, config.pixels), None
-    names, target = labels_of(config.task)
+    names, target = config.task.example()
     return config.task.build(encoder, config.pixels, names), target
-
-
-def labels_of(task: TaskConfig, clips: Sequence[Clip] = ()) -> tuple[tuple[str, ...], Tensor]:
-    """Names of a task's outputs, those of training clips where there are any, and the target of one made-up clip."""
-    if isinstance(task, ClassificationConfig):
-        made = task.classes or tuple(f"class {i}" for i in range(CLASSES))
-        return task.names(clips) if clips else made, torch.tensor(0)
-    return task.columns, torch.zeros(len(task.columns))
 
 
 def clips_of(config: Config) -> list[Clip]:

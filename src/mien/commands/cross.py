@@ -29,7 +29,6 @@ from mien.crossing import Crossed, crossings
 from mien.files import LOCK, withdraw, write_whole
 from mien.interfaces import Clip
 from mien.names import write_csv
-from mien.tasks.classification import ClassificationConfig
 from mien.tasks.labels import canonical, cell
 from mien.video.limits import FrameLimit
 from mien.video.views import ViewConfig
@@ -66,8 +65,10 @@ def run(config: Config) -> list[dict[str, object]]:
     """Score, mark under every handling, print and save; returns the rows of the table."""
     with distributed.session(config.device, config.matmul):
         analyzer = load(config.model, config.device)
-        if not isinstance(analyzer.config, ClassificationConfig):
-            raise ValueError(f"{config.model} gives values, not classes; mien evaluate marks it on any corpus")
+        if not analyzer.outputs.exclusive:
+            raise ValueError(
+                f"{config.model} gives {analyzer.outputs.nouns}, not classes; mien evaluate marks it on any corpus"
+            )
         clips = load_clips(config.data, config.workers)
         warn(config.data, clips, analyzer.card)
         known = replace(analyzer.config, column=config.column or analyzer.config.column)

@@ -31,7 +31,7 @@ from mien.analysis import folds as table
 from mien.analysis import marking
 from mien.analysis.protocol import Protocol, write_protocol
 from mien.analysis.sections import markdown
-from mien.answers import classified, valued
+from mien.answers import answered
 from mien.commands import choosing, evaluate, finetune, probe
 from mien.commands.fitting import decisive, identity_of, load_clips, located
 from mien.commands.parts import SplitConfig
@@ -41,7 +41,6 @@ from mien.names import read_csv
 from mien.runlog import open_run
 from mien.statistics import CrossValidation, cross_validation
 from mien.tasks import TaskConfig
-from mien.tasks.classification import ClassificationConfig
 from mien.video.folds import Rows, find_folds, refuse_shared
 
 
@@ -118,7 +117,7 @@ def run(config: Config) -> CrossValidation | None:
         config = replace(config, task=corpus.task)
         if session.first:
             open_run(config.output, to_yaml(config), identity(config, corpus.clips))
-        settled = settle(config, corpus.names)
+        settled = replace(config, task=config.task.settled(corpus.names))
         waiting = [fold for fold in corpus.folds if not marked(config, fold)]
         if alone:
             distributed.over_devices(partial(logged_fold, settled), waiting, config.folds.devices)
@@ -167,13 +166,6 @@ def identity(config: Config, clips: Sequence[Clip]) -> str:
     """What decides the predictions of all folds."""
     tree = decisive(config)
     return identity_of(tree | {"folds": {name: tree["folds"][name] for name in ("column", "group")}}, clips)
-
-
-def settle(config: Config, names: Sequence[str]) -> Config:
-    """The config with its classes written out: a fold may lack one."""
-    if not isinstance(config.task, ClassificationConfig):
-        return config
-    return replace(config, task=replace(config.task, classes=tuple(names)))
 
 
 def fold_folder(config: Config, fold: str) -> Path:
@@ -241,9 +233,10 @@ def pool_choice(config: Config, corpus: Corpus, kind: str, folder: Path) -> Cros
     for fold, rows in corpus.folds.items():
         place = marked(config, fold)[kind]
         outputs[rows], folds[rows] = read_outputs(place, [corpus.clips[row] for row in rows], corpus.names), fold
-    answers = (classified if corpus.targets.ndim == 1 else valued)(outputs, corpus.targets, corpus.names)
+    task = config.task.outputs
+    answers = answered(task, outputs, corpus.targets, corpus.names)
     found = cross_validation(answers, folds.tolist())
-    marks = marking.mark(corpus.clips, outputs, corpus.targets, corpus.names, config.folds.subgroups)
+    marks = marking.mark(task, corpus.clips, outputs, corpus.targets, corpus.names, config.folds.subgroups)
     evaluate.clear(folder)
     section = table.section(found, marks, folder, kind)
     print("\n" + markdown("Cross-validation", [section]), flush=True)
@@ -274,16 +267,14 @@ def read_outputs(folder: Path, clips: Sequence[Clip], names: Sequence[str]) -> N
 
 def protocol(config: Config, corpus: Corpus) -> Protocol:
     """How the pooled numbers came about."""
-    classes = isinstance(config.task, ClassificationConfig)
     return Protocol(
         corpus=config.folds.corpus or recorded_corpus(Path(config.data.manifest)),
-        labels=config.task.column if isinstance(config.task, ClassificationConfig) else None,
         modality="video",
         split=config.folds.split or None,
         folds=len(corpus.folds),
-        classes=len(corpus.names) if classes else None,
         clips=len(corpus.clips),
         pooling="pooled",
+        **config.task.protocol(corpus.names),
     )
 
 

@@ -3,7 +3,8 @@
 mien evaluate --model runs/finetune --data.manifest clips.csv --data.select 'split=test'
 
 Prints and saves WAR (accuracy), UAR (mean class recall), F1, recall per class and the confusion matrix; for regression
-PCC, CCC, RMSE and 1-MAE; each with a 95 % interval over the people of the column subject. Each clip counts once, also
+PCC, CCC, RMSE and 1-MAE; for labels that are yes or no each F1, AUC and accuracy beside what always saying the more
+frequent answer gets; all with a 95 % interval over the people of the column subject. Each clip counts once, also
 over several processes (torchrun). What the model has learnt from, leaks that were allowed and a choice on test clips
 stand with the numbers. Beside them stand the calibration error and, of a model that `mien calibrate` has calibrated, how
 often prediction sets or intervals hold the truth, also by subgroup.
@@ -17,13 +18,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from mien import distributed, metrics
-from mien.analysis import marking, plots, trust
+from mien import distributed
+from mien.analysis import figures, marking, trust
 from mien.analysis.analyzer import Analyzer, Scores, load
 from mien.analysis.calibration import Calibration, require_calibration
 from mien.analysis.grouping import mean_by
@@ -34,7 +34,7 @@ from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
 from mien.distributed import Session
 from mien.files import LOCK, withdraw, write_whole
-from mien.interfaces import Clip
+from mien.interfaces import Clip, Outputs
 from mien.names import write_csv
 from mien.subgroups import blank
 from mien.video.inspection import digest
@@ -44,14 +44,15 @@ from mien.video.views import ViewConfig
 METRICS = "metrics.json"
 """Says that an evaluation is whole."""
 WRITTEN = (
-    METRICS, "report.html", "predictions.csv", "subgroups.csv", "confusion.png", "confusion.csv", "scatter.png",
+    METRICS, "report.html", "predictions.csv", "subgroups.csv",
+    *(f"{figure}.{end}" for figure in figures.FIGURES for end in ("png", "csv")),
     "majority.json", "trust.csv", "calibrated.csv", "reliability.png", "folds.csv", "radar.png",
 )  # fmt: skip
 """Files of an evaluation, or of a cross-validation."""
-Outputs = NDArray[np.float64]
-"""Probabilities or values (N, names)."""
+Predictions = NDArray[np.float64]
+"""Outputs (N, names)."""
 Targets = NDArray[Any]
-"""Class indices (N,), or values (N, names)."""
+"""The truth (N, ...), as a task's config gives it."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -91,7 +92,7 @@ def run(config: Config) -> dict[str, float]:
         measure = calibration is not None
         scores = score(analyzer, clips, config.views, config.workers, session, measure)
         said = remarks(config.model, clips, config.workers) if session.first else {}
-        judged = trust.judge(calibration, scores, targets, analyzer.names, config.coverage)
+        judged = trust.judge(analyzer.outputs, calibration, scores, targets, analyzer.names, config.coverage)
         if session.first:
             clear(folder)
         lines = trust.write(judged, clips, config.subgroups, folder) if session.first else []
@@ -103,7 +104,7 @@ def run(config: Config) -> dict[str, float]:
         if session.first:
             if not config.group_by:
                 tell_majority(scores, targets, analyzer, folder)
-            report(clips, predictions, targets, analyzer.names, folder, config.subgroups, said)
+            report(analyzer.outputs, clips, predictions, targets, analyzer.names, folder, config.subgroups, said)
             print("\n".join([*lines, *cautions]), flush=True)
     return analyzer.task.score(predictions, targets)
 
@@ -154,29 +155,29 @@ def shown(path: Path) -> str:
 
 def tell_majority(scores: Scores, targets: Targets, analyzer: Analyzer, folder: Path) -> None:
     """Where a clip has several windows, also mark what most of them say; printed and saved as majority.json."""
-    if targets.ndim > 1 or scores.votes.max(axis=1).min() == 1.0:
+    if not analyzer.outputs.exclusive or scores.votes.max(axis=1).min() == 1.0:
         return
-    marks = metrics.classification(scores.majority, targets, analyzer.names)
+    marks = analyzer.task.score(scores.majority, targets)
     print("majority of the windows: " + ", ".join(f"{name} {value:.4f}" for name, value in marks.items()), flush=True)
     write_whole(folder / "majority.json", lambda path: path.write_text(json.dumps(marks, indent=2) + "\n"))
 
 
 def report(
-    clips: Sequence[Clip], predictions: Outputs, targets: Targets, names: Sequence[str], folder: Path,
+    task: Outputs, clips: Sequence[Clip], predictions: Predictions, targets: Targets, names: Sequence[str], folder: Path,
     subgroups: Sequence[str] = (), said: Mapping[str, Any] | None = None,
 ) -> Marks:  # fmt: skip
     """Mark predictions, print the metrics with their intervals and write everything into ``folder``.
 
     ``said`` is what the numbers have to carry (``mien.commands.parts.remarks``).
     """
-    marks = marking.mark(clips, predictions, targets, names, subgroups)
+    marks = marking.mark(task, clips, predictions, targets, names, subgroups)
     marks.tell()
     write(marks, clips, predictions, targets, names, folder, subgroups, said=said or {})
     return marks
 
 
 def write(
-    marks: Marks, clips: Sequence[Clip], predictions: Outputs, targets: Targets, names: Sequence[str], folder: Path,
+    marks: Marks, clips: Sequence[Clip], predictions: Predictions, targets: Targets, names: Sequence[str], folder: Path,
     kept: Sequence[str] = (), first: Sequence[Section] = (), said: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
     """Write predictions.csv with the ``kept`` columns of the manifest, pictures, report.html and, last, metrics.json.
@@ -186,9 +187,9 @@ def write(
     touched = warnings(dict(said or {}))
     for line in touched:
         print(f"  ! {line}")
-    table = marking.predictions(clips, predictions, targets, names, kept)
+    table = marking.predictions(marks.task, clips, predictions, targets, names, kept)
     write_whole(folder / "predictions.csv", lambda path: write_csv(table, path))
-    draw(predictions, targets, names, folder)
+    figures.draw(marks.task, predictions, targets, names, folder)
     marks.write(folder, [*context(said or {}, touched), *first])
     saved = json.dumps({"clips": len(clips)} | marks.saved() | dict(said or {}), indent=2) + "\n"
     write_whole(folder / METRICS, lambda path: path.write_text(saved))
@@ -201,14 +202,3 @@ def context(said: Mapping[str, Any], touched: Sequence[str]) -> list[Section]:
     about = [{"what": name, "value": value} for name, value in said.get("evaluated", {}).items()]
     sections = [Section("What touches these numbers", warnings=warned)] if warned else []
     return sections + ([Section("What was evaluated", rows=about)] if about else [])
-
-
-def draw(predictions: Outputs, targets: Targets, names: Sequence[str], folder: Path) -> None:
-    """The confusion matrix as PNG and CSV, or values against the truth."""
-    if targets.ndim > 1:
-        plots.save(plots.scatter(predictions, targets, names), folder / "scatter.png")
-        return
-    counts = metrics.confusion(predictions, targets, names)
-    plots.save(plots.confusion_matrix(counts, names, "Rows: truth"), folder / "confusion.png")
-    table = pd.DataFrame(counts, index=list(names), columns=list(names))
-    write_whole(folder / "confusion.csv", lambda path: write_csv(table, path, index=True))

@@ -33,7 +33,7 @@ from mien.analysis.explaining import drawing, explanation, overlay
 from mien.analysis.explaining.checks import Curves
 from mien.analysis.explaining.explanation import MapConfig, Maps
 from mien.analysis.explaining.faces import Stretch, Windows, find_windows, read_face, spread_over
-from mien.analysis.explaining.question import answers, ask, refuse_unknown
+from mien.analysis.explaining.question import answers, ask, own_answer, refuse_unknown
 from mien.analysis.explaining.reconstruction import load_autoencoder
 from mien.analysis.predicting import ReadConfig
 from mien.analysis.sources import Source, open_source
@@ -109,10 +109,9 @@ def explain_answer(config: Config, source: Source) -> Found:
     row = timeline.face(there[0].face_id)
     stretch = Stretch(source, reading, analyzer.clip, analyzer.card.face_crop, spread_over(there, config.windows))
     windows = stretch.read()
-    classes = timeline.layout.kind == "classification"
-    name = config.target or (row[timeline.layout.label] if classes else analyzer.names[0])
+    name = config.target or own_answer(analyzer, row)
     question = ask(analyzer, windows.clips, name)
-    about = {"target": name, "answer": float(row[name]), "unit": "log-odds" if classes else name}
+    about = {"target": name, "answer": float(row[name]), "unit": analyzer.outputs.evidence or name}
     about |= {"face": there[0].face_id, "windows": len(there)}
     about["explained"] = answers(question)[:, question.output].tolist()
     found = Found(config.video, stretch, windows, about)

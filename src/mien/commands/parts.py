@@ -22,7 +22,6 @@ from mien.config import STRICT
 from mien.distributed import Session, gather
 from mien.interfaces import Clip
 from mien.tasks import TaskConfig
-from mien.tasks.classification import ClassificationConfig
 from mien.video.leaks import Hashes, Leak, Seen, as_seen, find_leaks, find_seen, hash_clips, read_seen, write_seen
 from mien.video.manifest import select
 from mien.video.splits import carve
@@ -86,8 +85,7 @@ def divide(clips: Sequence[Clip], split: SplitConfig, task: TaskConfig, seed: in
 
 def hold_out(clips: list[Clip], group: str, task: TaskConfig, parts: int, seed: int) -> tuple[list[Clip], list[Clip]]:
     """Clips without, and of, one person in ``parts``; classes keep about their shares."""
-    labels = task.targets(clips, task.names(clips)).tolist() if isinstance(task, ClassificationConfig) else None
-    out = carve(clips, group, labels, parts, seed)
+    out = carve(clips, group, task.strata(clips), parts, seed)
     kept, taken = ([c for c, o in zip(clips, out, strict=True) if o == wanted] for wanted in (False, True))
     return kept, taken
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,6 +29,7 @@ from mien.analysis.reliability_share import share_of
 from mien.analysis.sources import open_source
 from mien.analysis.timeline import Timeline
 from mien.config import STRICT
+from mien.interfaces import Outputs
 from mien.names import to_text
 from mien.video.limits import FrameLimit
 
@@ -53,58 +55,52 @@ def run(config: Config) -> None:
             timeline = predict_into(Path(folder), analyzer, source, config.reading())
         longest = int(timeline.face()["face_id"])
         order = sorted(timeline.summary()["face_id"], key=lambda face: face != longest)
-        faces = [describe(analyzer, timeline, int(face), config.coverage) for face in order]
+        told = [describe(analyzer, timeline, int(face), config.coverage) for face in order]
+        faces = [face for face, _, _ in told]
     if config.json:
         print(json.dumps({"path": to_text(config.video)} | faces[0] | faces[0]["scores"] | {"faces": faces}))
     else:
         print(config.video)
-        for face in faces:
-            print("\n".join(lines(face, timeline.layout.kind == "classification", len(faces) > 1)))
+        for face, beside, closing in told:
+            print("\n".join(lines(analyzer.outputs, face, beside, closing, len(faces) > 1)))
     for line in promises(analyzer, faces[0]["windows"]):
         print(line, file=sys.stderr)
     if timeline.about["stopped"]:
         raise ValueError(f"{timeline.about['stopped']}. What is printed was read before")
 
 
-def describe(analyzer: Analyzer, timeline: Timeline, number: int, coverage: float | None) -> dict[str, Any]:
-    """What is said of a face: how long it was seen, means over its frames, set or intervals, doubts."""
+def describe(
+    analyzer: Analyzer, timeline: Timeline, number: int, coverage: float | None
+) -> tuple[dict[str, Any], dict[str, str], str]:
+    """What is said of a face: how long it was seen, means over its frames, set or intervals, doubts; and for a person what
+    is plausible, a text per name and a sentence."""
     row, names = timeline.face(number), timeline.names
     windows = timeline.windows[timeline.windows["face_id"] == number]
     frames = timeline.frames[(timeline.frames["face_id"] == number) & (timeline.frames["success"] == 1)]
     found: dict[str, Any] = {"face_id": number, "frames": int(row["frames"]), "windows": len(windows)}
     found |= {"first": float(row["first"]), "last": float(row["last"])}
     found["scores"] = {name: float(row[name]) for name in names}
-    if timeline.layout.kind == "classification":
+    if timeline.layout.label:
         found[timeline.layout.label] = row[timeline.layout.label]
     share = share_of(frames)
     found |= {"reliable": not share.unreliable if share.judged else None, "reasons": list(share.reasons)}
     found |= {"unreliable": share.share, "reliability": share.sentence()}
     if analyzer.calibration is None:
-        return found
+        return found, {}, ""
     around = analyzer.calibration.around([[row[name] for name in names]], coverage)
     found["coverage"] = coverage or analyzer.calibration.facts.coverage
-    if around.sets is not None:
-        found["set"] = [name for name, inside in zip(names, around.sets[0], strict=True) if inside]
-    if around.lower is not None and around.upper is not None:
-        ends = zip(around.lower[0].tolist(), around.upper[0].tolist(), strict=True)
-        found["intervals"] = dict(zip(names, ends, strict=True))
-    return found
+    return found | around.stated(0, names), *around.told(0, names, found["coverage"])
 
 
-def lines(face: dict[str, Any], ranked: bool, several: bool) -> list[str]:
-    """A face for a person: whether to rely on it, then classes by rank, or values in their order."""
-    scores, between = face["scores"], face.get("intervals", {})
+def lines(task: Outputs, face: dict[str, Any], beside: Mapping[str, str], closing: str, several: bool) -> list[str]:
+    """A face for a person: whether to rely on it, then classes by rank, or other outputs in their order."""
+    scores = face["scores"]
     shown = [f"  face {face['face_id']}, {face['frames']} frames"] if several else []
     shown.append(f"  {face['reliability']}")
-    for name, value in sorted(scores.items(), key=lambda item: -item[1]) if ranked else scores.items():
-        bar = "#" * round(30 * value) if ranked else ""
-        beside = f"{between[name][0]:.4f} to {between[name][1]:.4f}" if between else bar
-        shown.append(f"  {name:<20} {value:7.4f} {beside}".rstrip())
-    if "intervals" in face:
-        shown.append(f"  intervals hold the truth of {face['coverage']:.0%} of such clips")
-    if "set" in face:
-        shown.append(f"  {face['coverage']:.0%} set: {', '.join(face['set']) or 'empty, no label is plausible'}")
-    return shown
+    for name, value in sorted(scores.items(), key=lambda item: -item[1]) if task.exclusive else scores.items():
+        bar = f"{'#' * round(30 * value):<30}" if task.bounds else ""
+        shown.append(f"  {name:<20} {value:7.4f} {bar} {beside.get(name, '')}".rstrip())
+    return [*shown, f"  {closing}"] if closing else shown
 
 
 def promises(analyzer: Analyzer, windows: int) -> list[str]:

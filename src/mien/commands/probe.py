@@ -31,7 +31,7 @@ from mien.analysis.frozen import Frozen, answers, load_encoder, views_of
 from mien.analysis.report import Report
 from mien.card import ModelCard
 from mien.commands import evaluate
-from mien.commands.choosing import VALIDATION, headline
+from mien.commands.choosing import VALIDATION
 from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, remarks, warnings
 from mien.commands.preflight import preflight_probes
@@ -48,9 +48,6 @@ from mien.video.limits import FrameLimit
 from mien.video.rates import count_rates
 from mien.video.transforms import AugmentConfig
 from mien.video.views import ViewConfig
-
-SHOWN = ("UAR", "UAR mean", "UAR deviation", "WAR", "CCC", "CCC mean", "CCC deviation", "PCC")
-"""Test columns of the printed table, as far as there are any; mean and deviation are over --probe.seeds."""
 
 OFTEN = (
     "model", "output", "data.manifest", "data.select", "train", "validation", "test", "task.column", "task.columns", "segments", "baselines", "probe.lrs", "probe.epochs", "features.folder", "device", "workers",
@@ -95,10 +92,8 @@ def settled(config: Config) -> Config:
     """The config with the probe's head and segments in its task; options that would change nothing are refused."""
     if config.task != replace(config.task, head=MeanHeadConfig(), segments=1):
         raise ValueError("a probe's head and segments are --head and --segments, not --task.head and --task.segments")
-    if isinstance(config.task, ClassificationConfig) and (config.task.mixup or config.task.cutmix):
-        raise ValueError(
-            "a probe trains on features, where clips cannot be mixed: leave --task.mixup and --task.cutmix at 0"
-        )
+    if why := config.task.needs_pixels():
+        raise ValueError(f"a probe trains on features, where {why}")
     given = changed(config.augment, "augment", Config.augment)
     if config.features.variants == 1 and given:
         raise ValueError(
@@ -190,7 +185,13 @@ def probe(
     )  # fmt: skip
     history.write(folder)
     card.save(folder, task)
-    row = {"features": source.name, "lr": lr, "weight decay": decay, "epoch": best.epoch, "validation": best.score}
+    row = {
+        "features": source.name,
+        "lr": lr,
+        "weight decay": decay,
+        "epoch": best.epoch,
+        "validation": best.score * task.outputs.direction,
+    }
     if "test" not in features:
         return row
     print(f"{source.name}, marked on the test clips:")
@@ -198,7 +199,9 @@ def probe(
     truth = targets["test"].numpy()
     said = remarks(folder) | evaluate.origin(folder, config.data, parts["test"], config.test)
     evaluate.clear(folder / "evaluation")
-    marks = evaluate.report(parts["test"], each[found.index(best)], truth, names, folder / "evaluation", said=said)
+    marks = evaluate.report(
+        task.outputs, parts["test"], each[found.index(best)], truth, names, folder / "evaluation", said=said
+    )
     return row | marks.scores | over_seeds(task, each, truth) | history.remarks()
 
 
@@ -224,7 +227,7 @@ def over_seeds(task: Task, each: NDArray[np.float64], truth: NDArray) -> dict[st
     """Mean and deviation of the headline metric over the probes of all seeds (seeds, clips, names)."""
     if len(each) == 1:
         return {}
-    name = headline(task.score(each[0], truth))[0]
+    name = task.outputs.headline
     values = [task.score(one, truth)[name] for one in each]
     return {f"{name} mean": float(np.mean(values)), f"{name} deviation": float(np.std(values, ddof=1))}
 
@@ -257,7 +260,7 @@ def fit(
 
     def validate(heads: nn.ModuleList) -> list[float]:
         predictions = answers(task, list(heads), features["validation"], device)
-        return [headline(task.score(p, targets["validation"].numpy()))[1] for p in predictions]
+        return [task.outputs.gain(task.score(p, targets["validation"].numpy())) for p in predictions]
 
     best = train_probes(
         heads, task.judge, epochs(features["train"], targets["train"], task, config.probe, device),
@@ -302,18 +305,19 @@ def pixels(
     task = config.task.build(source.encoder, source.pixels, names, targets["train"])
     x = {part: baselines.raw_pixels(clips, source.clip, config.workers) for part, clips in parts.items() if clips}
     y = {part: values.numpy() for part, values in targets.items()}
-    classes = len(names) if isinstance(config.task, ClassificationConfig) else 0
-    predict, score, _ = baselines.fit_linear(
-        x["train"], y["train"], x["validation"], lambda p: headline(task.score(p, y["validation"]))[1], classes
-    )
-    row = {"features": "raw pixels, linear", "validation": score}
+    predict, gain, _ = baselines.fit_linear(
+        task.outputs.linear, x["train"], y["train"], x["validation"],
+        lambda p: task.outputs.gain(task.score(p, y["validation"])), len(names),
+    )  # fmt: skip
+    row = {"features": "raw pixels, linear", "validation": gain * task.outputs.direction}
     return row | (task.score(predict(x["test"]), y["test"]) if "test" in x else {})
 
 
 def write_table(rows: list[dict[str, Any]], config: Config) -> None:
     """Print the table; save it with a picture as report.html."""
-    metric = "UAR" if isinstance(config.task, ClassificationConfig) else "CCC"
-    shown = [m for m in SHOWN if any(m in row for row in rows)]
+    metric, others = config.task.outputs.headline, config.task.outputs.shown
+    columns = dict.fromkeys((metric, f"{metric} mean", f"{metric} deviation", *others))  # the two over --probe.seeds
+    shown = [m for m in columns if any(m in row for row in rows)]
     width = max(len(row["features"]) for row in rows)
     print(f"\n{'features':<{width}}  validation {metric}" + "".join(f"  {'test ' + m:>{len(m) + 5}}" for m in shown))
     for row in rows:

@@ -11,7 +11,6 @@ command goes on where a killed one stopped.
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -120,11 +119,11 @@ def report(
 ) -> None:
     """Write and print what came out, how far to rely on it first; ``columns`` are participant and condition, or ''."""
     out = config.output
-    bounds = (0.0, 1.0) if next(iter(done.values())).layout.kind == "classification" else (-math.inf, math.inf)
+    bounds = next(iter(done.values())).layout.outputs.bounds
     people, summary = of_participants(table), by_condition(table, bounds)
     for name, rows in (("study", table), ("participants", people), ("summary", summary)):
         write_whole(out / f"{name}.csv", lambda path, rows=rows: write_csv(rows, path))
-    plots.save(condition_plot(table, columns[1], bounds if bounds[0] == 0 else None), out / "study.png")
+    plots.save(condition_plot(table, columns[1], bounds), out / "study.png")
     print("\n".join(remarks(table, people, list(done.values()), columns, config.reliable_only)))
     empty = sum(timeline.empty for timeline in done.values())
     print(

@@ -1,8 +1,8 @@
 """A corpus of drawn faces: known expressions, motion, affect and traits, without any download.
 
 ``mien synth OUT`` writes ``OUT/videos/<subject>/<clip>.mp4`` (H.264), ``OUT/manifest.csv`` (a row per clip:
-path, subject, fold, style, expression, valence, arousal, five traits), ``OUT/curves.csv`` (a row per frame:
-valence and arousal), ``OUT/contact_sheet.png`` and ``OUT/synth.json`` (what was asked for).
+path, subject, fold, style, expression, valence, arousal, five traits, and 1 or 0 for each of twelve face actions),
+``OUT/curves.csv`` (a row per frame: valence and arousal), ``OUT/contact_sheet.png`` and ``OUT/synth.json`` (what was asked for).
 
 surprise/fear and anger/disgust are pairs of *the same frames in another order* (``drawn.acting``): what
 looks at still frames can only guess within a pair. A clip is a function of the seed, the style, its number,
@@ -32,18 +32,18 @@ from pydantic.dataclasses import dataclass
 from tyro.conf import Positional
 
 from mien.config import STRICT
-from mien.datasets.drawn.acting import EXPRESSIONS, MOTION_PAIRS, TRAITS, Behaviour, Curve, act, habits
+from mien.datasets.drawn.acting import EXPRESSIONS, MOTION_PAIRS, TRAITS, UNITS, Behaviour, Curve, act, habits, shown
 from mien.datasets.drawn.looks import STYLES, looks
 from mien.datasets.drawn.painting import paint
 from mien.files import LOCK, write_whole
 from mien.video.writing import VideoWriter
 
 __all__ = [
-    "COLUMNS", "EXPRESSIONS", "MOTION_PAIRS", "STYLES", "TRAITS", "Drawn", "SynthConfig", "Take", "annotate", "claim",
+    "COLUMNS", "EXPRESSIONS", "MOTION_PAIRS", "STYLES", "TRAITS", "UNITS", "Drawn", "SynthConfig", "Take", "annotate", "claim",
     "contact_sheet", "draw_clip", "film", "perform", "plan", "write_tables",
 ]  # fmt: skip
 
-COLUMNS = ("path", "subject", "fold", "style", "expression", "valence", "arousal", *TRAITS)
+COLUMNS = ("path", "subject", "fold", "style", "expression", "valence", "arousal", *TRAITS, *UNITS)
 """Columns of ``manifest.csv``."""
 
 _OURS = ("synth.json", "manifest.csv", "curves.csv", "contact_sheet.png")
@@ -125,6 +125,7 @@ class Drawn:
     valence: Curve
     arousal: Curve
     traits: dict[str, float]
+    units: dict[str, bool]
 
 
 def perform(
@@ -223,7 +224,7 @@ def _shoot(config: SynthConfig, take: Take) -> Drawn:
     behaviour = perform(seed, index, subject, take.expression, config.frames, config.style)
     frames = displace(_picture(behaviour, seed, index, subject, config.size, config.style), config, index)
     _write_mp4(config.output / take.path, frames, config.fps)
-    return Drawn(take, behaviour.valence, behaviour.arousal, dict(behaviour.traits))
+    return Drawn(take, behaviour.valence, behaviour.arousal, dict(behaviour.traits), shown(behaviour.actions))
 
 
 def displace(frames: NDArray[np.uint8], config: SynthConfig, index: int) -> NDArray[np.uint8]:
@@ -272,7 +273,7 @@ def _row(config: SynthConfig, clip: Drawn) -> tuple[object, ...]:
     numbers = (clip.valence.mean(), clip.arousal.mean(), *(clip.traits[name] for name in TRAITS))
     label = annotate(config, take)
     known = (take.path.as_posix(), take.person, take.subject % config.folds + 1, config.style, label)
-    return (*known, *(f"{number:.4f}" for number in numbers))
+    return (*known, *(f"{number:.4f}" for number in numbers), *(int(clip.units[name]) for name in UNITS))
 
 
 def annotate(config: SynthConfig, take: Take) -> str:

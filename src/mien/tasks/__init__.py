@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import cache
+from typing import Annotated, get_args
 
 from pydantic import Field
 
+from mien.interfaces import Outputs
 from mien.tasks.classification import ClassificationConfig
+from mien.tasks.multilabel import MultilabelConfig
 from mien.tasks.regression import RegressionConfig
 
-TaskConfig = Annotated[ClassificationConfig | RegressionConfig, Field(discriminator="name")]
+TaskConfig = Annotated[ClassificationConfig | RegressionConfig | MultilabelConfig, Field(discriminator="name")]
+
+
+@cache
+def outputs_of(kind: str) -> Outputs:
+    """What the outputs of a task are, by the name of the task as files have it; ``ValueError`` for one not known here."""
+    known = {config.outputs.kind: config.outputs for config in get_args(get_args(TaskConfig)[0])}
+    if kind not in known:
+        raise ValueError(f"a task {kind!r} is not known here; there are {', '.join(known)}")
+    return known[kind]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,9 +19,10 @@ from torch import Tensor
 from mien import metrics
 from mien.config import STRICT
 from mien.heads import HeadConfig, MeanHeadConfig
-from mien.interfaces import Batch, Clip, Encoder, Task
+from mien.interfaces import Batch, Clip, Encoder, Outputs, Task
 from mien.pixels import Pixels, PixelsConfig
 from mien.tasks.labels import (
+    CANONICAL,
     USUAL,
     canonical,
     class_names,
@@ -31,11 +32,33 @@ from mien.tasks.labels import (
     require_covered,
     vote_shares,
 )
+from mien.tasks.options import TaskOptions
 
 
 @dataclass(frozen=True, config=STRICT)
-class ClassificationConfig:
+class ClassificationConfig(TaskOptions):
     """One class per clip, such as an expression; the defaults are SVFAP's fine-tuning."""
+
+    outputs: ClassVar[Outputs] = Outputs(
+        kind="classification",
+        noun="class",
+        nouns="classes",
+        answers="classes",
+        metrics=("WAR", "UAR", "F1_macro", "F1_weighted"),
+        headline="UAR",
+        shown=("WAR", "UAR"),
+        by_name=("recall",),
+        published=("UAR", "WAR", "F1_weighted"),
+        ranking=("WAR", "F1_weighted"),
+        percent=True,
+        calibration="temperature",
+        figure="confusion",
+        curve="stacked",
+        linear="softmax",
+        bounds=(0.0, 1.0),
+        exclusive=True,
+        evidence="log-odds",
+    )
 
     name: Literal["classification"] = "classification"
     column: str = USUAL
@@ -68,7 +91,7 @@ class ClassificationConfig:
         return replace(self, column=column), notes
 
     def names(self, clips: Sequence[Clip]) -> tuple[str, ...]:
-        """Names of the outputs, for these training rows."""
+        """The classes: those named, or those of these rows."""
         return tuple(map(canonical, self.classes)) or class_names(clips, self.column)
 
     def targets(self, clips: Sequence[Clip], names: Sequence[str]) -> Tensor:
@@ -87,6 +110,32 @@ class ClassificationConfig:
             require_covered(names, targets, self.column)
         return Classification(encoder, self, pixels, names, targets)
 
+    def example(self, clips: Sequence[Clip] = ()) -> tuple[tuple[str, ...], Tensor]:
+        """Seven classes, as many as there are basic expressions, where nothing says which."""
+        return self.names(clips) if clips else self.classes or CANONICAL[:7], torch.tensor(0)
+
+    def settled(self, names: Sequence[str]) -> ClassificationConfig:
+        """The config with its classes written out: a fold may lack one."""
+        return replace(self, classes=tuple(names))
+
+    def strata(self, clips: Sequence[Clip]) -> list[int]:
+        """The class of each clip."""
+        return self.targets(clips, self.names(clips)).tolist()
+
+    def label(self, names: Sequence[str]) -> str:
+        """emotion for expressions, else the column that was learnt from."""
+        return "emotion" if set(names) <= set(CANONICAL) else self.column
+
+    def protocol(self, names: Sequence[str]) -> dict[str, Any]:
+        """Which labels, how many classes."""
+        return {"labels": self.column, "classes": len(names)}
+
+    def needs_pixels(self) -> str:
+        """Mixing, which blends pixels."""
+        if not (self.mixup or self.cutmix):
+            return ""
+        return "clips cannot be mixed: leave --task.mixup and --task.cutmix at 0"
+
 
 class Classification(Task):
     """Clips -> probabilities of named classes."""
@@ -102,6 +151,7 @@ class Classification(Task):
         targets: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self.outputs = config.outputs
         self.config, self.encoder, self.names, self.segments = config, encoder, tuple(names), config.segments
         self.pixels, self.head = Pixels(pixels), config.head.build(encoder.dim, len(names))
         self.least_clips = 2 if config.mixup or config.cutmix else 1
@@ -138,6 +188,16 @@ class Classification(Task):
     def answer(self, raw: Tensor) -> Tensor:
         """Probabilities (B, classes) that sum to 1."""
         return raw.float().softmax(dim=1)
+
+    def evidence(self, raw: Tensor) -> Tensor:
+        """Log-odds of each class (B, classes) against all others."""
+        logits = raw.double()
+        others = (
+            logits[:, None]
+            .expand(-1, logits.shape[1], -1)
+            .masked_fill(torch.eye(logits.shape[1], dtype=torch.bool, device=raw.device), -torch.inf)
+        )
+        return logits - others.logsumexp(dim=2)
 
     def score(self, predictions: Any, targets: Any) -> dict[str, float]:
         """WAR, UAR, macro and weighted F1."""

@@ -148,11 +148,44 @@ def number(clip: Clip, column: str, option: str) -> float:
     return value
 
 
-def cell(clip: Clip, column: str, option: str = "--task.column") -> str:
-    """One label of a row as text; a missing column or an empty cell is an error that says what to do."""
+YES, NO = ("1", "1.0", "yes", "true"), ("0", "0.0", "no", "false")
+"""Cells that say whether something is shown."""
+UNKNOWN = -1
+"""Target of a cell that is empty."""
+
+
+def yes_no_targets(clips: Sequence[Clip], columns: Sequence[str], at_least: float = 0.0) -> Tensor:
+    """Columns of yes and no -> 1, 0 or ``UNKNOWN`` (N, columns); with ``at_least`` numbers, yes from there on."""
+    return torch.tensor([[yes_or_no(clip, column, at_least) for column in columns] for clip in clips])
+
+
+def yes_or_no(clip: Clip, column: str, at_least: float) -> int:
+    """One cell; an empty one is unknown, anything else that is neither is an error that names the row."""
+    present(clip, column, "--task.columns")
+    text = str(clip.columns[column] if clip.columns[column] is not None else "").strip().lower()
+    if text in ("", "nan"):
+        return UNKNOWN
+    if at_least:
+        return int(number(clip, column, "--task.columns") >= at_least)
+    if text not in (*YES, *NO):
+        raise ValueError(
+            f"{where(clip)}: {text!r} in column {column!r} is neither yes nor no (1 or 0, yes or no, true or false; empty "
+            "where it is not known); correct the row, or give the intensity from which on it counts as yes: "
+            "--task.at_least"
+        )
+    return int(text in YES)
+
+
+def present(clip: Clip, column: str, option: str) -> None:
+    """A missing column is an error that says which there are."""
     if column not in clip.columns:
         there = ", ".join(clip.columns) or "none"
         raise ValueError(f"{where(clip)}: no column {column!r}; there are {there}. {OTHERWISE.format(option)}")
+
+
+def cell(clip: Clip, column: str, option: str = "--task.column") -> str:
+    """One label of a row as text; a missing column or an empty cell is an error that says what to do."""
+    present(clip, column, option)
     value = clip.columns[column]
     if value is None or str(value).strip().lower() in ("", "nan"):
         raise ValueError(

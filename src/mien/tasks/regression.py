@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,14 +14,33 @@ from torch import Tensor
 from mien import metrics
 from mien.config import STRICT
 from mien.heads import HeadConfig, MeanHeadConfig
-from mien.interfaces import Batch, Clip, Encoder, Task
+from mien.interfaces import Batch, Clip, Encoder, Outputs, Task
 from mien.pixels import Pixels, PixelsConfig
 from mien.tasks.labels import value_targets, where
+from mien.tasks.options import TaskOptions
 
 
 @dataclass(frozen=True, config=STRICT)
-class RegressionConfig:
+class RegressionConfig(TaskOptions):
     """Values per clip, such as valence and arousal, or personality."""
+
+    outputs: ClassVar[Outputs] = Outputs(
+        kind="regression",
+        noun="target",
+        nouns="targets",
+        answers="values",
+        metrics=("PCC", "CCC", "RMSE", "1-MAE"),
+        headline="CCC",
+        shown=("PCC", "CCC", "1-MAE"),
+        by_name=("CCC", "PCC", "RMSE", "1-MAE"),
+        published=("PCC", "CCC", "1-MAE"),
+        ranking=("CCC",),
+        percent=False,
+        calibration="intervals",
+        figure="scatter",
+        curve="lines",
+        linear="ridge",
+    )
 
     name: Literal["regression"] = "regression"
     columns: tuple[str, ...] = ("valence", "arousal")
@@ -41,10 +60,6 @@ class RegressionConfig:
     def __post_init__(self) -> None:
         if self.scaling == "zscore" and self.output != "none":
             raise ValueError(f"z-scores leave the range of output {self.output}; take scaling minmax, or output none")
-
-    def located(self, clips: Sequence[Clip]) -> tuple[RegressionConfig, list[str]]:
-        """The config itself: its columns are named, never guessed."""
-        return self, []
 
     def names(self, clips: Sequence[Clip]) -> tuple[str, ...]:
         """Names of the outputs."""
@@ -75,6 +90,10 @@ class RegressionConfig:
         with the weights."""
         return Regression(encoder, self, pixels, names, targets)
 
+    def example(self, clips: Sequence[Clip] = ()) -> tuple[tuple[str, ...], Tensor]:
+        """The columns, all 0."""
+        return self.columns, torch.zeros(len(self.columns))
+
 
 class Regression(Task):
     """Clips -> named values. The model answers in scaled units: value = shift + spread x answer."""
@@ -91,6 +110,7 @@ class Regression(Task):
         targets: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self.outputs = config.outputs
         self.config, self.encoder, self.names, self.segments = config, encoder, tuple(names), config.segments
         self.mean_over_clips = config.loss != "ccc"
         self.pixels, self.head = Pixels(pixels), config.head.build(encoder.dim, len(names))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -11,11 +12,10 @@ from torch import Tensor
 from mien.analysis.analyzer import Analyzer
 from mien.analysis.explaining.occlusion import Score
 from mien.interfaces import Task
-from mien.tasks.classification import ClassificationConfig
 
 Unit = Literal["evidence", "answer"]
-"""``evidence``: log-odds of a class, in nats, which do not saturate where the model is sure. ``answer``: its probability.
-Both are the value itself where the output is a value."""
+"""``evidence``: ``Task.evidence``, such as the log-odds of a class. ``answer``: its probability. Both are the value itself
+where the output is a value."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,6 @@ class Question:
     """The clips of all windows (S, 3, T, H, W), uint8; of a head that joins segments, one window after the other."""
     output: int
     """Number of the output."""
-    classes: bool
-    """Whether outputs are probabilities."""
     device: torch.device
 
     def of(self, task: Task) -> Question:
@@ -58,23 +56,25 @@ class Question:
 
     def in_unit(self, raw: Tensor, unit: Unit) -> Tensor:
         """What the head gives (V, names) -> score (V,) on the CPU."""
-        if not self.classes or unit == "answer":
-            return self.task.answer(raw)[:, self.output].cpu()
-        logits = raw.double()
-        rest = torch.cat([logits[:, : self.output], logits[:, self.output + 1 :]], dim=1)
-        return (logits[:, self.output] - rest.logsumexp(dim=1)).cpu()
+        scored = self.task.answer(raw) if unit == "answer" else self.task.evidence(raw)
+        return scored[:, self.output].cpu()
 
 
 def ask(analyzer: Analyzer, windows: Tensor, target: str = "") -> Question:
-    """The question about ``target``, or about the model's own answer where it is empty: its likeliest class.
+    """The question about ``target``, or about the model's own answer where it is empty: its likeliest class or label.
 
     Of a model of values the first is taken. A name that the model does not have raises ``ValueError``.
     """
-    names, classes = analyzer.names, isinstance(analyzer.config, ClassificationConfig)
     refuse_unknown(analyzer, target)
-    question = Question(analyzer.task, windows, 0, classes, analyzer.device)
-    output = names.index(target) if target else int(answers(question).mean(dim=0).argmax()) if classes else 0
-    return replace(question, output=output)
+    question = Question(analyzer.task, windows, 0, analyzer.device)
+    if not target:
+        target = own_answer(analyzer, dict(zip(analyzer.names, answers(question).mean(dim=0).tolist(), strict=True)))
+    return replace(question, output=analyzer.names.index(target))
+
+
+def own_answer(analyzer: Analyzer, means: Mapping[str, float]) -> str:
+    """The output that a model would name first, of means by name: the largest probability; of values the first."""
+    return max(analyzer.names, key=lambda name: means[name]) if analyzer.outputs.bounds else analyzer.names[0]
 
 
 def refuse_unknown(analyzer: Analyzer, target: str) -> None:

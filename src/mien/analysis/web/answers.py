@@ -30,7 +30,10 @@ class ModelAbout(BaseModel):
     """A model that may be asked."""
 
     id: str
-    kind: str = Field(description="classification: probabilities that sum to 1; regression: values")
+    kind: str = Field(description="the model's task: classification, regression, ...")
+    bounds: tuple[float, float] | None = Field(
+        description="between what every output lies: 0 and 1 for probabilities; null for values"
+    )
     names: list[str] = Field(description="columns of the model's outputs")
     colours: dict[str, str] = Field(description="a colour for each name, the same in all pictures")
     calibrated: bool = Field(description="whether it says which answers are reliable")
@@ -88,7 +91,8 @@ def about_model(name: str, analyzer: Analyzer) -> ModelAbout:
     clip = analyzer.clip
     return ModelAbout(
         id=name,
-        kind=analyzer.layout().kind,
+        kind=analyzer.outputs.kind,
+        bounds=analyzer.outputs.bounds,
         names=list(analyzer.names),
         colours=palette(analyzer.names),
         calibrated=analyzer.calibration is not None,

@@ -74,6 +74,22 @@ ACTIONS = (
 )  # fmt: skip
 """Names of the action curves: raising is positive; ``stretch`` is negative for pursed lips."""
 
+UNITS: Mapping[str, tuple[str, int]] = {
+    "brow_raise": ("brow_inner", 1),
+    "brow_lower": ("brow_inner", -1),
+    "brow_furrow": ("furrow", 1),
+    "lid_raise": ("lid", 1),
+    "squint": ("squint", 1),
+    "cheek_raise": ("cheek", 1),
+    "nose_wrinkle": ("nose", 1),
+    "lip_raise": ("lip_raise", 1),
+    "smile": ("smile", 1),
+    "lip_corner_down": ("smile", -1),
+    "pucker": ("stretch", -1),
+    "jaw_drop": ("jaw", 1),
+}
+"""What a clip shows or does not, as annotators of action units write it: a face action and its direction."""
+
 POSE = ("yaw", "pitch", "roll", "x", "y", "scale")
 """Names of the pose curves: radians, radians, radians, face units, face units, factor - 1."""
 
@@ -134,6 +150,11 @@ def act(rng: Generator, person: Habits, expression: str, frames: int, nuisance: 
     valence, arousal = _affect(expression, envelope, speech, pose)
     traits = _traits(actions, pose, speech)
     return Behaviour(actions, pose, light, envelope, valence, arousal, traits)
+
+
+def shown(actions: Mapping[str, Curve]) -> dict[str, bool]:
+    """Which of ``UNITS`` a clip shows: an action passes half of its largest natural excursion in a tenth of the frames."""
+    return {unit: bool(np.quantile(sign * actions[name], 0.9) > 0.5) for unit, (name, sign) in UNITS.items()}
 
 
 def profile(rng: Generator, expression: str, frames: int) -> Curve:

@@ -146,7 +146,7 @@ function bars(values) {
       number.textContent = numbers[i].toFixed(2);
       bar.className = "bar";
       inner.style.background = about.colours[name];
-      inner.style.width = `${100 * Math.min(Math.max(about.kind === "classification" ? numbers[i] : (numbers[i] + 1) / 2, 0), 1)}%`;
+      inner.style.width = `${100 * Math.min(Math.max(about.bounds ? numbers[i] : (numbers[i] + 1) / 2, 0), 1)}%`;
       bar.append(inner);
       block.append(label, bar, number);
     });

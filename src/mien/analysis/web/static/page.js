@@ -46,7 +46,7 @@ async function start() {
 
 function describeModel() {
   const model = about.models.find(each => each.id === $("model").value);
-  const what = model.kind === "classification" ? "Probabilities of" : "Values of";
+  const what = model.bounds ? "Probabilities of" : "Values of";
   $("about-model").classList.toggle("warns", !model.calibrated);
   $("about-model").textContent = `${what} ${model.names.join(", ")}. `
     + (model.calibrated ? "Calibrated: says which answers to rely on." : "Not calibrated: does not say which answers to rely on.");
