@@ -229,7 +229,7 @@ def disturb(
     """Kill a command up to ``most`` times at random moments, let it end, and compare; returns the number of kills."""
     folder, log = base / "killed" / RUNS / target.name, base / f"{target.name}.killed.log"
     shutil.rmtree(folder, ignore_errors=True)
-    log.unlink(missing_ok=True)
+    log.write_text("")  # a kill may come before the command opens it
     for kept in ("features", "kept"):
         shutil.rmtree(base / kept, ignore_errors=True)
     moments: list[str] = []

@@ -106,9 +106,11 @@ class Tally:
         self.rows.parent.mkdir(parents=True, exist_ok=True)
         with self.rows.open("a") as file:
             file.write(json.dumps(self.row()) + "\n")
-        if error is None:
-            wrong = [("lost", self.lost), ("hung", self.hung), ("traceback", self.tracebacks)]
-            lines = [f"{name}: {what}" for name, entries in wrong for what in entries]
+        wrong = [("lost", self.lost), ("hung", self.hung), ("traceback", self.tracebacks)]
+        lines = [f"{name}: {what}" for name, entries in wrong for what in entries]
+        if error is not None:
+            print("\n".join(lines[:50]))
+        else:
             assert not lines, f"{self.attack}: {len(lines)} of {self.tried} went wrong\n" + "\n".join(lines[:50])
             assert self.tried, f"{self.attack}: nothing was tried"
 
