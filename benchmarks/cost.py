@@ -52,7 +52,7 @@ def ask(recipe: str, batch: int) -> str:
 def main() -> None:
     """Print a line per batch."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recipe", nargs="?", default="recipes/svfap_tiny.yaml")
+    parser.add_argument("recipe", nargs="?", default="svfap_tiny")
     parser.add_argument("--batches", type=int, nargs="+", default=(64, 512))
     parser.add_argument("--one", type=int)
     arguments = parser.parse_args()

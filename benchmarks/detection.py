@@ -23,7 +23,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mien.faces.detect import DetectConfig
+from mien.faces.detectors import DetectConfig
 from mien.faces.face import Sighting
 from mien.faces.follow import FollowConfig, follow
 from mien.faces.overlay import draw

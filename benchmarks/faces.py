@@ -26,11 +26,11 @@ from pathlib import Path
 import av
 import cv2
 
-from mien.faces.clipfile import TICK
 from mien.faces.cut import CutConfig, Source, cut
-from mien.faces.detect import DetectConfig
+from mien.faces.detectors import DetectConfig
 from mien.faces.follow import FollowConfig
 from mien.video.stream import read_frames
+from mien.video.writing import TICK
 
 
 def looped(source: Path, path: Path, seconds: float, size: tuple[int, int]) -> Path:

@@ -21,21 +21,18 @@ from pathlib import Path
 
 import torch
 
-from mien import checkpoint
+from mien.card import EncoderOnly, ModelCard
 from mien.commands import synth
-from mien.config import to_tree
 from mien.encoders.vjepa import VJEPAConfig
-from mien.layouts.source import EncoderOnly
 from mien.pixels import PixelsConfig
 from mien.video.clips import ClipConfig
 
 
 def export(folder: Path) -> float:
     """The encoder with random weights; returns its millions of parameters."""
-    config, clip = VJEPAConfig.huge(), ClipConfig(16, 4, 384)
+    config, clip = VJEPAConfig.sized("huge"), ClipConfig(16, 4, 384)
     model = EncoderOnly(config.build(16, 384))
-    about = {"encoder": to_tree(config), "clip": to_tree(clip), "pixels": to_tree(PixelsConfig())}
-    checkpoint.export(folder, model, about)
+    ModelCard(config, clip, PixelsConfig()).save(folder, model)
     return (sum(p.numel() for p in model.parameters()) + sum(b.numel() for b in model.buffers())) / 1e6
 
 

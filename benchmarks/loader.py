@@ -97,7 +97,7 @@ def augmented(store: list[Path], originals: list[Path], count: int) -> None:
     for name, changes, size in (
         ("nothing", AugmentConfig.none(), 160),
         ("svfap_pretrain.yaml", AugmentConfig(), 160),
-        ("finetune.yaml", AugmentConfig.finetune(), 160),
+        ("svfap_finetune", AugmentConfig.finetune(), 160),
         ("vjepa_pretrain.yaml", crops, 224),
     ):
         for kind, paths in (("store", store), ("originals", originals)):

@@ -20,9 +20,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 
-from mien import checkpoint
+from mien.card import ModelCard
 from mien.commands import probe, synth
-from mien.config import parse, to_tree
+from mien.config import parse
 from mien.encoders.vjepa import VJEPAConfig
 from mien.objectives.joint_embedding import JointEmbeddingConfig
 from mien.pixels import PixelsConfig
@@ -37,8 +37,7 @@ def encoder(folder: Path) -> Path:
     torch.manual_seed(0)
     config, clip, pixels = VJEPAConfig(dim=192, heads=3, depth=12), ClipConfig(16, 4, 112), PixelsConfig()
     objective = JointEmbeddingConfig(predictor_dim=96, predictor_depth=1).build(config.build(16, 112), pixels)
-    about = {"encoder": to_tree(config), "clip": to_tree(clip), "pixels": to_tree(pixels)}
-    checkpoint.export(folder, objective, about)
+    ModelCard(config, clip, pixels).save(folder, objective)
     return folder
 
 

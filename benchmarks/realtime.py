@@ -17,11 +17,10 @@ import cv2
 import torch
 
 import mien
-from mien import checkpoint
 from mien.analysis.predicting import ReadConfig, predict_into
 from mien.analysis.profiling import Profile
 from mien.analysis.sources import open_source
-from mien.config import to_tree
+from mien.card import ModelCard
 from mien.distributed import session
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.pixels import PixelsConfig
@@ -34,10 +33,9 @@ NAMES = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surpris
 
 def small(folder: Path) -> Path:
     """An untrained SVFAP-S in a folder."""
-    encoder, task, clip = TPSBTConfig.small(), ClassificationConfig(), ClipConfig()
+    encoder, task, clip = TPSBTConfig.sized("small"), ClassificationConfig(), ClipConfig()
     model = task.build(encoder.build(clip.frames, clip.size), PixelsConfig(), NAMES)
-    parts = {"encoder": encoder, "task": task, "clip": clip, "pixels": PixelsConfig()}
-    checkpoint.export(folder, model, {key: to_tree(value) for key, value in parts.items()} | {"names": list(NAMES)})
+    ModelCard(encoder, clip, PixelsConfig(), task=task, names=NAMES).save(folder, model)
     return folder
 
 

@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image
 
 from mien.faces.crop import CropConfig, placement, roll
-from mien.faces.detect import DetectConfig, Detection, Detector
+from mien.faces.detectors import DetectConfig, Detection, Detector
 from mien.faces.face import Pixels, Points
 from mien.faces.follow import FollowConfig, follow
 from mien.faces.level import level

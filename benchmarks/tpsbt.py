@@ -77,7 +77,7 @@ def seconds(job: Callable[[], object], device: str) -> float:
 
 def jobs(size: str, batch: int, device: str) -> dict[str, Callable[[], object]]:
     """What is timed: a pre-training step, a fine-tuning step, inference; 16x160x160 clips."""
-    config = TPSBTConfig.base() if size == "base" else TPSBTConfig.small()
+    config = TPSBTConfig.sized("base") if size == "base" else TPSBTConfig.sized("small")
     objective = MaskedAutoencodingConfig().build(config.build(16, 160), PixelsConfig()).to(device)
     encoder, head = config.build(16, 160).to(device), MeanHead(config.dim, 7).to(device)
     video = torch.randn(batch, 3, 16, 160, 160, device=device)

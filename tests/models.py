@@ -11,13 +11,12 @@ import numpy as np
 import torch
 
 import mien
-from mien import checkpoint
 from mien.analysis.calibration import fit as calibrate
 from mien.analysis.density import Density
 from mien.analysis.overlay import encode
 from mien.analysis.pooling import size_of
 from mien.analysis.reliability import Limits
-from mien.config import to_tree
+from mien.card import ModelCard
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.heads import MeanHeadConfig
 from mien.pixels import PixelsConfig
@@ -39,9 +38,7 @@ def write_model(folder: Path, task: Any = None, clip: ClipConfig = CLIP, **more:
     task = task or ClassificationConfig(head=MeanHeadConfig(scale=40.0))
     names = EXPRESSIONS if task.name == "classification" else task.columns
     model = task.build(encoder.build(clip.frames, clip.size), PixelsConfig(), names)
-    parts = {"encoder": encoder, "task": task, "clip": clip, "pixels": PixelsConfig()}
-    about = {key: to_tree(value) for key, value in parts.items()} | {"names": list(names)} | more
-    checkpoint.export(folder, model, about)
+    ModelCard(encoder, clip, PixelsConfig(), task=task, names=names, **more).save(folder, model)
     return folder
 
 

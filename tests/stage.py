@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.faces.detect import DetectConfig, Detector
+from mien.faces.detectors import DetectConfig, Detector
 from mien.faces.face import Box, Sighting
 from mien.video.stream import Frame, read_frames
 

@@ -77,6 +77,21 @@ def test_importing_mien_is_cheap_and_does_nothing() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+ONE = {
+    "os.replace(": "files.py", "os.fsync(": "files.py", ".add_stream(": "video/writing.py", "dist.barrier(": "distributed.py",
+    "checkpoint.export(": "card.py", " = read_views(": "analysis/analyzer.py",
+    "\n    device: str =": "distributed.py", "\n    workers: NonNegativeInt = 2": "distributed.py",
+}  # fmt: skip
+"""What is written in one file alone: the same work is not done in two ways."""
+
+
+def test_there_is_one_of_each() -> None:
+    texts = {str(file.relative_to(PACKAGE)): file.read_text() for file in PACKAGE.rglob("*.py")}
+    assert {words: [name for name, text in texts.items() if words in text] for words in ONE} == {
+        words: [place] for words, place in ONE.items()
+    }
+
+
 def test_no_span_of_time_is_measured_by_a_clock_that_may_be_set() -> None:
     """``time.time`` jumps when somebody sets the clock; ``monotonic`` and ``perf_counter`` do not."""
     for file in PACKAGE.rglob("*.py"):

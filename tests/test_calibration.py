@@ -15,7 +15,7 @@ import yaml
 
 from conftest import ONE_PROCESS, TINY_TPSBT
 from mien.analysis import density, trust
-from mien.analysis.analyzer import load
+from mien.analysis.analyzer import Scores, load
 from mien.analysis.calibrated import ClassSets, calibration_error, reliability_bins, top
 from mien.analysis.calibration import Calibration
 from mien.analysis.conformal import threshold
@@ -29,9 +29,9 @@ from mien.analysis.maps import (
     scaled,
 )
 from mien.analysis.plots import png
-from mien.analysis.pooling import Pooled, pool_clips
-from mien.analysis.reliability import Limits, reasons, sharpness
+from mien.analysis.reliability import Limits, reasons
 from mien.cli import main
+from mien.faces.quality import clip_sharpness, face_sharpness, sharpness
 from mien.tasks.classification import ClassificationConfig
 from mien.video.manifest import read_manifest
 from mien.video.views import ViewConfig
@@ -178,7 +178,11 @@ def test_reasons_name_what_is_beyond_its_limit_and_nothing_unknown() -> None:
 def test_blur_lowers_sharpness() -> None:
     frames = np.random.default_rng(6).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
     soft = torch.nn.functional.avg_pool2d(torch.from_numpy(frames).permute(0, 3, 1, 2).float(), 5, 1, 2)
-    assert sharpness(soft.permute(0, 2, 3, 1).numpy().astype(np.uint8)) < 0.2 * sharpness(frames)
+    soft = soft.permute(0, 2, 3, 1).numpy().astype(np.uint8)
+    assert clip_sharpness(soft) < 0.2 * clip_sharpness(frames)
+    small = [frame[::2, ::2] for frame in soft]  # enlarged, it is no sharper than what it was made from
+    large = [frame.repeat(3, 0).repeat(3, 1) for frame in soft]
+    assert face_sharpness(small[0], (0, 0, 32, 32)) == sharpness(small[0]) < sharpness(large[0])
 
 
 def test_density_knows_other_people_and_not_other_things() -> None:
@@ -205,9 +209,7 @@ def test_trust_by_group_counts_each_group_alone() -> None:
     assert second["unreliable"] == 0.5
     assert first["ECE"] == pytest.approx(0.1)
     assert second["ECE"] == pytest.approx(0.8)
-    bare = trust.judge(
-        ClassificationConfig.outputs, None, Pooled(outputs, outputs, outputs, outputs[:, 0]), targets, ("a", "b")
-    )
+    bare = trust.judge(ClassificationConfig.outputs, None, Scores(outputs, outputs), targets, ("a", "b"))
     assert set(bare.by({"all": np.arange(4)})[0]) == {"group", "clips", "ECE_raw"}
 
 
@@ -242,9 +244,9 @@ def run(command: str, *arguments: object) -> int:
 def test_one_pass_gives_the_same_outputs_as_the_analyzer(tuned: Path, corpus: Path) -> None:
     analyzer, clips = load(tuned, "cpu"), read_manifest(corpus)[:6]
     views = ViewConfig(segments=3, crops=3, batch=5)
-    read = pool_clips(analyzer, clips, views)
+    read = analyzer.score_clips(clips, views, measure=True)
     scores = analyzer.score_clips(clips, views)
-    np.testing.assert_allclose(read.outputs, scores.mean, atol=1e-6)
+    np.testing.assert_array_equal(read.mean, scores.mean)
     np.testing.assert_allclose(read.votes, scores.votes)
     assert read.features.shape == (6, 15 + 4 * 32)
     assert (read.sharpness > 0).all()

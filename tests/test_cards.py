@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,15 @@ import mien
 from conftest import DATA
 from mien import cli
 from mien.analysis.frozen import load_encoder
+from mien.card import Chosen, ModelCard
 from mien.config import read_yaml
+from mien.encoders.tpsbt import TPSBTConfig
+from mien.faces.crop import CropConfig
+from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.pickled import load_pickled
+from mien.pixels import PixelsConfig
+from mien.tasks.classification import ClassificationConfig
+from mien.video.clips import ClipConfig
 
 SVFAP = ["--heads=4", "--clip.size=64", "--depths", "2", "3", "2"]
 
@@ -111,15 +119,15 @@ def changed(model: Path, folder: Path, change: Callable[[dict[str, Any]], object
         (lambda card: card.pop("clip"), "model.json has no 'clip'"),
         (lambda card: card.pop("pixels"), "model.json has no 'pixels'"),
         (lambda card: card.pop("names"), "no 'names' of its outputs"),
-        (lambda card: card.update(names=7), "names: Input should be a valid list"),
+        (lambda card: card.update(names=7), "names: Input should be a valid tuple"),
         (lambda card: card.update(encoder="large"), "encoder: Input should be a valid dictionary"),
-        (lambda card: card.update(leaks=5), "leaks: Input should be a valid list"),
+        (lambda card: card.update(leaks=5), "leaks: Input should be a valid tuple"),
         (lambda card: card["encoder"].update(depths=[10**9, 2]), "less than or equal to 1000"),
         (lambda card: card["encoder"].update(dim=16000, heads=2), "does not fit"),
         (lambda card: card["encoder"].update(depths=[500, 500]), "does not fit"),
         (lambda card: card["clip"].update(frames=4096, size=8192), "need tables of"),
         (lambda card: card["pixels"].update(std=[0, 1, 1]), "greater than or equal to"),
-        (lambda card: card["pixels"].update(mean=[float("nan"), 1, 1]), "pixels: config: mean"),
+        (lambda card: card["pixels"].update(mean=[float("nan"), 1, 1]), "pixels.mean"),
         (lambda card: card["clip"].update(surprise="x" * 10**6), "surprise"),
     ],
 )
@@ -129,6 +137,44 @@ def test_a_card_that_cannot_be_is_one_sentence(change, words: str, model: Path, 
         mien.load(folder, device="cpu")
     assert words in str(raised.value)
     assert len(str(raised.value)) < 3000
+
+
+def test_a_card_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    encoder, clip, pixels = TPSBTConfig.sized("tiny"), ClipConfig(frames=8, size=32), PixelsConfig()
+    plain = ModelCard(encoder, clip, pixels)
+    cards = (
+        plain,
+        replace(plain, objective=MaskedAutoencodingConfig(decoder_dim=24, decoder_heads=2, decoder_depth=1), rates={"25": 3}),
+        replace(
+            plain, task=ClassificationConfig(), names=("fear", "joy"), face_crop=CropConfig(), selection="best on validation",
+            chosen=Chosen("UAR", 0.5, 7), leaks=("a leak",), skipped=("line 3",),
+        ),
+    )  # fmt: skip
+    for i, card in enumerate(cards):
+        model = card.build()
+        card.save(tmp_path / str(i), model)
+        assert ModelCard.load(tmp_path / str(i)) == card
+        again = card.build(tmp_path / str(i))
+        assert type(again) is type(model)
+        assert all(torch.equal(value, model.state_dict()[name]) for name, value in again.state_dict().items())
+    assert [list(card.remarks()) for card in cards] == [[], [], ["selection", "leaks", "skipped"]]
+
+
+def test_cards_of_version_0_1_are_read_and_those_of_a_newer_mien_are_not(model: Path, tmp_path: Path) -> None:
+    """As mien 0.1 wrote them: no version, labels for column, no settings that came later."""
+    old = {
+        "mien": "0.1.0",
+        "encoder": {"name": "tpsbt", "dim": 32, "heads": 2, "depths": [1, 2], "bottleneck": 2, "patch": 8, "tubelet": 2},
+        "task": {"name": "classification", "labels": "mood", "head": {"name": "mean", "scale": 0.001}},
+        "clip": {"frames": 8, "stride": 2, "size": 32}, "pixels": {}, "rates": {"25": 9},
+        "names": json.loads((model / "model.json").read_text())["names"], "selection": "last epoch", "step": 40,
+    }  # fmt: skip
+    folder = changed(model, tmp_path, lambda card: (card.clear(), card.update(old)))
+    card = mien.load(folder, device="cpu").card
+    assert (card.task.column, card.step, card.rates, card.version) == ("mood", 40, {"25": 9}, 1)  # pyright: ignore
+    (folder / "model.json").write_text(json.dumps(old | {"version": 2, "mien": "9.0"}))
+    with pytest.raises(ValueError, match=r"newer mien \(9\.0\)"):
+        ModelCard.load(folder)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "no json", "[" * 100_000, '{"clip": 1', "null", '{"names": 1e999}'])

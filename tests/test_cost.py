@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from conftest import ONE_PROCESS, ROOT, TINY_DECODER, TINY_TPSBT, TINY_VJEPA
+from conftest import ONE_PROCESS, TINY_DECODER, TINY_TPSBT, TINY_VJEPA
 from mien import cli, memory
 from mien.commands import preflight
 from mien.cost import made_up, measure, products
@@ -75,7 +75,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_made(command, corpus, t
     assert train(corpus, tmp_path / "run", command=command) == 1
     said = capsys.readouterr()
     assert "million parameters" in said.out
-    for way in ("--train.batch", "--clip.size", "encoder", "tiny.yaml"):
+    for way in ("--train.batch", "--clip.size", "encoder", "tiny"):
         assert way in said.err
     assert not (tmp_path / "run").exists()
 
@@ -139,14 +139,13 @@ def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "parameters"),
     [
-        (["recipes/svfap_tiny.yaml"], "0.41 million"),
-        (["recipes/finetune.yaml", "recipes/tiny.yaml"], "0.31 million"),
+        (["svfap_tiny"], "0.41 million"),
+        (["svfap_finetune", "tiny"], "0.31 million"),
         (["pretrain", *TINY_VJEPA], "million"),
     ],
 )
 def test_cost_of_a_recipe(arguments: list[str], parameters: str, capsys) -> None:
-    paths = [str(ROOT / word) if word.endswith(".yaml") else word for word in arguments]
-    assert cli.main(["cost", *paths, "--train.device=cpu", "--train.steps=100"]) == 0
+    assert cli.main(["cost", *arguments, "--train.device=cpu", "--train.steps=100"]) == 0
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert list(lines) == ["parameters", "products", "memory", "there", "time", "whole"]
     assert parameters in lines["parameters"]
@@ -157,7 +156,7 @@ def test_cost_of_probes(corpus: Path, tmp_path: Path, capsys) -> None:
     card = {"encoder": {"name": "vit", "dim": 32, "heads": 2, "depth": 2, "patch": 8}, "pixels": {}}
     card |= {"clip": {"frames": 8, "size": 32}}
     (tmp_path / "model.json").write_text(json.dumps(card))  # weights are not needed
-    asked = ["cost", str(ROOT / "recipes" / "probe.yaml"), f"--model={tmp_path}", "--device=cpu"]
+    asked = ["cost", "vjepa_probe", f"--model={tmp_path}", "--device=cpu"]
     assert cli.main(asked) == 0
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert list(lines) == ["model", "parameters", "products", "memory", "there", "time"]

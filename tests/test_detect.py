@@ -14,8 +14,10 @@ from PIL import Image
 
 from mien import models
 from mien.config import build
-from mien.faces.detect import HAAR_NOTICE, DetectConfig, Detection, Detector, Haar, YuNet
-from mien.faces.quality import pose, sharpness
+from mien.faces.detectors import DETECTORS, DetectConfig, Detection, Detector
+from mien.faces.detectors.haar import HAAR_NOTICE, Haar
+from mien.faces.detectors.yunet import YuNet
+from mien.faces.quality import face_sharpness, pose
 
 STILLS = {"stills/pyfeat_multi_face.jpg": 5, "stills/deepface_couple.jpg": 2, "stills/fr_obama.jpg": 1}
 
@@ -42,7 +44,7 @@ def picture(path: Path) -> np.ndarray:
 
 def test_without_a_file_haar_is_used_and_said_once(bare: Path) -> None:
     code = (
-        "from mien.faces.detect import DetectConfig\n"
+        "from mien.faces.detectors import DetectConfig\n"
         "for _ in range(3): print(DetectConfig().build().name)\n"
         "print(DetectConfig(name='haar').build().name)"
     )
@@ -50,6 +52,14 @@ def test_without_a_file_haar_is_used_and_said_once(bare: Path) -> None:
     assert done.stdout.split() == ["haar"] * 4
     assert done.stderr.strip() == HAAR_NOTICE
     assert "mien models get yunet" in HAAR_NOTICE
+
+
+def test_every_detector_can_be_named_and_is_known_by_its_files(bare: Path) -> None:
+    for kind in DETECTORS:
+        assert DetectConfig(name=kind.name).kind() is kind
+        for sign in kind.signs:
+            assert DetectConfig(model=bare / f"my_{sign.upper()}").kind() is kind
+        assert bool(kind.signs) == kind.needs_file
 
 
 @pytest.mark.media
@@ -150,11 +160,11 @@ def test_pose_of_a_turned_head_is_recovered() -> None:
 def test_sharpness_falls_with_blur_and_not_with_size(media: Path, model: Path) -> None:
     pixels = picture(media / "stills/fr_obama.jpg")
     box = DetectConfig(model=model).build().detect(pixels)[0].box
-    sharp = sharpness(pixels, box)
-    assert sharpness(cv2.GaussianBlur(pixels, (0, 0), 12).astype(np.uint8), box) < 0.2 * sharp
+    sharp = face_sharpness(pixels, box)
+    assert face_sharpness(cv2.GaussianBlur(pixels, (0, 0), 12).astype(np.uint8), box) < 0.2 * sharp
     half = cv2.resize(pixels, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA).astype(np.uint8)
-    assert sharpness(half, tuple(v / 2 for v in box)) == pytest.approx(sharp, rel=0.35)
-    assert sharpness(pixels, (-500.0, -500.0, 100.0, 100.0)) == 0
+    assert face_sharpness(half, tuple(v / 2 for v in box)) == pytest.approx(sharp, rel=0.35)
+    assert face_sharpness(pixels, (-500.0, -500.0, 100.0, 100.0)) == 0
 
 
 def toy_scrfd(path: Path, landmarks: bool) -> None:
@@ -270,6 +280,9 @@ class Astray(Detector):
 
     name, size, search_size, strong, weak, confirm, smallest = "haar", 320, 640, 0.6, 0.3, 1, 20
     searched: tuple[int, ...] = ()
+
+    def __init__(self) -> None:
+        pass
 
     def search(self, picture: np.ndarray) -> list[Detection]:
         self.searched = picture.shape

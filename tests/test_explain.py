@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from conftest import ONE_PROCESS, TINY_DECODER, TINY_TPSBT
 from mien.analysis.analyzer import Analyzer, load
-from mien.analysis.explaining.attention import attention_map, bottleneck_attention
 from mien.analysis.explaining.checks import curves, randomised, similarity
 from mien.analysis.explaining.explanation import MapConfig, occlusion_maps, surviving
 from mien.analysis.explaining.faces import Stretch, Windows, read_face, spread_over
@@ -201,7 +200,7 @@ def test_attention_is_the_models_own_and_leaves_its_numbers_alone() -> None:
     video = torch.randn(2, 3, 8, 32, 32)
     with torch.inference_mode():
         before = encoder.features(video)
-        stages = bottleneck_attention(encoder, video)
+        stages = [stage.unflatten(-1, (4, 4)) for stage in encoder.bottleneck_attention(video)]
         assert torch.equal(encoder.features(video), before)
         first = encoder.spatial_downsamples[0]
         kept: list[tuple[Tensor, Tensor]] = []
@@ -210,12 +209,12 @@ def test_attention_is_the_models_own_and_leaves_its_numbers_alone() -> None:
         hook.remove()
     tokens, bottleneck = kept[0]
     assert [stage.shape for stage in stages] == [(2, 2, 3, 4, 4), (2, 1, 3, 4, 4)]
-    torch.testing.assert_close(torch.from_numpy(stages[0]).flatten(3) @ tokens, bottleneck)
+    torch.testing.assert_close(stages[0].flatten(3) @ tokens, bottleneck)
     for stage in stages:
-        np.testing.assert_allclose(stage.sum(axis=(3, 4)), 1, atol=1e-5)
-    found = attention_map(encoder, video)
+        np.testing.assert_allclose(stage.sum(dim=(3, 4)), 1, atol=1e-5)
+    found = encoder.attention(video).detach()
     assert found.shape == (2, 4, 4, 4)
-    np.testing.assert_allclose(found.mean(axis=(2, 3)), 1, atol=1e-5)
+    np.testing.assert_allclose(found.mean(dim=(2, 3)), 1, atol=1e-5)
 
 
 def test_error_is_larger_where_nothing_can_be_guessed() -> None:

@@ -12,7 +12,7 @@ from mien.extras import install
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 TEXTS = [
-    ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("recipes/*.yaml")),
+    ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("src/mien/recipes/*.yaml")),
     *sorted(ROOT.glob("benchmarks/**/*.py")), *sorted(ROOT.glob("benchmarks/**/*.md")), *sorted(ROOT.glob("src/**/*.py")),
     *sorted(ROOT.glob("src/**/*.js")), *sorted(ROOT.glob("src/**/*.html")),
 ]  # fmt: skip

@@ -22,7 +22,7 @@ from mien.commands import faces
 from mien.faces.clipfile import ClipFile, ClipFileConfig
 from mien.faces.crop import CropConfig
 from mien.faces.cut import CutConfig, cut
-from mien.faces.detect import DetectConfig
+from mien.faces.detectors import DetectConfig
 from mien.faces.follow import FollowConfig
 from mien.faces.rows import RowWriter
 from mien.faces.store import index, pending, sources

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.faces.detect import Detection, Detector
+from mien.faces.detectors import Detection, Detector
 from mien.faces.face import Pixels, Sighting
 from mien.faces.follow import FollowConfig, follow
 from mien.video.stream import Frame, read_frames

@@ -6,7 +6,6 @@ from importlib import import_module
 
 import pytest
 
-from conftest import ROOT
 from mien import cli
 from mien.help import options
 
@@ -37,7 +36,7 @@ def test_help_all_has_the_options_of_the_named_kind(capsys) -> None:
     vit = shown(capsys, "pretrain", "--encoder.name", "vit", "--help-all")
     assert "--encoder.depth " in vit
     assert "--encoder.depths" not in vit
-    recipe = str(ROOT / "recipes" / "videomae.yaml")
+    recipe = "videomae"
     assert "vit (default)" in shown(capsys, "pretrain", recipe, "--help")
 
 

@@ -128,7 +128,7 @@ def test_weights_that_are_not_finite_are_neither_written_nor_read(tmp_path: Path
     layer = torch.nn.Linear(2, 2)
     torch.nn.init.constant_(layer.weight, float("inf"))
     with pytest.raises(checkpoint.NonFiniteError, match="NaN or infinity"):
-        checkpoint.export(tmp_path / "out", layer, {})
+        checkpoint.export(tmp_path / "out", layer, "{}")
     assert not (tmp_path / "out").exists()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import mien
 from conftest import ONE_PROCESS, TINY_TPSBT
-from mien.checkpoint import describe
+from mien.card import ModelCard
 from mien.cli import main
 from mien.interfaces import Clip
 from mien.tasks.classification import ClassificationConfig
@@ -97,7 +97,7 @@ def test_a_manifest_of_its_own_words_is_learnt_and_old_names_of_options_go_on_wo
     assert "\ntask.column:" in identity.read_text()
     identity.write_text(identity.read_text().replace("task.column:", "task.labels:"))
     (tmp_path / "mine.yaml").write_text("task: {name: classification, labels: mood}\n")
-    assert describe(tmp_path / "run")["task"]["column"] == "mood"
+    assert ModelCard.load(tmp_path / "run").task.column == "mood"
     assert "anger" in mien.load(tmp_path / "run").names
     assert main([*command[:1], str(tmp_path / "mine.yaml"), *command[1:]]) == 0
     said = capsys.readouterr()

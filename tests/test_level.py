@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mien.faces.crop import CropConfig, placement
-from mien.faces.detect import Detection
+from mien.faces.detectors import Detection
 from mien.faces.face import Face
 from mien.faces.follow import FollowConfig, follow
 from mien.faces.level import Level

@@ -80,8 +80,8 @@ def renamed_back(objective: MaskedAutoencoding) -> dict[str, list[int]]:
 def test_base_has_the_official_names_and_shapes() -> None:
     official = json.loads((DATA / "svfap_base_keys.json").read_text())
     with torch.device("meta"):
-        objective = MaskedAutoencodingConfig().build(TPSBTConfig.base().build(16, 160), PixelsConfig())
-        task = ClassificationConfig().build(TPSBTConfig.base().build(16, 160), PixelsConfig(), tuple("abcdefg"))
+        objective = MaskedAutoencodingConfig().build(TPSBTConfig.sized("base").build(16, 160), PixelsConfig())
+        task = ClassificationConfig().build(TPSBTConfig.sized("base").build(16, 160), PixelsConfig(), tuple("abcdefg"))
     assert renamed_back(objective) == official["pretrain"]
     names = {"head.norm.": "fc_norm.", "head.linear.": "head.", "encoder.": ""}
     ours = {}
@@ -107,7 +107,7 @@ def official_name(name: str) -> str:
 def test_layer_decay_and_which_parameters_decay() -> None:
     known = SCHEDULES["svfap_layer_decay"]
     with torch.device("meta"):
-        task = ClassificationConfig().build(TPSBTConfig.base().build(16, 160), PixelsConfig(), tuple("abcdefg"))
+        task = ClassificationConfig().build(TPSBTConfig.sized("base").build(16, 160), PixelsConfig(), tuple("abcdefg"))
     scales = {official_name(n): optim.layer_scale(task, n, known["layer_decay"]) for n, _ in task.named_parameters()}
     assert scales == pytest.approx(known["scale_by_parameter"])
     free = {official_name(n) for n, p in task.named_parameters() if not optim.decays(n, p)}
@@ -122,7 +122,7 @@ def macs(config: TPSBTConfig) -> float:
 
 
 @pytest.mark.parametrize(
-    ("config", "millions", "gmacs"), [(TPSBTConfig.base(), 77.6, 43.6), (TPSBTConfig.small(), 29.7, 18.0)]
+    ("config", "millions", "gmacs"), [(TPSBTConfig.sized("base"), 77.6, 43.6), (TPSBTConfig.sized("small"), 29.7, 18.0)]
 )
 def test_parameters_and_macs_are_the_papers(config: TPSBTConfig, millions: float, gmacs: float) -> None:
     count = sum(p.numel() for p in config.build(16, 160).parameters()) / 1e6

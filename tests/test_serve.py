@@ -38,7 +38,7 @@ from mien.analysis.web.queue import Limits, Queue
 from mien.analysis.web.uploads import clean
 from mien.cli import main
 from mien.commands.serve import short_names
-from mien.faces.detect import DetectConfig
+from mien.faces.detectors import DetectConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.video.inspection import digest
 from models import EXPRESSIONS, pictures, write_model, write_video

@@ -15,16 +15,16 @@ from torch import nn
 
 from conftest import DATA, ONE_PROCESS, TINY_DECODER, TINY_TPSBT, TINY_VJEPA
 from mien import checkpoint, cli
+from mien.card import EncoderOnly, ModelCard
 from mien.commands.starting import start_encoder, start_objective
-from mien.config import to_tree
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.encoders.vit import ViTConfig
 from mien.encoders.vjepa import VJEPAConfig
 from mien.heads import AttentiveHeadConfig
-from mien.layouts.source import EncoderOnly
 from mien.objectives.joint_embedding import JointEmbeddingConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.pixels import PixelsConfig
+from mien.video.clips import ClipConfig
 from test_training import torchrun
 
 VIT = ViTConfig(dim=32, heads=2, depth=2, patch=8)
@@ -73,8 +73,7 @@ def exported(folder: Path, encoder: Any, objective: Any = None) -> Path:
     torch.manual_seed(1)
     built = encoder.build(8, 48)
     model = objective.build(built, PixelsConfig()) if objective else EncoderOnly(built)
-    about = {"encoder": to_tree(encoder)} | ({"objective": to_tree(objective)} if objective else {})
-    checkpoint.export(folder, model, about)
+    ModelCard(encoder, ClipConfig(), PixelsConfig(), objective).save(folder, model)
     return folder
 
 
@@ -142,7 +141,7 @@ def test_an_encoder_alone_is_enough_and_other_heads_are_refused(tmp_path: Path) 
 def test_what_the_encoder_was_fed_otherwise_is_said(tmp_path: Path) -> None:
     folder, told = exported(tmp_path, VIT), []
     start_encoder(VIT.build(8, 48), str(folder), fields(VIT, AUTOENCODER), told.append)
-    assert not told, "the card does not tell"
+    assert not told, "fed as this run feeds it"
     card = json.loads((folder / "model.json").read_text())
     card |= {
         "clip": {"frames": 16, "stride": 2, "size": 224, "crop": "square"},

@@ -60,7 +60,7 @@ def test_votes_for_an_absent_column_name_those_there_are() -> None:
 
 def test_the_loss_of_votes_is_the_cross_entropy_of_their_shares() -> None:
     config = ClassificationConfig(smoothing=0.0, mixup=0.0, cutmix=0.0)
-    task = config.build(ViTConfig.tiny().build(4, 16), PixelsConfig(), NAMES).train()
+    task = config.build(ViTConfig.sized("tiny").build(4, 16), PixelsConfig(), NAMES).train()
     video, shares = torch.randint(256, (2, 3, 4, 16, 16), dtype=torch.uint8), torch.tensor([[0.2, 0.8, 0], [1, 0, 0]])
     said = task.predict({"video": video}).detach()
     loss = task({"video": video, "target": shares})["loss"]
@@ -73,7 +73,7 @@ def test_the_loss_of_votes_is_the_cross_entropy_of_their_shares() -> None:
 
 def values(scaling: str, output: str = "none", targets: torch.Tensor | None = None):
     config = RegressionConfig(columns=("a", "b"), scaling=scaling, output=output)  # pyright: ignore[reportArgumentType]
-    return config.build(ViTConfig.tiny().build(4, 16), PixelsConfig(), ("a", "b"), targets)
+    return config.build(ViTConfig.sized("tiny").build(4, 16), PixelsConfig(), ("a", "b"), targets)
 
 
 TARGETS = torch.tensor([[1.0, 100.0], [2.0, 300.0], [6.0, 500.0]])

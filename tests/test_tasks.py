@@ -62,14 +62,14 @@ def test_missing_column_and_absent_class() -> None:
         ClassificationConfig(column="mood").names(clips("anger"))
     with pytest.raises(ValueError, match="only the class"):
         CONFIG.names(clips("anger", "angry"))
-    encoder = ViTConfig.tiny().build(4, 16)
+    encoder = ViTConfig.sized("tiny").build(4, 16)
     with pytest.raises(ValueError, match="no training row has the label fear"):
         CONFIG.build(encoder, PixelsConfig(), ("anger", "fear"), torch.tensor([0, 0]))
 
 
 def test_class_weights_are_inverse_frequencies() -> None:
     task = ClassificationConfig(class_weights=True).build(
-        ViTConfig.tiny().build(4, 16), PixelsConfig(), ("a", "b"), torch.tensor([0, 0, 0, 1])
+        ViTConfig.sized("tiny").build(4, 16), PixelsConfig(), ("a", "b"), torch.tensor([0, 0, 0, 1])
     )
     assert task.class_weights.tolist() == pytest.approx([4 / 6, 4 / 2])
 
@@ -82,7 +82,9 @@ def test_targets_are_blended_by_what_was_mixed(mixup, cutmix) -> None:
         mixed, target = mix(video, torch.eye(2), draw_mix(16, 16, mixup, cutmix))
         assert mixed[0].mean() == pytest.approx(float(target[0, 1]), abs=1e-5)
         assert target.sum(dim=1).tolist() == pytest.approx([1, 1])
-    task = ClassificationConfig(mixup=0.0, cutmix=0.0).build(ViTConfig.tiny().build(4, 16), PixelsConfig(), ("a", "b"))
+    task = ClassificationConfig(mixup=0.0, cutmix=0.0).build(
+        ViTConfig.sized("tiny").build(4, 16), PixelsConfig(), ("a", "b")
+    )
     assert "mix" not in task.draw({"video": video})
 
 
@@ -98,7 +100,7 @@ def test_ccc_loss_is_one_minus_the_metric() -> None:
 @pytest.mark.parametrize(("output", "low", "high"), [("sigmoid", 0, 1), ("tanh", -1, 1)])
 def test_output_ranges(output, low, high) -> None:
     config = RegressionConfig(columns=("a", "b", "c"), output=output, head=MeanHeadConfig(scale=100.0))
-    task = config.build(ViTConfig.tiny().build(4, 16), PixelsConfig(), ("a", "b", "c"))
+    task = config.build(ViTConfig.sized("tiny").build(4, 16), PixelsConfig(), ("a", "b", "c"))
     values = task.predict({"video": torch.randn(4, 3, 4, 16, 16)}).detach()
     assert values.shape == (4, 3)
     assert low <= values.min() < values.max() <= high

@@ -9,7 +9,7 @@ import pytest
 from mien.analysis.calibration import require_calibration
 from mien.cli import main
 from mien.commands.parts import SplitConfig, divide
-from mien.faces.detect import DetectConfig
+from mien.faces.detectors import DetectConfig
 from mien.interfaces import Clip
 from mien.tasks.classification import ClassificationConfig
 

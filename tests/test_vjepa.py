@@ -91,7 +91,7 @@ def test_huge_has_the_official_names_and_shapes() -> None:
     official = json.loads((DATA / "vjepa_huge_keys.json").read_text())
     with torch.device("meta"):
         empty = {kind: {k: torch.empty(s) for k, s in keys.items()} for kind, keys in official.items()}
-        encoder = VJEPAConfig.huge().build(16, 384)
+        encoder = VJEPAConfig.sized("huge").build(16, 384)
         head = AttentiveHeadConfig(heads=16).build(1280, 8)
     assert empty["encoder"].pop("pos_embed").shape == (1, 8 * 24 * 24, 1280)
     assert shapes(encoder.state_dict()) == shapes(empty["encoder"])

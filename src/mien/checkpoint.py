@@ -7,7 +7,6 @@ RUN/model.json                   what the weights are: config, clip and pixel se
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -15,8 +14,6 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import torch
-from pydantic import ConfigDict
-from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -27,36 +24,12 @@ from torch.distributed.checkpoint.state_dict import (
     set_state_dict,
 )
 
-from mien.config import RENAMED, build, renamed
 from mien.distributed import Session, gather
 from mien.extras import install
 from mien.files import write_whole as write_whole
 from mien.pickled import load_pickled
 
 CARD = "model.json"
-CARD_SIZE = 2**24
-"""Bytes beyond which a file is no description of a model."""
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="ignore"))
-class About:
-    """What every reader of model.json may rely on where it is there; ``mien.card`` checks the sections themselves."""
-
-    names: list[str] | None = None
-    selection: str | None = None
-    leaks: list[str] | None = None
-    skipped: list[str] | None = None
-    step: int | None = None
-    chosen: dict[str, Any] | None = None
-    rates: dict[str, int] | None = None
-    encoder: dict[str, Any] | None = None
-    objective: dict[str, Any] | None = None
-    task: dict[str, Any] | None = None
-    clip: dict[str, Any] | None = None
-    pixels: dict[str, Any] | None = None
-    face_crop: dict[str, Any] | None = None
-
-
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 KEEP = 2
 """Checkpoints kept: the newest, and the one before it."""
@@ -153,11 +126,11 @@ class NonFiniteError(ArithmeticError):
     """A loss, a gradient or weights became NaN or infinite."""
 
 
-def export(run: Path, model: nn.Module, description: Mapping[str, Any], write: bool = True) -> None:
-    """Write a model's weights and what they are, for ``mien.load`` and for the next run to start from.
+def export(run: Path, model: nn.Module, card: str, write: bool = True) -> None:
+    """Write a model's weights and, as text, what they are; ``mien.card`` knows what that is.
 
-    Every rank must call, one of them writes. The description is removed first and written last: where it is missing,
-    the weights are not finished.
+    Every rank must call, one of them writes. The card is removed first and written last: where it is missing, the weights
+    are not finished.
     """
     state: dict[str, Any] = get_model_state_dict(model, options=WHOLE)
     weights = {name: value.contiguous() for name, value in state.items()}
@@ -166,7 +139,7 @@ def export(run: Path, model: nn.Module, description: Mapping[str, Any], write: b
     refuse_non_finite(weights, f"{run}: the weights", "Nothing was written")
     (run / CARD).unlink(missing_ok=True)
     write_whole(run / "weights.safetensors", lambda path: save_file(weights, path))
-    write_whole(run / CARD, lambda path: path.write_text(json.dumps(description, indent=2) + "\n"))
+    write_whole(run / CARD, lambda path: path.write_text(card))
 
 
 def locate(name: str | Path) -> Path:
@@ -187,28 +160,6 @@ def locate(name: str | Path) -> Path:
         return Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted))
     except (HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError, OSError) as error:
         raise ValueError(f"{name} cannot be fetched: {error}") from error
-
-
-def describe(path: Path) -> dict[str, Any]:
-    """Read what exported weights are; ``path`` is the folder of a run or of an import."""
-    file = path / CARD
-    if not file.is_file():
-        raise ValueError(f"{path}: no model here (model.json is missing); name the folder of a finished run")
-    if file.stat().st_size > CARD_SIZE:
-        raise ValueError(
-            f"{file} is {file.stat().st_size / 2**20:.0f} MB; a model's description has a few thousand bytes"
-        )
-    try:
-        tree = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file} is no JSON: {str(error)[:200]}") from error
-    if isinstance(tree, dict):
-        tree = renamed(tree, RENAMED)
-    try:
-        build(About, tree)
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from error
-    return tree
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

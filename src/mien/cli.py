@@ -1,4 +1,4 @@
-"""``mien <command> [recipe.yaml ...] [--section.key value ...]``: a dict of commands, each imported when chosen."""
+"""``mien <command> [recipe ...] [--section.key value ...]``: a dict of commands, each imported when chosen."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ COMMANDS = {
     "look": "show what was found in one video: contact sheet and overlay video",
     "models": "list model files of others, or download and check one",
     "prepare": "check a corpus, decode every clip, write its manifest with labels and folds",
+    "recipes": "list the recipes that ship with mien, and what each reproduces",
     "cost": "what training of a recipe needs: parameters, products, memory and time of a step",
     "pretrain": "learn from unlabelled face video (masked autoencoding, joint embedding)",
     "probe": "read labels off a frozen encoder: attentive or linear probes, and baselines",
@@ -62,11 +63,11 @@ def overview() -> str:
         [
             f"mien {__version__} learns what faces do from unlabelled video and reads affect in any video.",
             "",
-            "usage: mien COMMAND [recipe.yaml ...] [--section.key value ...]",
+            "usage: mien COMMAND [recipe ...] [--section.key value ...]",
             "",
             *lines,
             "",
-            "mien COMMAND --help explains the options most used, --help-all each one. Recipes merge left to right, options win over recipes.",
+            "mien COMMAND --help explains the options most used, --help-all each one. Recipes (mien recipes) merge left to right, options win over recipes.",
             "First steps: mien demo",
         ]
     )
@@ -161,7 +162,7 @@ def choose(command: Any, prog: str, arguments: Sequence[str]) -> tuple[Any, str,
     if hasattr(command, "guess") and arguments and arguments[0] not in ("-h", "--help"):
         kind = command.guess(arguments)
         return kinds[kind], f"{prog} {kind}", arguments
-    usage = f"usage: {prog} {{{','.join(kinds)}}} [recipe.yaml ...] [--section.key value ...]"
+    usage = f"usage: {prog} {{{','.join(kinds)}}} [recipe ...] [--section.key value ...]"
     if arguments and arguments[0] in ("-h", "--help"):
         print(f"{usage}\n\n{command.__doc__}")
         raise SystemExit(0)

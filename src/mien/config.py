@@ -11,17 +11,17 @@ import math
 import re
 import reprlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar, get_type_hints
 
 import tyro
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from mien.help import choices_help, short_help
+from mien.help import choices_help, classes, kind_name, positional, short_help
 
 STRICT = ConfigDict(extra="forbid", validate_default=True)
 
@@ -44,17 +44,20 @@ folders of runs and in model.json. Where a command has another option of the old
 def parse(
     schema: type[T], arguments: Sequence[str], prog: str, description: str | None = None, often: Sequence[str] = ()
 ) -> T:
-    """``recipe.yaml ... --section.key value ...`` -> a config: recipes merge left to right, flags last.
+    """``recipe ... --section.key value ...`` -> a config: recipes merge left to right, flags last.
 
-    ``--help`` prints the options ``often`` used, ``--help-all`` every one; both then raise ``SystemExit``.
+    A recipe is the name of one that ships with mien, or a YAML file. ``--help`` prints the options ``often`` used, ``--help-all`` every one; both then raise ``SystemExit``.
     """
     arguments = renamed_flags(arguments, schema)
-    recipes = [a for a in arguments if a.endswith((".yaml", ".yml")) and Path(a).suffix]
+    kinds = get_type_hints(schema, include_extras=True)
+    recipes = recipe_words(arguments, named=not any(map(positional, kinds.values())))
     flags = [a for a in arguments if a not in recipes]
-    trees = [*[renamed(read_recipe(Path(r)), renamings(schema), r) for r in recipes], chosen_names(flags)]
+    trees = [renamed(read_recipe(recipe_file(r)), renamings(schema), r) for r in recipes]
+    sizes = {f"--{name}.size" for name, kind in kinds.items() if any(issubclass(one, Sized) for one in classes(kind))}
+    chosen, flags = chosen_names(flags, sizes), without(flags, sizes)
     options: dict[str, Any] = {}
-    if any(trees):
-        options["default"] = partly(schema, merge(sections(schema), *trees))
+    if trees or chosen:
+        options["default"] = partly(schema, layered(schema, *trees, chosen))
     if {"-h", "--help"} & set(flags):
         print(short_help(schema, often, prog, description or "", options.get("default")))
         raise SystemExit(0)
@@ -82,10 +85,71 @@ def sections(schema: type[Any]) -> dict[str, Any]:
     return {name: to_tree(default) for name, default in defaults.items() if is_dataclass(default)}
 
 
+def layered(schema: type[Any], *trees: Mapping[str, Any]) -> dict[str, Any]:
+    """Trees of sections over a config's defaults, later ones winning; a ``size`` counts where it stands."""
+    merged, hints = sections(schema), get_type_hints(schema, include_extras=True)
+    for tree in trees:
+        written = {name: in_numbers(part, hints.get(name), merged.get(name)) for name, part in tree.items()}
+        merged = merge(merged, written)
+    return merged
+
+
+class Sized:
+    """A config whose sizes have names: ``--SECTION.size NAME``, or ``size: NAME`` in a recipe, stands for their numbers."""
+
+    SIZES: ClassVar[Mapping[str, Mapping[str, Any]]]
+
+    @classmethod
+    def numbers(cls, size: str) -> dict[str, Any]:
+        """The settings of a size: all that any size sets, so that nothing of another size is left."""
+        if size not in cls.SIZES:
+            raise ValueError(f"size {size!r}: {kind_name(cls)} has the sizes {', '.join(cls.SIZES)}")
+        usual = {field.name: default_of(field) for field in fields(cls)}  # pyright: ignore[reportArgumentType]
+        return {key: cls.SIZES[size].get(key, usual[key]) for one in cls.SIZES.values() for key in one}
+
+    @classmethod
+    def sized(cls, size: str, **more: Any) -> Self:
+        """The config of a size, and more settings."""
+        return cls(**cls.numbers(size) | more)
+
+
+def in_numbers(section: Any, hint: Any, before: Any) -> Any:
+    """A section with its ``size`` written out, if it is of a kind that has sizes; ``before`` is what it is merged into."""
+    if not isinstance(section, Mapping) or "size" not in section:
+        return section
+    name = section.get("name", before.get("name") if isinstance(before, Mapping) else None)
+    kind = next((one for one in classes(hint) if kind_name(one) == name and issubclass(one, Sized)), None)
+    if kind is None:
+        return section
+    return kind.numbers(section["size"]) | {key: value for key, value in section.items() if key != "size"}
+
+
+RECIPES = Path(__file__).parent / "recipes"
+"""The recipes that ship with mien."""
+
+
+def recipe_words(arguments: Sequence[str], named: bool = True) -> list[str]:
+    """The recipes among a command's arguments: YAML files, and, where recipes can be ``named``, words before the options."""
+    front = list(takewhile(lambda word: not word.startswith("-"), arguments)) if named else []
+    return [
+        *front,
+        *(word for word in arguments[len(front) :] if word.endswith((".yaml", ".yml")) and Path(word).suffix),
+    ]
+
+
+def recipe_file(recipe: str) -> Path:
+    """Where a recipe is: a YAML file, or one that ships with mien, by its name."""
+    if Path(recipe).suffix in (".yaml", ".yml"):
+        return Path(recipe)
+    if not (file := RECIPES / f"{recipe}.yaml").is_file():
+        raise ValueError(f"no recipe {recipe!r}: mien recipes lists those there are, or name a YAML file")
+    return file
+
+
 def read_recipe(path: Path) -> dict[str, Any]:
     """One YAML file as a tree of sections."""
     if not path.is_file():
-        raise ValueError(f"{path}: no such recipe")
+        raise ValueError(f"{path}: no such recipe; those that ship with mien are named without a path: mien recipes")
     tree = read_yaml(path)
     if not isinstance(tree, dict):
         raise ValueError(f"{path}: a recipe is sections and keys, this is {type(tree).__name__}")
@@ -176,13 +240,24 @@ def renamed_lines(text: str) -> str:
     return text
 
 
-def chosen_names(flags: Sequence[str]) -> dict[str, Any]:
-    """Flags such as ``--encoder.name vit``, which decide the class that the other flags of a section belong to."""
+def without(flags: Sequence[str], options: Collection[str]) -> list[str]:
+    """The flags but for these options and their values."""
+    spoken = {at for at, flag in enumerate(flags) if flag in options}
+    return [
+        flag
+        for at, flag in enumerate(flags)
+        if at not in spoken and at - 1 not in spoken and flag.partition("=")[0] not in options
+    ]
+
+
+def chosen_names(flags: Sequence[str], sizes: Collection[str] = ()) -> dict[str, Any]:
+    """Flags such as ``--encoder.name vit``, which decide the class that the other flags of a section belong to, and the
+    ``sizes`` among them, which stand for other flags, as sections."""
     tree: dict[str, Any] = {}
     words = [word for flag in flags for word in (flag.split("=", 1) if flag.startswith("--") else [flag])]
     for flag, value in pairwise(words):
-        if flag.startswith("--") and flag.endswith(".name"):
-            section: dict[str, Any] = {"name": value}
+        if flag.startswith("--") and (flag.endswith(".name") or flag in sizes):
+            section: dict[str, Any] = {flag[-4:]: value}
             for key in reversed(flag[2:-5].split(".")):
                 section = {key: section}
             tree = merge(tree, section)

@@ -20,17 +20,36 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
+from pydantic import NonNegativeInt
+from pydantic.dataclasses import dataclass as settings
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.nn.parallel import DistributedDataParallel
 
-from mien.interfaces import Batch
-from mien.layers import Block
+from mien.config import STRICT
+from mien.interfaces import Batch, Objective
 
-T = TypeVar("T")
 Parallel = Literal["ddp", "fsdp"]
 MatmulPrecision = Literal["highest", "high", "medium"]
 T = TypeVar("T")
+
+
+@settings(frozen=True, config=STRICT, kw_only=True)
+class DeviceOptions:
+    """What the options of every command that runs a model have in common."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    matmul: MatmulPrecision = "medium"
+    """fp32 matrix products: medium is about twice as fast on many CPUs, highest is exact."""
+
+
+@settings(frozen=True, config=STRICT, kw_only=True)
+class ReaderOptions(DeviceOptions):
+    """The same of commands that read the clips of a manifest."""
+
+    workers: NonNegativeInt = 2
+    """Processes that decode clips, for each rank; 0 decodes in this one."""
 
 
 @dataclass(frozen=True)
@@ -175,13 +194,13 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def wrap(model: nn.Module, parallel: Parallel, session: Session) -> nn.Module:
-    """Replicate (ddp) or shard (fsdp) a model over the ranks; a single process keeps it as it is.
+def wrap(model: Objective, parallel: Parallel, session: Session) -> nn.Module:
+    """Replicate (ddp) or shard (fsdp, each of its blocks) a model over the ranks; a single process keeps it as it is.
 
     DDP is not told to look for unused parameters: a weight that gets no gradient is a fault and must raise.
     """
     if parallel == "fsdp":
-        for block in [m for m in model.modules() if isinstance(m, Block)]:
+        for block in model.blocks:
             fully_shard(block)
         fully_shard(model)
         register_fsdp_forward_method(model, "picture")  # called from outside, it must gather weights as forward does

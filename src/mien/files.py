@@ -7,6 +7,7 @@ import errno
 import os
 import platform
 import re
+import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -38,7 +39,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     It has the mode that the user's umask gives to new files, whatever ``write`` does (safetensors makes it 0600). Raises
     ``DiskError`` where the disk is full or may not be written; what was there before is kept.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = path.with_name(f".{path.name}.{secrets.randbits(48)}")  # its own, also on a disk that machines share
     try:
         with on_disk(path, path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,12 +47,19 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             mode = beside.stat().st_mode
             write(beside)
             beside.chmod(mode)
-            with open(beside, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(beside, path)
+            publish(beside, path)
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def publish(beside: Path, path: Path) -> None:
+    """Give a finished file, or a folder of files, its name; what it holds is on the disk before it has it."""
+    for part in beside.rglob("*") if beside.is_dir() else [beside]:
+        if part.is_file():
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+    os.replace(beside, path)
 
 
 @contextlib.contextmanager
@@ -107,7 +115,8 @@ def locked(lock: Path) -> Iterator[None]:
     """Hold the folder of the file ``lock``, such as FOLDER/.lock, for this process; when it ends, however it does, the
     kernel lets go of it.
 
-    The folder is made, and unmade if it stays empty. What ``write_whole`` left there when a process was killed is removed.
+    The folder is made, and unmade if it stays empty. What ``write_whole`` left there when a process was killed is removed,
+    if the lock is the folder's own (``LOCK``) and not that of a part of the work in it.
     Raises ``ValueError`` naming the process that holds it; one process may hold a folder twice. Where the file system has no
     locks, says so and goes on.
     """
@@ -119,7 +128,8 @@ def locked(lock: Path) -> Iterator[None]:
     number = take(lock)
     HELD.add(place)
     try:
-        sweep(lock.parent)
+        if lock.name == LOCK:
+            sweep(lock.parent)
         yield
     finally:
         HELD.discard(place)

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from mien.config import STRICT, Depth, Ratio
+from mien.interfaces import Head
 from mien.layers import MLP, Block, LayerNorm, divide, hidden_width, rescale, truncated_normal
 
 PUBLISHED = 16
@@ -29,7 +30,7 @@ class MeanHeadConfig:
     standardise: bool = False
     """Bring each channel of the tokens to mean 0 and deviation 1 over the training clips first; for frozen encoders."""
 
-    def build(self, dim: int, outputs: int) -> nn.Module:
+    def build(self, dim: int, outputs: int) -> Head:
         """A head for tokens of width ``dim``."""
         return standardised(MeanHead(dim, outputs, self.scale), dim, self.standardise)
 
@@ -50,7 +51,7 @@ class AttentiveHeadConfig:
     standardise: bool = False
     """Bring each channel of the tokens to mean 0 and deviation 1 over the training clips first; for frozen encoders."""
 
-    def build(self, dim: int, outputs: int) -> nn.Module:
+    def build(self, dim: int, outputs: int) -> Head:
         """A head for tokens of width ``dim``."""
         head = AttentiveHead(dim, outputs, self.heads_at(dim), self.depth, self.mlp_ratio)
         return standardised(head, dim, self.standardise)
@@ -95,46 +96,43 @@ class Standard(nn.Module):
         self.deviation.copy_((squares / count - (total / count).square()).clamp(min=1e-12).sqrt())
 
 
-def standardised(head: nn.Module, dim: int, wanted: bool) -> nn.Module:
+def standardised(head: Head, dim: int, wanted: bool) -> Head:
     """The head behind a ``Standard``, where that is wanted."""
     return Standardised(Standard(dim), head) if wanted else head
 
 
-class Standardised(nn.Module):
+class Standardised(Head):
     """A head over standardised tokens."""
 
-    def __init__(self, standard: Standard, head: nn.Module) -> None:
+    def __init__(self, standard: Standard, head: Head) -> None:
         super().__init__()
-        self.standard, self.head = standard, head
+        self.standard, self.head, self.blocks = standard, head, [*head.blocks]
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, N, dim) -> (B, outputs)."""
         return self.head(self.standard(tokens))
 
     def pool(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, N, dim) -> the clip's feature vector (B, dim)."""
-        return self.head.pool(self.standard(tokens))  # pyright: ignore[reportCallIssue]
+        return self.head.pool(self.standard(tokens))
 
 
-class MeanHead(nn.Module):
+class MeanHead(Head):
     """Mean over tokens, norm, linear (``fc_norm`` and ``head`` in official weights)."""
 
     def __init__(self, dim: int, outputs: int, scale: float = 0.001) -> None:
         super().__init__()
+        self.blocks = ()
         self.norm = LayerNorm(dim)
         self.linear = linear(dim, outputs)
         self.linear.weight.data.mul_(scale)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, N, dim) -> (B, outputs)."""
         return self.linear(self.pool(tokens))
 
     def pool(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, N, dim) -> the clip's feature vector (B, dim)."""
         return self.norm(tokens.mean(dim=1))
 
 
-class AttentiveHead(nn.Module):
+class AttentiveHead(Head):
     """Query -> cross-attention over the tokens -> feed-forward -> linear (V-JEPA, its ``AttentiveClassifier``).
 
     As there is one query, keys and values are never computed: the query goes through the keys' weights once, and the
@@ -162,11 +160,9 @@ class AttentiveHead(nn.Module):
         self.linear = nn.Linear(dim, outputs)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, N, dim) -> (B, outputs)."""
         return self.linear(self.pool(tokens))
 
     def pool(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, N, dim) -> the clip's feature vector (B, dim)."""
         for block in self.blocks:
             tokens = block(tokens)
         x = self.query_token + self.attend(tokens)  # B C

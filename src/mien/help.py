@@ -54,7 +54,7 @@ def short_help(schema: type, often: Sequence[str], prog: str, description: str, 
     width = screen()
     places = " ".join(o.flag for o in every if o.positional)
     lines = [
-        f"usage: {prog} {places + ' ' if places else ''}[recipe.yaml ...] [--option value ...]",
+        f"usage: {prog} {places + ' ' if places else ''}[recipe ...] [--option value ...]",
         "",
         description.strip(),
     ]
@@ -178,8 +178,10 @@ def kind_name(kind: Any) -> str:
 
 
 def summary(kind: type) -> str:
-    """The first sentence about a class."""
-    return (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ").rstrip(".")
+    """The first sentence about a class, and the names of its sizes (``config.Sized``), if it has any."""
+    sizes = getattr(kind, "SIZES", {})
+    first = (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ").rstrip(".")
+    return first + (f"; --encoder.size {', '.join(sizes)}" if sizes else "")
 
 
 @cache

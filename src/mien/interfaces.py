@@ -9,7 +9,7 @@ evaluation, calibration, tables and figures depend on. The training loop knows o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -39,15 +39,24 @@ class Clip:
 
 
 class Encoder(nn.Module, ABC):
-    """Video -> one token per visible patch.
+    """Video -> one token per visible patch, in the order time, row, column.
 
-    ``grid`` is (time, rows, columns) of patches, ``patch`` (frames, height, width) of one patch in the input, ``dim``
-    the width of a token. Tokens stand in the order time, row, column.
+    All that other rooms want to know of an encoder is declared here, so that none of them asks which one it has;
+    ``tests/test_contract.py`` takes every encoder through every use of one.
     """
 
     grid: tuple[int, int, int]
+    """Patches of a clip: (time, rows, columns)."""
     patch: tuple[int, int, int]
+    """Size of one patch in the input: (frames, height, width)."""
     dim: int
+    """Width of a token."""
+    heads: int
+    """Attention heads of a block; a predictor on top has as many by default."""
+    patch_embed: nn.Module
+    """Video -> embedded patches (B, N, dim), before anything mixes them; part of what calibration measures of a clip."""
+    blocks: Iterable[nn.Module]
+    """What repeats, in order: the parts that are sharded one by one."""
     any_visible: bool
     """Whether any set of patches may be visible; if False, only sets of tubes (the same sites at every time)."""
     normed: bool = False
@@ -68,14 +77,41 @@ class Encoder(nn.Module, ABC):
     def layer_of(self, parameter: str) -> int:
         """Depth of a named parameter for layer-wise learning rates: 0 is the patch embedding, ``layers`` the top."""
 
+    def attention(self, video: Tensor) -> Tensor | None:
+        """Normalised video (V, 3, T, H, W) -> how much each patch is attended to (V, time, rows, columns).
+
+        In units of an even share: the mean over rows and columns is 1. None where an encoder has no such maps.
+        """
+        return None
+
     layers: int
     """Depth of the whole: one more than the deepest ``layer_of`` inside; what stands on top of the encoder is there."""
+
+
+class Head(nn.Module, ABC):
+    """Tokens of an encoder -> outputs of a task."""
+
+    blocks: Iterable[nn.Module]
+    """What repeats, in order, as of an encoder."""
+
+    @abstractmethod
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, N, dim) -> (B, outputs)."""
+
+    @abstractmethod
+    def pool(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, N, dim) -> the clip's feature vector (B, dim)."""
 
 
 class Objective(nn.Module, ABC):
     """A batch in, ``{"loss": scalar, ...more scalars to log}`` out."""
 
     encoder: Encoder
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """What repeats in all networks of the objective: the parts that are sharded one by one."""
+        return [*self.encoder.blocks]
 
     mean_over_clips: bool = True
     """Whether the loss is a mean of one loss per clip, so that the gradients of parts of a batch add up to that of the
@@ -165,11 +201,15 @@ class Task(Objective):
 
     outputs: Outputs
     pixels: nn.Module
-    head: nn.Module
+    head: Head
     names: tuple[str, ...]
     """Names of the outputs, in order."""
     segments: int
     """Segments of a video that the head sees at once; with 1 it reads each alone and the answers are averaged."""
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        return [*self.encoder.blocks, *self.head.blocks]
 
     def predict(self, batch: Batch) -> Tensor:
         """Batch of B clips -> outputs (B, names): probabilities, or values in the targets' units."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mien.files import publish
 from mien.progress import progress_bar
 
 CHUNK = 1 << 16
@@ -98,7 +99,7 @@ def fetch(name: str, url: str | None = None, folder: Path | None = None) -> Path
         with part.open("xb") as file:
             download(url or model.url, file, model)
         check(part, model, url or model.url)
-        os.replace(part, target)
+        publish(part, target)
     finally:
         part.unlink(missing_ok=True)
     return target

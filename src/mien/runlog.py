@@ -34,7 +34,7 @@ def open_run(folder: Path, config: str, started_with: str) -> None:
     """
     refuse_other_run(folder, started_with)
     before = folder / IDENTITY
-    if before.is_file() and renamed_lines(before.read_text()) != started_with:
+    if before.is_file() and settings_in(before.read_text()) != settings_in(started_with):
         for name in ("seen.csv", "skipped.json", "metrics.jsonl"):
             (folder / name).unlink(missing_ok=True)
         for name in ("checkpoints", "pictures", "tensorboard"):
@@ -52,9 +52,7 @@ def refuse_other_run(folder: Path, started_with: str) -> None:
         if folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
             raise ValueError(f"{folder} is not empty and holds no run; choose another --output")
         return
-    difference = list(
-        difflib.unified_diff(renamed_lines(before.read_text()).splitlines(), started_with.splitlines(), n=0)
-    )[2:]
+    difference = list(difflib.unified_diff(settings_in(before.read_text()), settings_in(started_with), n=0))[2:]
     if difference and worth_keeping(folder):
         shown = "\n  ".join(line for line in difference if not line.startswith("@@"))
         hint = (
@@ -65,6 +63,11 @@ def refuse_other_run(folder: Path, started_with: str) -> None:
         raise ValueError(
             f"{folder} holds a run with another config:\n  {shown}\nChoose another --output, or delete that folder.{hint}"
         )
+
+
+def settings_in(text: str) -> list[str]:
+    """The lines of a run's identity under the names they have now; their order says nothing."""
+    return sorted(renamed_lines(text).splitlines())
 
 
 def worth_keeping(folder: Path) -> bool:

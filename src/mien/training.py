@@ -46,7 +46,7 @@ MicroBatches = Callable[[int], Iterable[MicroBatch]]
 
 
 @dataclass(frozen=True, config=STRICT)
-class TrainConfig:
+class TrainConfig(distributed.ReaderOptions):
     """Length, batch, precision and what is kept."""
 
     steps: NonNegativeInt = 0
@@ -59,16 +59,10 @@ class TrainConfig:
     """Micro-steps per optimizer step: less memory, same gradient. Mixup and cutmix blend clips of one micro-step."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16 runs matrix products in bfloat16 (autocast); weights stay fp32."""
-    matmul: distributed.MatmulPrecision = "medium"
-    """fp32 matrix products: medium is about twice as fast on many CPUs, highest is exact."""
     parallel: distributed.Parallel = "ddp"
     """Over several ranks: ddp copies the model, fsdp shards it."""
     compile: bool = False
     """torch.compile the model: worth it on GPUs, needs a C++ compiler on CPUs. Masks, mixing and drop path are the same."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, ..."""
-    workers: NonNegativeInt = 2
-    """Processes that decode clips for each rank; 0 decodes in the training process."""
     seed: NonNegativeInt = 0
     """All randomness follows from it."""
     skip: tuple[str, ...] = ()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,7 @@ from torch import Tensor
 from mien import __version__, checkpoint
 from mien.analysis.answers import Answer, require_finite, trusted
 from mien.analysis.calibration import Calibration
-from mien.analysis.pooling import encode
+from mien.analysis.pooling import encode, size_of
 from mien.analysis.predicting import Listener, ReadConfig, predict_into, stream
 from mien.analysis.profiling import Profile
 from mien.analysis.reading import read_views
@@ -27,16 +27,14 @@ from mien.analysis.sources import Video, open_source
 from mien.analysis.tables import Layout
 from mien.analysis.timeline import Timeline
 from mien.analysis.windows import Window
-from mien.card import read_card
+from mien.card import ModelCard
 from mien.config import build
 from mien.distributed import choose_device
-from mien.faces.crop import CropConfig
+from mien.faces.quality import clip_sharpness
 from mien.interfaces import Clip, Outputs, Task
 from mien.progress import progress_bar
-from mien.video.clips import ClipConfig
 from mien.video.inspection import digest
-from mien.video.rates import Rates
-from mien.video.views import ViewConfig, ViewDataset, load_views
+from mien.video.views import View, ViewConfig, ViewDataset, load_views
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,10 @@ class Scores:
     """Outputs (clips, names), averaged over the views."""
     votes: NDArray[np.float64]
     """Share of the views (clips, names) in which a name has the largest output."""
+    features: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
+    """Statistics of each clip (clips, ``pooling.size_of``), means over the views; of width 0 where they were not asked for."""
+    sharpness: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    """Sharpness (clips,) of the centre crops' frames; NaN where it was not asked for."""
 
     @property
     def majority(self) -> NDArray[np.int64]:
@@ -70,31 +72,21 @@ def load(path: str | Path, device: str = "auto") -> Analyzer:
     Raises ``ValueError`` where the folder holds no model, or weights that do not fit what model.json says.
     """
     folder = checkpoint.locate(path)
-    card = read_card(folder)
-    config = card.task
-    if config is None:
+    card = ModelCard.load(folder)
+    if card.task is None:
         raise ValueError(f"{folder} is a pre-trained encoder without a task; fine-tune it first: mien finetune --init")
-    weights = checkpoint.read_weights(folder)
-    task = card.load(lambda: config.build(card.build_encoder(), card.pixels, card.names), weights)
-    return Analyzer(task, card.clip, card.names, config, choose_device(device), folder, card.face_crop, card.rates)
+    task = card.build(folder)
+    assert isinstance(task, Task)
+    return Analyzer(task, card, choose_device(device), folder)
 
 
 class Analyzer:
-    """A task with everything that belongs to its weights: clip rule, normalisation, names."""
+    """A task with the card of its weights, which says how to feed it."""
 
-    def __init__(
-        self,
-        task: Task,
-        clip: ClipConfig,
-        names: tuple[str, ...],
-        config: Any,
-        device: torch.device,
-        folder: Path | None = None,
-        face_crop: CropConfig | None = None,
-        rates: Rates | None = None,
-    ) -> None:
-        self.task, self.clip, self.names, self.config, self.device = task.to(device).eval(), clip, names, config, device
-        self.folder, self.face_crop, self.rates = folder, face_crop, rates
+    def __init__(self, task: Task, card: ModelCard, device: torch.device, folder: Path | None = None) -> None:
+        assert card.task is not None
+        self.task, self.card, self.device, self.folder = task.to(device).eval(), card, device, folder
+        self.clip, self.names, self.config = card.clip, card.names, card.task
         self.outputs: Outputs = task.outputs
 
     @cached_property
@@ -176,20 +168,36 @@ class Analyzer:
         return {name: float(face[name]) for name in self.names}
 
     @torch.inference_mode()
-    def score_clips(self, clips: Sequence[Clip], views: ViewConfig, workers: int = 0, progress: bool = True) -> Scores:
-        """Outputs of labelled clips, averaged and voted on over their views; frames are taken as they are, as in training."""
-        views = self.suited(views)
-        items = load_views(ViewDataset(clips, self.clip, views), workers)
-        step = self.tokens if self.task.segments > 1 else self.predictions
-        read = read_views(step, items, views.batch, self.device)
+    def score_clips(
+        self, clips: Sequence[Clip], views: ViewConfig, workers: int = 0, progress: bool = True, measure: bool = False
+    ) -> Scores:
+        """Outputs of labelled clips, averaged and voted on over their views; frames are taken as they are, as in training.
+
+        ``measure`` adds what calibration needs to know of the clips: features and sharpness.
+        """
+        views, encoder, joint = self.suited(views), self.task.encoder, self.task.segments > 1
+        width = size_of(encoder) if measure else 0
+
+        def step(video: Tensor) -> Tensor:
+            """Views -> outputs, or tokens that are joined when all segments are there, and behind them the features."""
+            pixels = self.task.pixels(video)
+            tokens, features = encode(encoder, pixels) if measure else (encoder.features(pixels), None)
+            outputs = (tokens.flatten(1) if joint else self.task.answer(self.task.head(tokens))).float()
+            return outputs if features is None else torch.cat([outputs, features], dim=1)
+
         mean, votes = np.zeros((2, len(clips), len(self.names)))
-        for item, outputs in progress_bar(read, "reading", total=len(clips), disable=not progress):
-            whole = outputs if self.task.segments == 1 else self.join(outputs)
+        statistics, blur = np.zeros((len(clips), width)), np.full(len(clips), np.nan)
+        items = load_views(ViewDataset(clips, self.clip, views), workers)
+        read = read_views(step, measured(items, blur) if measure else items, views.batch, self.device)
+        for item, found in progress_bar(read, "reading", total=len(clips), disable=not progress):
+            outputs, features = found.split([found.shape[-1] - width, width], dim=-1)  # windows crops ...
+            whole = self.join(outputs.unflatten(-1, (-1, encoder.dim))) if joint else outputs
             each = whole.flatten(0, 1).double().cpu().numpy()  # views, names
             mean[item["index"]] = each.mean(axis=0)
             votes[item["index"]] = np.bincount(each.argmax(axis=1), minlength=each.shape[1]) / len(each)
+            statistics[item["index"]] = features.flatten(0, 1).double().mean(dim=0).cpu().numpy()
         require_finite(mean, self.folder)
-        return Scores(mean, votes)
+        return Scores(mean, votes, statistics, blur)
 
     def suited(self, views: ViewConfig) -> ViewConfig:
         """Views that suit the head: one that attends over several segments gets as many as it was trained on."""
@@ -203,14 +211,13 @@ class Analyzer:
             )
         return replace(views, segments=wanted)
 
-    def predictions(self, video: Tensor) -> Tensor:
-        """Views -> outputs (V, names)."""
-        return self.task.predict({"video": video})
-
-    def tokens(self, video: Tensor) -> Tensor:
-        """Views -> tokens (V, N, dim)."""
-        return self.task.encoder.features(self.task.pixels(video))
-
     def join(self, tokens: Tensor) -> Tensor:
         """Tokens (S, C, N, dim) of all segments -> outputs (1, C, names), one per crop."""
         return self.task.answer(self.task.head(tokens.transpose(0, 1).flatten(1, 2)))[None]
+
+
+def measured(items: Iterable[View], blur: NDArray[np.float64]) -> Iterator[View]:
+    """Items as they are; the sharpness of each is written into ``blur``."""
+    for item in items:
+        blur[item["index"]] = clip_sharpness(item["frames"][0].permute(1, 2, 3, 0).numpy())
+        yield item

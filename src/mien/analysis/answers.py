@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.analysis.calibration import Calibration
-from mien.analysis.reliability import reasons, sharpness
+from mien.analysis.reliability import reasons
 from mien.analysis.windows import Window
 
 Floats = NDArray[np.float32]
@@ -65,7 +65,6 @@ def require_finite(outputs: NDArray[Any], model: Path | None) -> None:
 def measures(window: Window) -> tuple[float, float | None, tuple[float, ...] | None]:
     """Sharpness of what the model sees, width of the face in the video in pixels, (yaw, pitch, roll) in degrees: medians."""
     seen = [s for s in window.seen if s.valid] or list(window.seen)
-    blur = sharpness(np.stack([window.seen[i].picture for i in window.indices.ravel()]))
     poses = [s.face.pose for s in seen if s.face.pose is not None]
     width = float(np.median([s.face.box[2] for s in seen]))
-    return blur, width, tuple(np.median(np.array(poses), axis=0).tolist()) if poses else None
+    return window.sharpness, width, tuple(np.median(np.array(poses), axis=0).tolist()) if poses else None

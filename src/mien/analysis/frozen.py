@@ -11,9 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mien import checkpoint
 from mien.analysis.features import Features
-from mien.card import read_card
+from mien.card import ModelCard
 from mien.encoders import EncoderConfig
 from mien.interfaces import Encoder, Task
 from mien.pixels import PixelsConfig
@@ -33,9 +32,8 @@ class Frozen:
 
 def load_encoder(folder: Path, device: torch.device, random: bool = False) -> Frozen:
     """The encoder in an exported folder (of a joint embedding: the teacher); ``random`` gives it first weights instead."""
-    card = read_card(folder)
-    weights = checkpoint.encoder_weights(checkpoint.read_weights(folder))
-    encoder = card.build_encoder() if random else card.load(card.build_encoder, weights)
+    card = ModelCard.load(folder)
+    encoder = card.build_encoder(None if random else folder)
     name = f"{card.encoder.name}, random weights" if random else folder.name
     encoder = encoder.to(device).eval().requires_grad_(False)
     return Frozen(name, encoder, card.encoder, card.clip, card.pixels)

@@ -19,6 +19,7 @@ import pandas as pd
 
 from mien.analysis.tables import Layout, Row
 from mien.checkpoint import write_whole
+from mien.files import publish
 from mien.names import from_cell, to_cell
 
 GROUP = 20_000
@@ -99,9 +100,7 @@ class Journal:
                 write_whole(self.path, lambda beside: to_parquet(self.partial, beside, self.columns, layout))
                 self.partial.unlink()
                 return
-            with self.partial.open("rb") as file:
-                os.fsync(file.fileno())
-            os.replace(self.partial, self.path)
+            publish(self.partial, self.path)
 
 
 def has_rows(partial: Path) -> bool:

@@ -44,7 +44,7 @@ class LiveConfig:
 
     def pace(self, analyzer: Analyzer) -> float:
         """Frames per second in which a model's steps are counted."""
-        seen = analyzer.rates or {"25": 1}
+        seen = analyzer.card.rates or {"25": 1}
         return self.rate or analyzer.clip.fps or float(max(seen, key=lambda rate: seen[rate]))
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 import pandas as pd
@@ -20,9 +18,9 @@ from mien.analysis.timeline import Timeline
 from mien.checkpoint import write_whole
 from mien.faces.face import Pixels
 from mien.progress import progress_bar
-from mien.video.container import file_url
 from mien.video.decode import VideoError
 from mien.video.stream import Frame
+from mien.video.writing import FILM, VideoWriter
 
 LONGEST = 960
 """Longest side of the picture in pixels."""
@@ -33,8 +31,6 @@ PANEL = 232
 LINE, HEAD, TAG = 18, 30, 19
 """Height in pixels of a value, of what stands above the values of a face, and of a face's number."""
 WHITE, ALARM, GROUND, SHADE = (255, 255, 255), (255, 120, 110), (28, 31, 36), (58, 63, 71)
-CLOCK = Fraction(1, 90_000)
-"""Time base of the file."""
 
 
 def overlay(timeline: Timeline, source: Source, path: Path, progress: bool = True) -> None:
@@ -208,17 +204,7 @@ def even(length: float) -> int:
 
 
 def encode(path: Path, pictures: Iterator[tuple[float, Pixels]]) -> None:
-    """Write (seconds, picture) as H.264 in MP4 with these very times."""
-    with av.open(file_url(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
-        stream: Any = container.add_stream("libx264", rate=30)
-        stream.pix_fmt, stream.time_base = "yuv420p", CLOCK
-        stream.codec_context.time_base = CLOCK
-        stream.options = {"crf": "23", "preset": "veryfast", "threads": "2"}
-        first = None
+    """Write (seconds, picture) as a film with these very times."""
+    with VideoWriter(path, FILM | {"crf": "23"}, threads=2) as video:
         for time, picture in pictures:
-            if first is None:
-                first, (stream.height, stream.width) = time, picture.shape[:2]
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts, frame.time_base = round((time - first) / CLOCK), CLOCK
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+            video.write(picture, time)

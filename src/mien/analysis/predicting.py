@@ -26,7 +26,7 @@ from mien.analysis.watching import Found, Preset, Watcher, Whole, suited_crop
 from mien.analysis.windows import Windower
 from mien.config import STRICT, changed, to_tree
 from mien.faces.crop import CropConfig
-from mien.faces.detect import DetectConfig
+from mien.faces.detectors import DetectConfig
 from mien.faces.follow import FollowConfig
 from mien.files import LOCK, locked
 from mien.progress import progress_bar
@@ -98,7 +98,7 @@ class ReadConfig:
 
     def watcher(self, analyzer: Analyzer) -> Watcher:
         """What finds and crops faces for a model."""
-        return self.watcher_of(analyzer.clip, analyzer.face_crop)
+        return self.watcher_of(analyzer.clip, analyzer.card.face_crop)
 
     def watcher_of(self, clip: ClipConfig, face_crop: CropConfig | None) -> Watcher:
         """What finds and crops faces by a clip rule and the crop of the training clips, None where that is not known."""
@@ -188,8 +188,8 @@ def read_into(
 
 def cautions(analyzer: Analyzer, source: Source, config: ReadConfig) -> list[str]:
     """What touches everything that a model says of a video: its frame rate, and faces that are not cut as in training."""
-    lines = rate_warnings(source.rates(), analyzer.clip.fps, analyzer.clip.stride, analyzer.rates)
-    known = analyzer.face_crop is not None or analyzer.clip.crop == "voxceleb2"
+    lines = rate_warnings(source.rates(), analyzer.clip.fps, analyzer.clip.stride, analyzer.card.rates)
+    known = analyzer.card.face_crop is not None or analyzer.clip.crop == "voxceleb2"
     if config.faces == "find" and not known and config.crop == "model":
         lines.append(
             "how the faces that the model was trained on were cropped is not known, so loose squares are cut around those "

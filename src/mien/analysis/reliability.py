@@ -5,17 +5,10 @@ Each measure is compared with a limit that `mien calibrate` stored; a measure th
 
 from __future__ import annotations
 
-from typing import Any
-
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT
-
-SIDE = 96
-"""Side in pixels at which sharpness is measured, so that it does not depend on how large a face was stored."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -23,7 +16,7 @@ class Limits:
     """Beyond which an answer counts as unreliable."""
 
     sharpness: float = 0.0
-    """Least sharpness of the clip that the model sees, as ``sharpness`` measures it."""
+    """Least sharpness of the clip that the model sees, as ``clip_sharpness`` measures it."""
     width: float = 0.0
     """Least width of the face in the video, in pixels."""
     pose: float = 45.0
@@ -60,13 +53,3 @@ def reasons(
 def known(value: float | None) -> bool:
     """Whether there is a measure at all."""
     return value is not None and not np.isnan(value)
-
-
-def sharpness(frames: NDArray[Any]) -> float:
-    """uint8 frames (T, H, W, 3) -> variance of the Laplacian of their grey levels at 96 x 96, median over time."""
-    found = []
-    for frame in frames:
-        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        how = cv2.INTER_AREA if min(grey.shape) > SIDE else cv2.INTER_LINEAR
-        found.append(cv2.Laplacian(cv2.resize(grey, (SIDE, SIDE), interpolation=how), cv2.CV_64F).var())
-    return float(np.median(found))

@@ -115,7 +115,7 @@ class Layout:
         row = {"input": name, "face_id": window.face_id, "frame_start": first.frame, "frame_end": last.frame}
         row |= {"t_start": round(first.time, 6), "t_end": round(last.time, 6)}
         row |= self.clock("stimulus_start", first.time) | self.clock("stimulus_end", last.time)
-        row |= {"n_frames": len(window.seen), "n_valid": sum(s.valid for s in window.seen)} | medians(window.seen)
+        row |= {"n_frames": len(window.seen), "n_valid": sum(s.valid for s in window.seen)} | medians(window)
         row |= dict(zip(self.names, answer.values, strict=True)) | trust(answer.reasons)
         if self.label:
             row[self.label] = self.names[int(answer.values.argmax())]
@@ -167,9 +167,9 @@ def quality(seen: Appearance) -> dict[str, float]:
     return dict(zip(("confidence", "sharpness", *POSE), (round(float(v), 4) for v in values), strict=True))
 
 
-def medians(seen: Sequence[Appearance]) -> dict[str, float]:
-    """Quality of a window: medians over the frames on which the face was seen."""
-    table = [[*quality(s).values(), float(s.face.box[2])] for s in seen if s.valid] or [[math.nan] * 6]
-    middle = np.median(np.array(table), axis=0)
+def medians(window: Window) -> dict[str, float]:
+    """Quality of a window: sharpness of what the model looks at, and medians over the frames on which the face was seen."""
     names = ("confidence", "sharpness", *POSE, "face_width")
-    return dict(zip(names, (round(float(v), 4) for v in middle), strict=True))
+    table = [[*quality(s).values(), float(s.face.box[2])] for s in window.seen if s.valid] or [[math.nan] * len(names)]
+    middle = dict(zip(names, np.median(np.array(table), axis=0), strict=True)) | {"sharpness": window.sharpness}
+    return {name: round(float(value), 4) for name, value in middle.items()}

@@ -17,10 +17,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mien.analysis import diagrams, marking, plots
+from mien.analysis.analyzer import Scores
 from mien.analysis.calibrated import Calibrated, calibration_error
 from mien.analysis.calibration import Calibration
 from mien.analysis.maps import MAPS
-from mien.analysis.pooling import Pooled
 from mien.analysis.reliability import reasons
 from mien.checkpoint import write_whole
 from mien.interfaces import Clip, Outputs
@@ -82,19 +82,19 @@ class Trust:
 def judge(
     task: Outputs,
     calibration: Calibration | None,
-    read: Pooled,
+    read: Scores,
     targets: Array,
     names: Sequence[str],
     coverage: float | None = None,
 ) -> Trust:
-    """What a model made of clips (``pool_clips``) and their truth -> what can be said of it."""
+    """What a model made of clips (``Analyzer.score_clips``, measured) and their truth -> what can be said of it."""
     if calibration is None:
-        return Trust(task, read.outputs, targets, tuple(names), None, [[] for _ in targets])
-    calibrated = calibration.apply(read.outputs, coverage)
-    return Trust(task, read.outputs, targets, tuple(names), calibrated, doubts(calibration, read))
+        return Trust(task, read.mean, targets, tuple(names), None, [[] for _ in targets])
+    calibrated = calibration.apply(read.mean, coverage)
+    return Trust(task, read.mean, targets, tuple(names), calibrated, doubts(calibration, read))
 
 
-def doubts(calibration: Calibration, read: Pooled) -> list[list[str]]:
+def doubts(calibration: Calibration, read: Scores) -> list[list[str]]:
     """Why each clip's answer is not reliable, by what the clip itself tells: sharpness and distance."""
     distances, limits = calibration.density.distance(read.features), calibration.facts.limits
     return [reasons(s, None, None, d, limits) for s, d in zip(read.sharpness, distances, strict=True)]

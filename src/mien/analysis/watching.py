@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from mien.faces.crop import CropConfig, crop
-from mien.faces.detect import DetectConfig
+from mien.faces.detectors import DetectConfig
 from mien.faces.face import Face, Pixels, Sighting
 from mien.faces.follow import FollowConfig, follow
 from mien.video.clips import ClipConfig, square

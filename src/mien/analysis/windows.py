@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mien.faces.face import Face, Pixels, Sighting
+from mien.faces.quality import clip_sharpness
 from mien.video.clips import ClipConfig
 from mien.video.rates import nearest, step_of
 from mien.video.views import view_indices
@@ -51,6 +53,11 @@ class Window:
     """Every frame that the window covers, whether or not the model looks at it."""
     indices: np.ndarray
     """Which of ``seen`` the model looks at (segments, frames)."""
+
+    @cached_property
+    def sharpness(self) -> float:
+        """Of what the model looks at, as the limit of a calibration measures it."""
+        return clip_sharpness(self.seen[i].picture for i in self.indices.ravel())
 
     @property
     def video(self) -> Tensor:

@@ -40,7 +40,7 @@ from mien.video.stream import Frame
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
-class Shared(ReadConfig, FrameLimit):
+class Shared(ReadConfig, FrameLimit, distributed.DeviceOptions):
     """What ``mien analyze`` and ``mien study`` have in common."""
 
     model: str = "runs/finetune"
@@ -53,10 +53,6 @@ class Shared(ReadConfig, FrameLimit):
     """Write overlay.mp4, the video with boxes and bars, and put it into the page; decodes the video once more."""
     overwrite: bool = False
     """Replace what another analysis left in the folder."""
-    device: str = "auto"
-    """auto, cpu, cuda, ..."""
-    matmul: distributed.MatmulPrecision = "medium"
-    """Precision of fp32 matrix products."""
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)

@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 from pydantic.dataclasses import dataclass
 
 from mien import distributed
 from mien.analysis import calibration, conformal, density, diagrams, plots
-from mien.analysis.analyzer import Analyzer, load
-from mien.analysis.pooling import Pooled, pool_clips
+from mien.analysis.analyzer import Analyzer, Scores, load
 from mien.analysis.reliability import Limits
-from mien.checkpoint import describe
 from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import seen_by
 from mien.config import STRICT
@@ -37,7 +35,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config(FrameLimit):
+class Config(FrameLimit, distributed.ReaderOptions):
     """Options of ``mien calibrate``."""
 
     model: Path = Path("runs/finetune")
@@ -56,12 +54,6 @@ class Config(FrameLimit):
     roll: float = 60.0
     """Largest tilt of the head, in degrees; crops of voxceleb2 are not turned upright: lower it for them."""
     views: ViewConfig = ViewConfig()
-    device: str = "auto"
-    """auto, cpu, cuda, ..."""
-    workers: NonNegativeInt = 2
-    """Processes that decode."""
-    matmul: distributed.MatmulPrecision = "medium"
-    """Precision of fp32 matrix products."""
 
 
 def writes(config: Config) -> Path | None:
@@ -76,10 +68,10 @@ def run(config: Config) -> None:
         clips = load_clips(config.data, config.workers)
         conformal.require_enough(len(clips), config.coverage)
         density.require_several(whom([clip.columns.get("subject") for clip in clips]))
-        warn(config.data, clips, describe(config.model))
+        warn(config.data, clips, analyzer.card)
         refuse_trained(config.model, clips, config.workers)
         targets = located(analyzer.config, clips).targets(clips, analyzer.names).numpy()
-        read = pool_clips(analyzer, clips, config.views, config.workers)
+        read = analyzer.score_clips(clips, config.views, config.workers, measure=True)
     subjects = [clip.columns.get("subject") for clip in clips]
     known, distance = density.fit(read.features, whom(subjects), config.density)
     limits = Limits(
@@ -91,7 +83,7 @@ def run(config: Config) -> None:
     )
     origin = origin_of(config, analyzer, clips)
     found = calibration.fit(
-        analyzer.outputs, read.outputs, targets, analyzer.names, known, limits, config.coverage, origin
+        analyzer.outputs, read.mean, targets, analyzer.names, known, limits, config.coverage, origin
     )
     found.save(config.model)
     draw(analyzer.outputs, found, read, targets, config.model)
@@ -125,9 +117,9 @@ def origin_of(config: Config, analyzer: Analyzer, clips: list[Clip]) -> dict[str
     }
 
 
-def draw(task: Outputs, found: calibration.Calibration, read: Pooled, targets: np.ndarray, folder: Path) -> None:
+def draw(task: Outputs, found: calibration.Calibration, read: Scores, targets: np.ndarray, folder: Path) -> None:
     """Reliability diagram of the validation clips, for probabilities."""
-    before, after = (found.map.confidence(v, targets) for v in (read.outputs, found.map.apply(read.outputs)))
+    before, after = (found.map.confidence(v, targets) for v in (read.mean, found.map.apply(read.mean)))
     if before and after:
         figure = diagrams.reliability({"before": before, "after": after}, task, "Validation clips")
         plots.save(figure, folder / "calibration.png")

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from mien import checkpoint
 from mien.analysis.analyzer import Analyzer, load
 from mien.analysis.grouping import mean_by
+from mien.card import Chosen, ModelCard
 from mien.commands import evaluate
 from mien.commands.fitting import DataConfig
-from mien.commands.parts import History, Parts, SplitConfig, remarks
-from mien.distributed import Session, gather
+from mien.commands.parts import History, Parts, SplitConfig
+from mien.distributed import Session, meet
 from mien.interfaces import Clip
 from mien.video.views import ViewConfig
 
@@ -65,17 +66,16 @@ class Choice:
 
     def __init__(
         self, kind: str, clips: Sequence[Clip], analyzer: Analyzer, marking: Marking, folder: Path,
-        description: Callable[[], dict[str, Any]], history: History,
+        card: Callable[..., ModelCard], history: History,
     ) -> None:  # fmt: skip
         self.kind, self.clips, self.analyzer, self.marking = kind, clips, analyzer, marking
-        self.folder, self.description, self.history = folder, description, history
+        self.folder, self.card, self.history = folder, card, history
 
     @property
     def best(self) -> float:
         """The gain of the best score so far."""
-        if not (self.folder / "model.json").is_file():
-            return -np.inf
-        return checkpoint.describe(self.folder)["chosen"]["score"] * self.analyzer.outputs.direction
+        chosen = ModelCard.load(self.folder).chosen if (self.folder / checkpoint.CARD).is_file() else None
+        return chosen.score * self.analyzer.outputs.direction if chosen else -np.inf
 
     def look(self, step: int) -> dict[str, float]:
         """Score the weights after ``step`` steps, keep them if none were better; returns the score to log."""
@@ -84,8 +84,8 @@ class Choice:
         self.analyzer.task.train()
         if self.marking.session.first and score * self.analyzer.outputs.direction > self.best:
             self.history.write(self.folder)
-            chosen = {"selection": self.kind, "chosen": {"metric": metric, "score": score, "step": step}}
-            checkpoint.export(self.folder, self.analyzer.task, self.description() | chosen)
+            card = self.card(selection=self.kind, chosen=Chosen(metric, score, step))
+            card.save(self.folder, self.analyzer.task)
         return {f"{self.kind.removeprefix('best on ')}_{metric}": score}
 
 
@@ -102,7 +102,7 @@ def watch(choices: Sequence[Choice], every: int, steps: int) -> Callable[[int], 
 
 def mark_all(run: Path, parts: Parts, marking: Marking) -> list[dict[str, Any]]:
     """Mark the last epoch and every choice of a finished run on its test clips; prints and saves the table."""
-    gather([], marking.session)  # until all weights are written
+    meet()  # until all weights are written
     rows = [mark(kind, folder, parts, marking) for kind, folder in folders(run).items()]
     if marking.session.first:
         checkpoint.write_whole(run / RESULTS, lambda path: path.write_text(json.dumps(rows, indent=2) + "\n"))
@@ -113,14 +113,15 @@ def mark_all(run: Path, parts: Parts, marking: Marking) -> list[dict[str, Any]]:
 def folders(run: Path) -> dict[str, Path]:
     """Where the weights of each choice lie."""
     found = {LAST: run, **{kind: run / kind.replace(" ", "-") for kind in (VALIDATION, TEST)}}
-    return {kind: folder for kind, folder in found.items() if (folder / "model.json").is_file()}
+    return {kind: folder for kind, folder in found.items() if (folder / checkpoint.CARD).is_file()}
 
 
 def mark(kind: str, folder: Path, parts: Parts, marking: Marking) -> dict[str, Any]:
     """One choice: its step, its score on validation, its marks on test."""
     analyzer = load(folder, str(marking.session.device))
-    about = checkpoint.describe(folder)
-    row: dict[str, Any] = {"weights": kind, "step": about.get("chosen", about)["step"], **remarks(folder)}
+    card = analyzer.card
+    step = card.chosen.step if card.chosen else card.step
+    row: dict[str, Any] = {"weights": kind, "step": step, **card.remarks()}
     if parts["validation"]:
         metric, score = marking.score(analyzer, parts["validation"])
         row[f"validation {metric}"] = score
@@ -130,7 +131,7 @@ def mark(kind: str, folder: Path, parts: Parts, marking: Marking) -> dict[str, A
     if not marking.session.first:
         return row
     print(f"{kind}, marked on the test clips:")
-    into, said = folder / "evaluation", remarks(folder)
+    into, said = folder / "evaluation", card.remarks()
     said |= evaluate.origin(folder, marking.data, parts["test"], marking.split.test)
     evaluate.clear(into)
     marks = evaluate.report(analyzer.outputs, clips, predictions, targets, analyzer.names, into, said=said)

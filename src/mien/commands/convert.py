@@ -19,8 +19,7 @@ import tyro
 from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from mien import __version__, checkpoint
-from mien.config import STRICT, changed, to_tree
+from mien.config import STRICT, changed
 from mien.layouts import Layout, recognise
 from mien.layouts.source import Imported, Source
 from mien.pixels import PixelsConfig
@@ -65,8 +64,7 @@ def run(config: Config) -> None:
             raise
         raise ValueError(f"{source.path} ({layout.name}): {error}") from error
     refuse_unread(config, imported, layout)
-    about = {"mien": __version__, "pixels": to_tree(config.pixels)} | imported.about
-    checkpoint.export(config.output, imported.model, about)
+    imported.card.save(config.output, imported.model)
     count = sum(p.numel() for p in imported.model.parameters())
     for note in imported.notes:
         print(note)
@@ -76,17 +74,17 @@ def run(config: Config) -> None:
 
 def refuse_unread(config: Config, imported: Imported, layout: Layout) -> None:
     """Options that say nothing of what was imported are refused, for they would change nothing."""
-    made = imported.about
+    made = imported.card
     probed = config.probe is not None and layout.probes
     unread = {
         "--probe": ("for V-JEPA's encoders", not layout.probes),
         "--segments": ("of the probe that --probe names", not probed),
         "--names": (
             "of the classes of a fine-tuned checkpoint or a probe, and there are none here",
-            "task" not in made,
+            made.task is None,
         ),
-        "--depths": ("of the stages of SVFAP's encoder", made["encoder"]["name"] != "tpsbt"),
-        "--decoder-heads": ("of a decoder or predictor, and none is imported here", "objective" not in made),
+        "--depths": ("of the stages of SVFAP's encoder", made.encoder.name != "tpsbt"),
+        "--decoder-heads": ("of a decoder or predictor, and none is imported here", made.objective is None),
         "--encoder-only": ("not together with --probe, which reads the encoder", probed),
     }
     given = [flag.replace("_", "-") for flag in changed(config)]

@@ -1,8 +1,8 @@
 """What training costs, before it is begun: parameters, products, memory and time of a step, of any encoder and size.
 
-mien cost recipes/svfap_pretrain.yaml
-mien cost recipes/finetune.yaml recipes/tiny.yaml --train.batch 32 --data.manifest clips.csv
-mien cost recipes/probe.yaml --model models/vjepa_h384
+mien cost svfap_pretrain
+mien cost svfap_finetune tiny --train.batch 32 --data.manifest clips.csv
+mien cost vjepa_probe --model models/vjepa_h384
 
 The recipe may be one of pretrain, finetune or probe, with their options; one of these words in front says which where it
 could be several. Nothing is read but the manifest, if one is given, and for probes the model.json of each --model; nothing
@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from mien import distributed
-from mien.card import read_card
+from mien.card import ModelCard
 from mien.commands import finetune, pretrain, probe
 from mien.commands.preflight import ProbeCost, duration, measure_objective, measure_probes, needed, probe_times, ranks
-from mien.config import read_recipe
+from mien.commands.starting import with_encoder_of
+from mien.config import read_recipe, recipe_file, recipe_words
 from mien.cost import made_up, products
 from mien.distributed import Session
 from mien.interfaces import Clip, Objective, Task
@@ -41,8 +42,7 @@ Config = Training | probe.Config
 
 def guess(arguments: list[str]) -> str:
     """The command that recipes and flags belong to: the first that has all their sections."""
-    recipes = [Path(word) for word in arguments if word.endswith((".yaml", ".yml"))]
-    used = {name for recipe in recipes for name in read_recipe(recipe)}
+    used = {name for recipe in recipe_words(arguments) for name in read_recipe(recipe_file(recipe))}
     used |= {word[2:].split("=")[0].split(".")[0] for word in arguments if word.startswith("--")}
     return next((kind for kind, schema in CONFIGS.items() if used <= {f.name for f in fields(schema)}), "finetune")
 
@@ -59,6 +59,7 @@ def say_training(config: Training) -> None:
     """Print what a step of training costs."""
     train = config.train
     with distributed.session(train.device, train.matmul) as session:
+        config = with_encoder_of(config, session.say)
         clips, (objective, target) = len(clips_of(config)), make(config)
         require_company(objective, train, session)
         objective.to(session.device)
@@ -93,7 +94,7 @@ def say_probes(config: probe.Config) -> None:
         views = probe.views_in_all(parts, config) if clips else None
         names, target = config.task.example(parts.get("train", []))
         for folder in config.model:
-            card = read_card(folder)
+            card = ModelCard.load(folder)
             task = config.task.build(card.build_encoder(), card.pixels, names).to(session.device).eval()
             cost = measure_probes(task, config, card.clip, target, session.device)
             whole = {} if views is None else {"whole": probe_times(cost, config, views, len(parts["train"]))}

@@ -12,18 +12,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import NonNegativeInt
 from pydantic.dataclasses import dataclass
 
 from mien import distributed, metrics
 from mien.analysis import plots
 from mien.analysis.analyzer import load
 from mien.analysis.report import Report
-from mien.checkpoint import describe
 from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
@@ -40,7 +39,7 @@ WRITTEN = ("cross.json", "report.html", "predictions.csv")
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config(FrameLimit):
+class Config(FrameLimit, distributed.ReaderOptions):
     """Options of ``mien cross``."""
 
     model: Path = Path("runs/finetune")
@@ -55,12 +54,6 @@ class Config(FrameLimit):
     merge: tuple[str, ...] = ()
     """Classes to merge, as from=into, in answers and truth alike: calm=neutral."""
     views: ViewConfig = ViewConfig()
-    device: str = "auto"
-    """auto, cpu, cuda, ..."""
-    workers: NonNegativeInt = 2
-    """Processes that decode."""
-    matmul: distributed.MatmulPrecision = "medium"
-    """Precision of fp32 matrix products."""
 
 
 def writes(config: Config) -> Path | None:
@@ -78,8 +71,9 @@ def run(config: Config) -> list[dict[str, object]]:
                 f"{config.model} gives {analyzer.outputs.nouns}, not classes; mien evaluate marks it on any corpus"
             )
         clips = load_clips(config.data, config.workers)
-        warn(config.data, clips, describe(config.model))
-        known = replace(analyzer.config, column=config.column or analyzer.config.column)
+        warn(config.data, clips, analyzer.card)
+        own: Any = analyzer.config  # of exclusive outputs: it has a column of classes
+        known = replace(own, column=config.column or own.column)
         column = located(known, clips).column
         labels = labels_of(clips, column, pairs(config.rename, "--rename"))
         touched = warnings(remarks(config.model, clips, config.workers))

@@ -1,6 +1,6 @@
 """Train and mark on every fold of a corpus, and pool the predictions of all folds as papers do.
 
-mien crossval finetune recipes/finetune.yaml --data.manifest dfew/manifest.csv --init runs/pretrain --output runs/dfew
+mien crossval finetune svfap_finetune --data.manifest dfew/manifest.csv --init runs/pretrain --output runs/dfew
 
 mien crossval probe --model runs/vjepa --data.manifest crema_d/manifest.csv --output runs/crema_d
 

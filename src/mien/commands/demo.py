@@ -216,7 +216,7 @@ def next_steps(config: Config) -> dict[str, str]:
         "say which answers to rely on": f"mien calibrate --model {model} --data.manifest VALIDATION.csv",
         "read a video of your own": f"mien analyze VIDEO --model {model}",
         "look at all of it in the browser": f"mien serve --model {model}",
-        "train on a corpus of real faces": "mien prepare --help, then mien finetune recipes/finetune.yaml",
+        "train on a corpus of real faces": "mien prepare --help, then mien finetune svfap_finetune",
     }
 
 

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeInt
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mien import distributed
@@ -28,9 +28,7 @@ from mien.analysis.analyzer import Analyzer, Scores, load
 from mien.analysis.calibration import Calibration, require_calibration
 from mien.analysis.grouping import mean_by
 from mien.analysis.marking import Marks
-from mien.analysis.pooling import Pooled, pool_clips
 from mien.analysis.sections import Section
-from mien.checkpoint import describe
 from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
@@ -58,7 +56,7 @@ Targets = NDArray[Any]
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config(FrameLimit):
+class Config(FrameLimit, distributed.ReaderOptions):
     """Options of ``mien evaluate``."""
 
     model: Path = Path("runs/finetune")
@@ -73,12 +71,6 @@ class Config(FrameLimit):
     coverage: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of the truth that sets and intervals shall hold, in (0, 1); by default what the model was calibrated for."""
     views: ViewConfig = ViewConfig()
-    device: str = "auto"
-    """auto, cpu, cuda, ..."""
-    workers: NonNegativeInt = 2
-    """Processes that decode."""
-    matmul: distributed.MatmulPrecision = "medium"
-    """Precision of fp32 matrix products."""
 
 
 def writes(config: Config) -> Path | None:
@@ -94,13 +86,13 @@ def run(config: Config) -> dict[str, float]:
         analyzer, calibration = load(config.model, config.device), Calibration.load(config.model)
         require_calibration(calibration, config.coverage)
         clips = load_clips(config.data, config.workers, session.say)
-        warn(config.data, clips, describe(config.model), session.say)
+        warn(config.data, clips, analyzer.card, session.say)
         marking.require(clips, config.subgroups, analyzer.names)
         targets = located(analyzer.config, clips, session.say).targets(clips, analyzer.names).numpy()
-        read = pool(analyzer, clips, config.views, config.workers, session, calibration)
-        scores = Scores(read.outputs, read.votes)
+        measure = calibration is not None
+        scores = score(analyzer, clips, config.views, config.workers, session, measure)
         said = remarks(config.model, clips, config.workers) if session.first else {}
-        judged = trust.judge(analyzer.outputs, calibration, read, targets, analyzer.names, config.coverage)
+        judged = trust.judge(analyzer.outputs, calibration, scores, targets, analyzer.names, config.coverage)
         if session.first:
             clear(folder)
         lines = trust.write(judged, clips, config.subgroups, folder) if session.first else []
@@ -122,23 +114,13 @@ def clear(folder: Path) -> None:
     withdraw(folder, WRITTEN)
 
 
-def score(analyzer: Analyzer, clips: Sequence[Clip], views: ViewConfig, workers: int, session: Session) -> Scores:
+def score(
+    analyzer: Analyzer, clips: Sequence[Clip], views: ViewConfig, workers: int, session: Session, measure: bool = False
+) -> Scores:
     """What a model says of clips, on every rank; each clip is read by one of them."""
-    found = analyzer.score_clips(session.share(clips), views, workers, progress=session.first)
-    return Scores(session.gather(found.mean, len(clips)), session.gather(found.votes, len(clips)))
-
-
-def pool(
-    analyzer: Analyzer, clips: Sequence[Clip], views: ViewConfig, workers: int, session: Session,
-    calibration: Calibration | None,
-) -> Pooled:  # fmt: skip
-    """What a model makes of clips, on every rank; features and sharpness only where a calibration asks for them."""
-    if calibration is None:
-        scores = score(analyzer, clips, views, workers, session)
-        return Pooled(scores.mean, scores.votes, np.empty((len(clips), 0)), np.empty(len(clips)))
-    read = pool_clips(analyzer, session.share(clips), views, workers)
-    parts = (read.outputs, read.votes, read.features, read.sharpness)
-    return Pooled(*(session.gather(part, len(clips)) for part in parts))
+    found = analyzer.score_clips(session.share(clips), views, workers, session.first, measure)
+    parts = (found.mean, found.votes, found.features, found.sharpness)
+    return Scores(*(session.gather(part, len(clips)) for part in parts))
 
 
 def caution(calibration: Calibration | None, data: DataConfig, views: ViewConfig) -> list[str]:

@@ -5,8 +5,8 @@ mien explain VIDEO --model runs/finetune --output explanation --check
 VIDEO is read as `mien analyze` reads it: faces are found, followed and cropped as the model's training clips were; --faces
 whole is for a clip that is cropped to one face already. The answer that is explained is the one of `mien predict`, the mean
 over all frames of a face; maps are made for --windows of it.
-Of a fine-tuned model: what its answer loses when moments or squares of the face are hidden, and, of a TPSBT, which sites
-feed its bottleneck tokens. Of a pre-training run of masked autoencoding: where the face is badly guessed from the rest.
+Of a fine-tuned model: what its answer loses when moments or squares of the face are hidden, and, where its encoder has
+maps of attention (of a TPSBT, which sites feed its bottleneck tokens), those. Of a pre-training run of masked autoencoding: where the face is badly guessed from the rest.
 Writes videos and pictures with the maps laid over the face, maps.npz with the numbers, and explanation.json. --check
 adds two tests that a map must pass: randomised weights destroy it, and deleting the patches that it names hurts the
 answer sooner than deleting random ones.
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeInt
 from pydantic.dataclasses import dataclass
 
-from mien import checkpoint, distributed
+from mien import distributed
 from mien.analysis import plots
 from mien.analysis.analyzer import load
 from mien.analysis.explaining import drawing, explanation, overlay
@@ -37,18 +37,17 @@ from mien.analysis.explaining.question import answers, ask, own_answer, refuse_u
 from mien.analysis.explaining.reconstruction import load_autoencoder
 from mien.analysis.predicting import ReadConfig
 from mien.analysis.sources import Source, open_source
+from mien.card import ModelCard
 from mien.checkpoint import write_whole
 from mien.config import STRICT
 from mien.distributed import choose_device
-from mien.encoders.tpsbt import TPSBT
 from mien.files import withdraw
-from mien.interfaces import Task
 from mien.names import to_text
 from mien.video.limits import FrameLimit
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
-class Config(ReadConfig, FrameLimit):
+class Config(ReadConfig, FrameLimit, distributed.DeviceOptions):
     """Options of ``mien explain``; those of reading are the same as of ``mien analyze``."""
 
     video: tyro.conf.Positional[Path]
@@ -66,8 +65,6 @@ class Config(ReadConfig, FrameLimit):
     """Number of the face to explain; left out: the one seen longest."""
     windows: NonNegativeInt = 1
     """Windows to explain, each on its own, spread over the time that the face is seen; 1 takes the middle one, 0 all."""
-    device: str = "auto"
-    """auto, cpu, cuda, ..."""
     matmul: distributed.MatmulPrecision = "highest"
     """Precision of fp32 matrix products; maps are small differences of answers, so it is the full one here."""
 
@@ -95,7 +92,7 @@ class Found:
 def run(config: Config) -> None:
     """Explain, write and print."""
     with distributed.session(config.device, config.matmul):
-        fine_tuned = "task" in checkpoint.describe(config.model)
+        fine_tuned = ModelCard.load(config.model).task is not None
         with open_source(config.video) as source:
             found = explain_answer(config, source) if fine_tuned else explain_guesses(config, source)
             write(found, config.output)
@@ -110,7 +107,7 @@ def explain_answer(config: Config, source: Source) -> Found:
     refuse_unknown(analyzer, config.target)
     timeline, there = read_face(analyzer, source, reading, config.face)
     row = timeline.face(there[0].face_id)
-    stretch = Stretch(source, reading, analyzer.clip, analyzer.face_crop, spread_over(there, config.windows))
+    stretch = Stretch(source, reading, analyzer.clip, analyzer.card.face_crop, spread_over(there, config.windows))
     windows = stretch.read()
     name = config.target or own_answer(analyzer, row)
     question = ask(analyzer, windows.clips, name)
@@ -118,23 +115,20 @@ def explain_answer(config: Config, source: Source) -> Found:
     about |= {"face": there[0].face_id, "windows": len(there)}
     about["explained"] = answers(question)[:, question.output].tolist()
     found = Found(config.video, stretch, windows, about)
-    makers = {"occlusion": lambda task: explanation.occlusion_maps(question.of(task), config.maps)}
-    if isinstance(analyzer.task.encoder, TPSBT):
-        makers["attention"] = lambda task: look(task, windows, config.maps)
+    makers = {
+        "occlusion": lambda task: explanation.occlusion_maps(question.of(task), config.maps),
+        "attention": lambda task: explanation.attention_maps(task, windows.clips, config.maps),
+    }
     for method, make in makers.items():
-        found.maps[method] = make(analyzer.task)
+        if not (maps := make(analyzer.task)):
+            continue
+        found.maps[method] = maps
         if config.check:
             found.survival[method] = explanation.surviving(analyzer.task, make, found.maps[method], config.maps.draws)
             found.curves[method] = explanation.removal(question, found.maps[method], config.maps)
     found.moments = explanation.moments(question, config.maps)
     found.regions = explanation.regions(question, config.maps)
     return found
-
-
-def look(task: Task, windows: Windows, config: MapConfig) -> Maps:
-    """Attention maps of a task around a TPSBT."""
-    assert isinstance(task.encoder, TPSBT)
-    return explanation.attention_maps(task.encoder, task.pixels, windows.clips, config)
 
 
 def explain_guesses(config: Config, source: Source) -> Found:

@@ -23,7 +23,7 @@ from mien.config import STRICT
 from mien.faces.clipfile import ClipFileConfig
 from mien.faces.crop import CropConfig
 from mien.faces.cut import CutConfig, Record, Source
-from mien.faces.detect import DetectConfig
+from mien.faces.detectors import DetectConfig
 from mien.faces.farm import on_ray, on_this_machine
 from mien.faces.follow import FollowConfig
 from mien.faces.store import claim, index, pending, shard, sources, sweep

@@ -18,13 +18,13 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import NonNegativeInt
 from pydantic.dataclasses import dataclass
 
 from mien import distributed
 from mien.analysis.features import FeatureConfig, Features, ProbeFeatureConfig
 from mien.analysis.frozen import load_encoder
-from mien.checkpoint import describe, write_whole
+from mien.card import ModelCard
+from mien.checkpoint import write_whole
 from mien.commands.fitting import DataConfig, load_clips, warn
 from mien.config import STRICT
 from mien.names import write_parquet as to_parquet
@@ -38,7 +38,7 @@ Row = tuple[dict[str, Any], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config(FrameLimit):
+class Config(FrameLimit, distributed.ReaderOptions):
     """Options of ``mien features``."""
 
     model: Path = Path("runs/pretrain")
@@ -52,12 +52,6 @@ class Config(FrameLimit):
     """Keep every token (rows, tokens, channels) instead of their mean."""
     views: ViewConfig = ViewConfig()
     features: FeatureConfig = FeatureConfig()
-    device: str = "auto"
-    """auto, cpu, cuda, ..."""
-    workers: NonNegativeInt = 2
-    """Processes that decode."""
-    matmul: distributed.MatmulPrecision = "medium"
-    """Precision of fp32 matrix products."""
 
 
 def run(config: Config) -> None:
@@ -67,7 +61,7 @@ def run(config: Config) -> None:
     with distributed.session(config.device, config.matmul) as session:
         source = load_encoder(config.model, session.device)
         clips = load_clips(config.data, config.workers)
-        warn(config.data, clips, describe(config.model))
+        warn(config.data, clips, ModelCard.load(config.model))
         pixels = Pixels(source.pixels).to(session.device)
         kept = ProbeFeatureConfig(**asdict(config.features))
         found = Features(source.encoder, pixels, clips, source.clip, config.views, kept, session.device)

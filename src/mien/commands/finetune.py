@@ -1,6 +1,6 @@
 """Adapt an encoder to labels: expressions, valence and arousal, personality; any column of a manifest.
 
-mien finetune recipes/finetune.yaml --init runs/pretrain --data.manifest clips.csv --split.test 'fold=1' \\
+mien finetune svfap_finetune --init runs/pretrain --data.manifest clips.csv --split.test 'fold=1' \\
     --output runs/finetune
 
 Without --init the encoder starts from scratch. Run the same command again to go on after a kill. With --split.test,
@@ -19,12 +19,13 @@ from pydantic.dataclasses import dataclass
 
 from mien import distributed
 from mien.analysis.analyzer import Analyzer
+from mien.card import ModelCard
 from mien.commands.choosing import LAST, RESULTS, TEST, VALIDATION, Choice, Marking, mark_all, watch
 from mien.commands.fitting import (
     ClipConfig,
     TrainingDataConfig,
+    card_of,
     claim_folder,
-    description,
     fit,
     load_training_clips,
     located,
@@ -33,7 +34,7 @@ from mien.commands.fitting import (
 from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, hash_shared
 from mien.commands.preflight import preflight
 from mien.commands.skips import unread_paths
-from mien.commands.starting import start_encoder
+from mien.commands.starting import start_encoder, with_encoder_of
 from mien.config import STRICT
 from mien.distributed import Session
 from mien.encoders import EncoderConfig
@@ -49,7 +50,7 @@ from mien.video.limits import FrameLimit
 from mien.video.transforms import AugmentConfig
 from mien.video.views import ViewConfig
 
-FITS = "recipes/finetune.yaml with recipes/tiny.yaml behind it"
+FITS = "the recipe svfap_finetune with tiny behind it"
 """What trains on a small machine."""
 
 OFTEN = (
@@ -65,7 +66,8 @@ class Config(FrameLimit):
     output: Path = Path("runs/finetune")
     """Folder of the run."""
     init: str = ""
-    """Start the encoder from these weights: a run's folder or an import; empty starts from scratch."""
+    """Start the encoder from these weights, a run's folder or an import, at their sizes where none are given; empty starts
+    from scratch."""
     data: TrainingDataConfig = TrainingDataConfig()
     split: SplitConfig = SplitConfig()
     leaks_allowed: bool = False
@@ -85,6 +87,7 @@ def run(config: Config) -> None:
     """Fine-tune, export, and mark what was chosen."""
     refuse_probing(config.task)
     with distributed.session(config.train.device, config.train.matmul, config.train.parallel) as session:
+        config = with_encoder_of(config, session.say)
         clips = load_training_clips(config, session)
         config = replace(config, task=located(config.task, clips, session.say))
         parts, hashes, history = look(config, clips, session)
@@ -152,18 +155,18 @@ def learn(
     learnt = config.task.training_targets(parts["train"], names)
     preflight(task, config, len(parts["train"]), session, FITS, learnt[0])
     claim_folder(task, config, parts["train"], session, [*parts["validation"], *parts["test"]])
-    about: dict[str, Any] = {"names": list(names), **history.about()}
-    history = history.as_begun(config.output)
+    leaks, history = tuple(map(str, history.leaks)), history.as_begun(config.output)
     if session.first:
         history.write(config.output)
-    analyzer = Analyzer(task, config.clip, names, config.task, session.device)
+
+    def card(**more: Any) -> ModelCard:
+        return card_of(config, parts["train"], names=names, leaks=leaks, **more)
+
+    analyzer = Analyzer(task, card(), session.device)
 
     def choice(kind: str, part: str, history: History) -> Choice:
         folder = config.output / kind.replace(" ", "-")
-        return Choice(
-            kind, parts[part], analyzer, marking, folder,
-            lambda: description(config, parts["train"]) | about, history,
-        )  # fmt: skip
+        return Choice(kind, parts[part], analyzer, marking, folder, card, history)
 
     choices = [choice(VALIDATION, "validation", history)] if parts["validation"] else []
     if config.split.choose_on_test:
@@ -173,6 +176,6 @@ def learn(
     fit(
         task, parts["train"], config, session,
         targets=learnt,
-        describe=about | {"selection": LAST, "step": steps},
+        card=lambda: card(selection=LAST, step=steps),
         watch=watch(choices, every, steps) if choices else None,
     )  # fmt: skip

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from mien import __version__, checkpoint
-from mien.commands.skips import (
-    broke,
-    keep_skips,
-    micro_batches,
-    naming_crashes,
-    read_skips,
-    remark,
-    under_way,
-    unread_paths,
-)
+from mien import checkpoint
+from mien.card import ModelCard
+from mien.commands.skips import broke, keep_skips, micro_batches, naming_crashes, read_skips, under_way, unread_paths
 from mien.config import STRICT, build, read_yaml, to_tree, to_yaml
 from mien.distributed import Session, meet
+from mien.faces.crop import CropConfig
 from mien.interfaces import Clip, Objective
 from mien.optim import OptimConfig
 from mien.runlog import finished, open_run, refuse_other_run
@@ -99,20 +92,17 @@ def located(task: Labelled, clips: Sequence[Clip], say: Callable[[str], object] 
     return found  # pyright: ignore[reportReturnType]
 
 
-def warn(
-    config: DataConfig, clips: Sequence[Clip], about: Mapping[str, Any], say: Callable[[str], object] = print
-) -> None:
-    """Say what touches every answer to these clips: ``about`` is a model's card, or what will be one.
+def warn(config: DataConfig, clips: Sequence[Clip], card: ModelCard, say: Callable[[str], object] = print) -> None:
+    """Say what touches every answer that a model with this card gives to these clips.
 
     Clips of a manifest are read as in training, frames as they are; so they must be cut as the training clips were.
     """
-    clip, trained = build(ClipConfig, about["clip"]), about.get("face_crop")
-    lines = rate_warnings(count_rates(clips), clip.fps, clip.stride, about.get("rates"))
-    here = face_crop(Path(config.manifest)).get("face_crop")
+    lines = rate_warnings(count_rates(clips), card.clip.fps, card.clip.stride, card.rates)
+    trained, here = card.face_crop, face_crop(Path(config.manifest))
     if trained and trained != here:
         cut = "are cut otherwise" if here else "are not said to be cut to faces"
         lines.append(
-            f"the model was trained on faces that mien faces cut ({trained['preset']}), the clips of {config.manifest} {cut}. "
+            f"the model was trained on faces that mien faces cut ({trained.preset}), the clips of {config.manifest} {cut}. "
             "Clips of a manifest are read as they are: cut them with the same --crop, or take mien study, which finds faces"
         )
     for line in lines:
@@ -125,7 +115,7 @@ def load_training_clips(config: Any, session: Session) -> list[Clip]:
         config.data, config.train.workers, session.say,
         lambda clips: unread_paths(config.output, clips, config.train.skip),
     )  # fmt: skip
-    warn(config.data, clips, to_tree(config), session.say)
+    warn(config.data, clips, card_of(config, clips), session.say)
     return clips
 
 
@@ -135,13 +125,13 @@ def fit(
     config: Any,
     session: Session,
     targets: Tensor | None = None,
-    describe: dict[str, Any] | None = None,
+    card: Callable[[], ModelCard] | None = None,
     draw: Callable[[int], None] | None = None,
     watch: Callable[[int], dict[str, float]] | None = None,
 ) -> None:
     """Train ``objective`` on ``clips`` in ``config.output`` and export its weights.
 
-    ``config`` is a command's config with clip, augment, data, train, optim and output.
+    ``config`` is a command's config with clip, augment, data, train, optim and output; ``card`` is asked at the end.
     """
     train_config: TrainConfig = config.train
     optim: OptimConfig = config.optim
@@ -173,7 +163,7 @@ def fit(
             draw=draw,
             watch=watch,
         )
-    checkpoint.export(folder, objective, description(config, clips) | (describe or {}), write=session.first)
+    (card() if card else card_of(config, clips)).save(folder, objective, write=session.first)
     session.say(f"{steps} steps done; weights in {folder}")
 
 
@@ -253,30 +243,27 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> list[str]:
     return lines
 
 
-def description(config: Any, clips: Sequence[Clip]) -> dict[str, Any]:
-    """What exported weights are: enough to rebuild the model and to feed it as in training on ``clips``."""
-    tree = to_tree(config)
-    kept = ("encoder", "objective", "task", "clip", "pixels")
-    return (
-        {"mien": __version__}
-        | {key: tree[key] for key in kept if key in tree}
-        | {"rates": count_rates(clips)}
-        | face_crop(Path(config.data.manifest))
-        | remark(read_skips(config.output))
-    )
+def card_of(config: Any, clips: Sequence[Clip], **more: Any) -> ModelCard:
+    """The card of weights that learn from ``clips`` under a command's config; ``more`` are further fields."""
+    return ModelCard(
+        encoder=config.encoder, clip=config.clip, pixels=config.pixels,
+        objective=getattr(config, "objective", None), task=getattr(config, "task", None),
+        rates=dict(count_rates(clips)), face_crop=face_crop(Path(config.data.manifest)),
+        skipped=tuple(map(str, read_skips(config.output))), **more,
+    )  # fmt: skip
 
 
-def face_crop(manifest: Path) -> dict[str, Any]:
-    """How the clips of a store of faces were cropped, which travels with the weights; nothing for other manifests."""
+def face_crop(manifest: Path) -> CropConfig | None:
+    """How the clips of a store of faces were cropped, which travels with the weights; None for other manifests."""
     store = (manifest if manifest.is_dir() else manifest.parent) / "store.yaml"
     if not store.is_file():
-        return {}
+        return None
     tree = read_yaml(store)
     if not isinstance(tree, dict) or "crop" not in tree:
         raise ValueError(
             f"{store} says nothing of how faces were cropped ('crop'); it was cut or written by something else"
         )
-    return {"face_crop": tree["crop"]}
+    return build(CropConfig, tree["crop"])
 
 
 __all__ = ["AugmentConfig", "ClipConfig", "DataConfig", "TrainingDataConfig", "fit", "load_clips", "open_folder"]

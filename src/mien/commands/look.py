@@ -8,15 +8,12 @@ sheet stands a row of crops for each person, as a network would be given them (-
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass as plain
 from dataclasses import field
-from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any
 
-import av
 import cv2
 import tyro
 from pydantic import Field
@@ -24,17 +21,15 @@ from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT
 from mien.faces.crop import CropConfig
-from mien.faces.detect import DetectConfig
+from mien.faces.detectors import DetectConfig
 from mien.faces.face import Pixels, Sighting
 from mien.faces.follow import FollowConfig, follow
 from mien.faces.overlay import ContactSheet, draw
+from mien.files import publish, write_whole
 from mien.progress import progress_bar
-from mien.video.container import file_url
 from mien.video.limits import FrameLimit
 from mien.video.stream import read_frames
-
-TICK = Fraction(1, 90_000)
-"""Seconds per tick of the overlay's clock."""
+from mien.video.writing import VideoWriter
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -112,54 +107,31 @@ def run(config: Config) -> None:
 
 
 def save(path: Path, pixels: Pixels) -> None:
-    """Write a PNG beside its place and move it there."""
+    """Write a PNG."""
     done, data = cv2.imencode(".png", pixels[..., ::-1])
     if not done:
         raise OSError(f"cannot write {path}")
-    part = path.with_suffix(".part")
-    part.write_bytes(data.tobytes())
-    os.replace(part, path)
+    write_whole(path, lambda beside: beside.write_bytes(data.tobytes()))
 
 
 class Film:
-    """An H.264 video written frame by frame with the source's own times; under its name only when it is whole."""
+    """A film of at most ``width`` pixels, written frame by frame; under its name only when it is whole."""
 
     def __init__(self, path: Path, width: int) -> None:
         self.path, self.width = path, width
-        self.container: Any = None
-        self.stream: Any = None
-        self.start = 0.0
-
-    @property
-    def part(self) -> Path:
-        """Where it is written."""
-        return self.path.with_suffix(".part")
-
-    def open(self, pixels: Pixels, time: float) -> None:
-        """Start, at the size of the first frame."""
-        self.start = time
-        scale = min(1.0, self.width / pixels.shape[1])
-        self.container = av.open(file_url(self.part), "w", format="mp4", options={"movflags": "+faststart"})
-        self.stream = self.container.add_stream("libx264", rate=30, options={"preset": "veryfast", "crf": "21"})
-        self.stream.width, self.stream.height = (2 * max(1, round(scale * side / 2)) for side in pixels.shape[1::-1])
-        self.stream.pix_fmt = "yuv420p"
-        self.stream.codec_context.time_base = TICK
+        self.part, self.video = path.with_suffix(".part"), None
 
     def write(self, pixels: Pixels, time: float) -> None:
-        """Append a frame shown at ``time`` (seconds)."""
-        if self.container is None:
-            self.open(pixels, time)
-        size = (self.stream.width, self.stream.height)
-        picture: Any = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-        frame = av.VideoFrame.from_ndarray(picture, "rgb24")
-        frame.pts, frame.time_base = round((time - self.start) / TICK), TICK
-        container: Any = self.container
-        container.mux(self.stream.encode(frame))
+        """Append a frame shown at ``time`` (seconds); the size is that of the first one."""
+        if self.video is None:
+            scale = min(1.0, self.width / pixels.shape[1])
+            width, height = (2 * max(1, round(scale * side / 2)) for side in pixels.shape[1::-1])
+            self.video, self.size = VideoWriter(self.part), (width, height)
+        picture: Any = cv2.resize(pixels, self.size, interpolation=cv2.INTER_AREA)
+        self.video.write(picture, time)
 
     def close(self) -> None:
         """Finish the file and give it its name."""
-        container: Any = self.container
-        if container is not None:
-            container.mux(self.stream.encode(None))
-            container.close()
-            os.replace(self.part, self.path)
+        if self.video is not None:
+            self.video.close()
+            publish(self.part, self.path)

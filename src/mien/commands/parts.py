@@ -17,6 +17,7 @@ from pydantic import NonNegativeInt
 from pydantic.dataclasses import dataclass
 
 from mien import checkpoint
+from mien.card import ModelCard
 from mien.config import STRICT
 from mien.distributed import Session, gather
 from mien.interfaces import Clip
@@ -26,8 +27,6 @@ from mien.video.manifest import select
 from mien.video.splits import carve
 
 SEEN_FILE = "seen.csv"
-REMARKS = ("selection", "leaks", "skipped")
-"""What model.json says about how weights came about, which every report on them repeats."""
 Parts = dict[str, list[Clip]]
 
 
@@ -100,8 +99,8 @@ class History:
     notes: list[str]
     """What could not be checked."""
 
-    def about(self) -> dict[str, Any]:
-        """What model.json says of it: nothing where all is well."""
+    def remarks(self) -> dict[str, Any]:
+        """What a table says of it: nothing where all is well."""
         return {"leaks": [str(leak) for leak in self.leaks]} if self.leaks else {}
 
     def adding(self, part: str, clips: Sequence[Clip], hashes: Hashes) -> History:
@@ -185,8 +184,7 @@ def remember(
 def remarks(model: Path, clips: Sequence[Clip] = (), workers: int = 4) -> dict[str, Any]:
     """What a report on a model has to say: how its weights were chosen, leaks that were allowed, and how many of
     ``clips`` it has learnt from."""
-    about = checkpoint.describe(model)
-    said = {name: about[name] for name in REMARKS if about.get(name)}
+    said = ModelCard.load(model).remarks()
     seen = seen_by(model) if clips else None
     known = find_seen(seen, hash_clips(clips, workers), "these", clips) if seen else []
     if known:

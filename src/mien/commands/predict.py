@@ -35,7 +35,7 @@ from mien.video.limits import FrameLimit
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
-class Config(ReadConfig, FrameLimit):
+class Config(ReadConfig, FrameLimit, distributed.DeviceOptions):
     """Options of ``mien predict``; those of reading are the same as of ``mien analyze``."""
 
     video: tyro.conf.Positional[Path]
@@ -44,10 +44,6 @@ class Config(ReadConfig, FrameLimit):
     """Folder of a fine-tuned run, or hf://owner/name."""
     json: bool = False
     """Print one JSON object instead of a table: what is said of the face seen longest, and of all under "faces"."""
-    device: str = "auto"
-    """auto, cpu, cuda, ..."""
-    matmul: distributed.MatmulPrecision = "medium"
-    """Precision of fp32 matrix products."""
 
 
 def run(config: Config) -> None:

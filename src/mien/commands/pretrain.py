@@ -1,6 +1,6 @@
 """Learn from unlabelled face video: hide most of a clip and predict it from the rest (SVFAP).
 
-mien pretrain recipes/svfap_pretrain.yaml --data.manifest clips.csv --output runs/pretrain
+mien pretrain svfap_pretrain --data.manifest clips.csv --output runs/pretrain
 
 Run the same command again to go on after a kill. The run's folder holds the config, metrics.jsonl, pictures of
 reconstructions, checkpoints and, at the end, the weights that finetune starts from (--init); seen.csv holds the hashes
@@ -29,7 +29,7 @@ from mien.commands.fitting import (
 from mien.commands.parts import remember
 from mien.commands.preflight import preflight
 from mien.commands.skips import read_skips, unread_paths
-from mien.commands.starting import start_objective
+from mien.commands.starting import start_objective, with_encoder_of
 from mien.config import STRICT
 from mien.distributed import Session
 from mien.encoders import EncoderConfig
@@ -45,7 +45,7 @@ from mien.video.decode import VideoError
 from mien.video.limits import FrameLimit
 from mien.video.transforms import AugmentConfig
 
-FITS = "recipes/svfap_tiny.yaml or recipes/vjepa_tiny.yaml"
+FITS = "the recipe svfap_tiny or vjepa_tiny"
 """What trains on a small machine."""
 
 OFTEN = (
@@ -61,7 +61,8 @@ class Config(FrameLimit):
     output: Path = Path("runs/pretrain")
     """Folder of the run."""
     init: str = ""
-    """Go on from these weights, a run's folder or an import: all parts that fit the objective are taken."""
+    """Go on from these weights, a run's folder or an import: all parts that fit the objective are taken, and the encoder's
+    sizes, where none are given."""
     data: TrainingDataConfig = TrainingDataConfig()
     clip: ClipConfig = ClipConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -75,6 +76,7 @@ class Config(FrameLimit):
 def run(config: Config) -> None:
     """Pre-train and export."""
     with distributed.session(config.train.device, config.train.matmul, config.train.parallel) as session:
+        config = with_encoder_of(config, session.say)
         clips = load_training_clips(config, session)
         if not open_folder(config, clips, session):
             return

@@ -20,22 +20,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from mien import __version__, checkpoint, distributed
+from mien import checkpoint, distributed
 from mien.analysis import baselines, plots
 from mien.analysis.features import Features, ProbeFeatureConfig
 from mien.analysis.frozen import Frozen, answers, load_encoder, views_of
 from mien.analysis.report import Report
-from mien.card import read_card
+from mien.card import ModelCard
 from mien.commands import evaluate
 from mien.commands.choosing import VALIDATION
 from mien.commands.fitting import DataConfig, load_clips, located, warn
 from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, remarks, warnings
 from mien.commands.preflight import preflight_probes
-from mien.config import STRICT, changed, to_tree, to_yaml
+from mien.config import STRICT, changed, to_yaml
 from mien.files import withdraw
 from mien.heads import AttentiveHeadConfig, HeadConfig, MeanHeadConfig, Standardised
 from mien.interfaces import Clip, Task
@@ -56,7 +56,7 @@ OFTEN = (
 
 
 @dataclass(frozen=True, config=STRICT)
-class Config(FrameLimit):
+class Config(FrameLimit, distributed.ReaderOptions):
     """Options of ``mien probe``."""
 
     model: tuple[Path, ...] = (Path("runs/pretrain"),)
@@ -86,12 +86,6 @@ class Config(FrameLimit):
     """Changes of the training views, where --features.variants is more than 1."""
     baselines: bool = False
     """Also probe each encoder with random weights, and raw pixels with a linear model."""
-    device: str = "auto"
-    """auto, cpu, cuda, ..."""
-    workers: NonNegativeInt = 2
-    """Processes that decode."""
-    matmul: distributed.MatmulPrecision = "medium"
-    """Precision of fp32 matrix products."""
 
 
 def settled(config: Config) -> Config:
@@ -137,8 +131,7 @@ def run(config: Config) -> list[dict[str, Any]]:
 def split(config: Config, clips: list[Clip]) -> tuple[Parts, dict[str, History]]:
     """Training, validation and test clips, and what each model ('' has random weights) has seen; leaks are refused."""
     for folder in config.model:
-        read_card(folder)  # another kind of file is refused by name
-        warn(config.data, clips, checkpoint.describe(folder))
+        warn(config.data, clips, ModelCard.load(folder))
     parts = parts_of(clips, config)
     print(", ".join(f"{len(part)} {name} clips" for name, part in parts.items()), flush=True)
     hashes = hash_clips([clip for clips in parts.values() for clip in clips], config.workers)
@@ -186,13 +179,12 @@ def probe(
     heads = [with_weights(task.head, one) for one in found]
     task.head.load_state_dict(best.state)
     lr, decay = config.probe.settings()[best.probe]
-    about = {
-        "mien": __version__, "encoder": to_tree(source.config), "clip": to_tree(source.clip),
-        "pixels": to_tree(source.pixels), "task": to_tree(config.task), "names": list(names),
-        "selection": VALIDATION, "rates": count_rates(parts["train"]), **history.about(),
-    }  # fmt: skip
+    card = ModelCard(
+        encoder=source.config, clip=source.clip, pixels=source.pixels, task=config.task, names=tuple(names),
+        selection=VALIDATION, rates=dict(count_rates(parts["train"])), leaks=tuple(map(str, history.leaks)),
+    )  # fmt: skip
     history.write(folder)
-    checkpoint.export(folder, task, about)
+    card.save(folder, task)
     row = {
         "features": source.name,
         "lr": lr,
@@ -210,7 +202,7 @@ def probe(
     marks = evaluate.report(
         task.outputs, parts["test"], each[found.index(best)], truth, names, folder / "evaluation", said=said
     )
-    return row | marks.scores | over_seeds(task, each, truth) | history.about()
+    return row | marks.scores | over_seeds(task, each, truth) | history.remarks()
 
 
 def views_in_all(parts: Parts, config: Config) -> int:

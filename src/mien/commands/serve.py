@@ -30,7 +30,7 @@ NEEDS = ("fastapi", "uvicorn", "websockets")
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
-class Config(ReadConfig, FrameLimit):
+class Config(ReadConfig, FrameLimit, distributed.DeviceOptions):
     """Options of ``mien serve``; those of reading are the same as of ``mien analyze``."""
 
     model: tuple[str, ...] = ("runs/finetune",)
@@ -52,10 +52,6 @@ class Config(ReadConfig, FrameLimit):
     start for videos that you trust."""
     keep_minutes: PositiveFloat = 60
     """Minutes from the end of a job to the removal of its results; the video itself goes at once."""
-    device: str = "auto"
-    """auto, cpu, cuda, ..."""
-    matmul: distributed.MatmulPrecision = "medium"
-    """Precision of fp32 matrix products."""
 
     def reading(self) -> ReadConfig:
         """The options that decide the tables."""

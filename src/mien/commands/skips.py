@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -203,8 +203,3 @@ def broke(message: str, step: int, folder: Path) -> VideoError:
         "file right and give the same command again. Or go on without the clip: the same command with "
         f"--train.skip {line} leaves its places empty from the last checkpoint on, and every report says so."
     )
-
-
-def remark(skips: Collection[Skip]) -> dict[str, list[str]]:
-    """What model.json says of clips that were left out: nothing where there are none."""
-    return {"skipped": [str(skip) for skip in skips]} if skips else {}

@@ -8,17 +8,17 @@ fed, which a run may change, but not without a word.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from mien import checkpoint
+from mien.card import ModelCard
 from mien.commands.fitting import face_crop
-from mien.config import build, to_tree
+from mien.config import to_tree
 from mien.interfaces import Encoder, Objective
-from mien.pixels import PixelsConfig
-from mien.video.clips import ClipConfig
 
 PARTS = (
     "encoder",
@@ -41,6 +41,22 @@ UNSEEN = {
 COPY = "teacher (a copy of the encoder)"
 
 Say = Callable[[str], object]
+C = TypeVar("C", bound=Any)
+
+
+def with_encoder_of(config: C, say: Say) -> C:
+    """A command's config, with the encoder of the weights in ``config.init`` where it names none of its own.
+
+    That is where its encoder has the sizes that it has by default; how it is trained (``drop_path``) stays.
+    """
+    card = card_in(checkpoint.locate(config.init)) if config.init else None
+    own, usual = config.encoder, type(config).encoder
+    if card is None or replace(own, drop_path=0.0) != replace(usual, drop_path=0.0):
+        return config
+    encoder = replace(card.encoder, drop_path=own.drop_path)
+    if encoder != own:
+        say(f"{config.init}: its encoder is taken, {encoder.name} of width {encoder.dim}")
+    return replace(config, encoder=encoder)
 
 
 def start_encoder(encoder: Encoder, init: str, config: Any, say: Say) -> None:
@@ -110,9 +126,15 @@ def misfit(own: Mapping[str, Tensor], theirs: Mapping[str, Tensor] | None) -> st
     return ""
 
 
-def settings_of(folder: Any) -> dict[str, Any]:
+def settings_of(folder: Path) -> dict[str, Any]:
     """The settings that model.json tells of a model, by section and name; none where there is no model.json."""
-    return flat(checkpoint.describe(folder)) if (folder / "model.json").is_file() else {}
+    card = card_in(folder)
+    return flat(to_tree(card)) if card else {}
+
+
+def card_in(folder: Path) -> ModelCard | None:
+    """The card beside weights; None where there is none."""
+    return ModelCard.load(folder) if (folder / checkpoint.CARD).is_file() else None
 
 
 def settings(config: Any) -> dict[str, Any]:
@@ -123,30 +145,31 @@ def settings(config: Any) -> dict[str, Any]:
 def compare_inputs(folder: Path, init: str, config: Any, say: Say) -> None:
     """Say where a run feeds an encoder otherwise than its weights were fed: pixels, clips, the cut of faces.
 
-    What model.json does not tell is not compared.
+    Without model.json nothing is compared.
     """
-    card = checkpoint.describe(folder) if (folder / checkpoint.CARD).is_file() else {}
-    if there := flags_of("pixels", card, config.pixels):
-        here = flags_of("pixels", {"pixels": to_tree(config.pixels)}, build(PixelsConfig, card["pixels"]))
+    card = card_in(folder)
+    if card is None:
+        return
+    if there := flags_of("pixels", card.pixels, config.pixels):
+        here = flags_of("pixels", config.pixels, card.pixels)
         say(
             f"warning: {init} was trained on pixels normalised otherwise: {there} there, {here} here. The encoder is fed what "
             f"it has not learnt from; {there} takes the model's"
         )
-    if there := flags_of("clip", card, config.clip):
-        here = flags_of("clip", {"clip": to_tree(config.clip)}, build(ClipConfig, card["clip"]))
+    if there := flags_of("clip", card.clip, config.clip):
+        here = flags_of("clip", config.clip, card.clip)
         say(f"note: {init} was trained on other clips: {there} there, {here} here")
-    cut, ours = card.get("face_crop"), face_crop(Path(config.data.manifest)).get("face_crop")
+    cut, ours = card.face_crop, face_crop(Path(config.data.manifest))
     if cut and cut != ours:
-        said = [", ".join(f"{k} {v}" for k, v in crop.items() if v is not None) for crop in (cut, ours) if crop]
+        crops = [to_tree(crop) for crop in (cut, ours) if crop]
+        said = [", ".join(f"{k} {v}" for k, v in crop.items() if v is not None) for crop in crops]
         here = f"here: {said[1]}" if ours else "how those of this run are cut is not known"
         say(f"note: {init} was trained on faces that mien faces cut ({said[0]}); {here}")
 
 
-def flags_of(section: str, card: Mapping[str, Any], usual: Any) -> str:
-    """The settings of a card's section that are not the ``usual`` ones, as flags; nothing for a card without it."""
-    if section not in card:
-        return ""
-    tree, other = to_tree(build(type(usual), card[section])), to_tree(usual)
+def flags_of(section: str, config: Any, usual: Any) -> str:
+    """The settings of a section that are not the ``usual`` ones, as flags."""
+    tree, other = to_tree(config), to_tree(usual)
     values = {key: value if isinstance(value, list) else [value] for key, value in tree.items() if value != other[key]}
     return " ".join(f"--{section}.{key} {' '.join(map(str, value))}" for key, value in values.items())
 
@@ -156,7 +179,7 @@ def flat(tree: Mapping[str, Any]) -> dict[str, Any]:
     found = {
         f"{section}.{key}": value
         for section in ("encoder", "objective")
-        for key, value in tree.get(section, {}).items()
+        for key, value in (tree.get(section) or {}).items()
     }
     if found.get("objective.predictor_heads") == 0:
         found["objective.predictor_heads"] = found.get("encoder.heads")

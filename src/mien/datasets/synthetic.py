@@ -25,7 +25,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +36,7 @@ from mien.datasets.drawn.acting import EXPRESSIONS, MOTION_PAIRS, TRAITS, UNITS,
 from mien.datasets.drawn.looks import STYLES, looks
 from mien.datasets.drawn.painting import paint
 from mien.files import LOCK, write_whole
-from mien.video.container import file_url
+from mien.video.writing import VideoWriter
 
 __all__ = [
     "COLUMNS", "EXPRESSIONS", "MOTION_PAIRS", "STYLES", "TRAITS", "UNITS", "Drawn", "SynthConfig", "Take", "annotate", "claim",
@@ -242,14 +241,11 @@ def displace(frames: NDArray[np.uint8], config: SynthConfig, index: int) -> NDAr
 
 def _write_mp4(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
     """Write frames (T, H, W, 3) as H.264, yuv420p, key frames every 12; one thread, for equal bytes."""
-    with av.open(file_url(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt, stream.gop_size = "yuv420p", 12
-        stream.options = {"crf": "20", "preset": "veryfast", "tune": "zerolatency", "threads": "1"}
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
+    rate = Fraction(fps).limit_denominator(1001)
+    options = {"crf": "20", "preset": "veryfast", "tune": "zerolatency", "g": "12"}
+    with VideoWriter(path, options, rate=rate, tick=1 / rate, faststart=False) as video:
+        for number, frame in enumerate(frames):
+            video.write(frame, float(number / rate))
 
 
 def write_tables(config: SynthConfig, clips: Iterable[Drawn]) -> None:

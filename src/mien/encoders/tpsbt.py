@@ -14,13 +14,14 @@ with the wrong length and needs an even number of sites; none of it here.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Literal
 
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from mien.config import STRICT, Depth, Ratio, Share, Width
+from mien.config import STRICT, Depth, Ratio, Share, Sized, Width
 from mien.interfaces import Encoder
 from mien.layers import (
     MLP,
@@ -39,9 +40,16 @@ from mien.positions import sinusoid
 
 
 @dataclass(frozen=True, config=STRICT)
-class TPSBTConfig:
+class TPSBTConfig(Sized):
     """SVFAP's encoder: temporal pyramid, spatial bottleneck; the defaults are SVFAP-B."""
 
+    SIZES = MappingProxyType({
+        "tiny": {"dim": 96, "heads": 4, "depths": (2, 2, 2), "bottleneck": 4, "patch": 8},
+        "small": {"dim": 384, "heads": 6, "depths": (8, 4, 2)},
+        "base": {},
+    })  # fmt: skip
+    """SVFAP-S and B, and one that learns on a CPU in minutes, from clips of about 64 pixels. The heads of SVFAP-S are not
+    published; 6 keeps the width of a head of base."""
     name: Literal["tpsbt"] = "tpsbt"
     dim: Width = 512
     """Width of a token."""
@@ -74,21 +82,6 @@ class TPSBTConfig:
                 "each, or one for all"
             )
         return counts
-
-    @classmethod
-    def base(cls) -> TPSBTConfig:
-        """SVFAP-B."""
-        return cls()
-
-    @classmethod
-    def small(cls) -> TPSBTConfig:
-        """SVFAP-S (the number of heads is not published; 6 keeps the head width of base)."""
-        return cls(dim=384, heads=6, depths=(8, 4, 2))
-
-    @classmethod
-    def tiny(cls) -> TPSBTConfig:
-        """Small enough to learn on a CPU in minutes, from clips of about 64 pixels."""
-        return cls(dim=96, heads=4, depths=(2, 2, 2), bottleneck=4, patch=8)
 
     def build(self, frames: int, size: int) -> TPSBT:
         """An encoder for clips of ``frames`` frames of ``size`` x ``size`` pixels."""
@@ -145,7 +138,7 @@ class TPSBT(Encoder):
     def __init__(self, config: TPSBTConfig, frames: int, size: int) -> None:
         super().__init__()
         c = config
-        self.dim, self.depths = c.dim, c.depths
+        self.dim, self.heads, self.depths = c.dim, c.heads, c.depths
         self.patch = (c.tubelet, c.patch, c.patch)
         side = divide("image size / patch", size, c.patch)
         self.grid = (divide("frames / tubelet", frames, c.tubelet), side, side)
@@ -198,6 +191,31 @@ class TPSBT(Encoder):
                 bottleneck = next(blocks)(bottleneck, tokens)
             outputs.append(next(blocks)(tokens, bottleneck).unflatten(1, x.shape[1:3]))
         return outputs
+
+    def attention(self, video: Tensor) -> Tensor:
+        """Which sites feed the bottleneck tokens: the mean over tokens and stages.
+
+        A stage's time slots are repeated over the slots that they came from.
+        """
+        times, rows, columns = self.grid_of(video)
+        even = [stage.mean(dim=2) * (rows * columns) for stage in self.bottleneck_attention(video)]
+        maps = [stage.repeat_interleave(times // stage.shape[1], dim=1) for stage in even]
+        return torch.stack(maps).mean(dim=0).unflatten(-1, (rows, columns))
+
+    def bottleneck_attention(self, video: Tensor) -> list[Tensor]:
+        """What each bottleneck token takes from each site (V, time, G, sites), per later stage; its sites sum to 1.
+
+        It is computed again from what goes into the layer, so that the model's own path and numbers stay as they are.
+        """
+        inputs: list[Tensor] = []
+        layers = [layer for layer in self.spatial_downsamples if isinstance(layer, SpatialAttention)]
+        hooks = [layer.register_forward_pre_hook(lambda _, given: inputs.append(given[0])) for layer in layers]
+        try:
+            self.features(video)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return [layer.attention(tokens) for layer, tokens in zip(layers, inputs, strict=True)]
 
     def embed(self, video: Tensor, visible: Tensor | None) -> Tensor:
         """Patch embeddings plus positions (B, T, S, C); sites that are not visible are never touched."""

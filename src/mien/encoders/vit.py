@@ -6,12 +6,13 @@ see ``convert``.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Literal
 
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from mien.config import STRICT, Depth, Ratio, Share, Width
+from mien.config import STRICT, Depth, Ratio, Share, Sized, Width
 from mien.encoders import tpsbt
 from mien.interfaces import Encoder
 from mien.layers import Block, PatchEmbed, divide, drop_rates, xavier
@@ -19,9 +20,18 @@ from mien.positions import sinusoid
 
 
 @dataclass(frozen=True, config=STRICT)
-class ViTConfig:
+class ViTConfig(Sized):
     """Video ViT with joint space-time attention, as in VideoMAE; the defaults are ViT-B/16."""
 
+    SIZES = MappingProxyType({
+        "tiny": {"dim": 96, "heads": 4, "depth": 4, "patch": 8},
+        "small": {"dim": 384, "heads": 6},
+        "base": {},
+        "large": {"dim": 1024, "heads": 16, "depth": 24},
+        "huge": {"dim": 1280, "heads": 16, "depth": 32},
+        "giant": {"dim": 1408, "heads": 16, "depth": 40, "patch": 14, "mlp_ratio": 48 / 11},
+    })  # fmt: skip
+    """ViT-S (22 M parameters), B (86 M), L and H of VideoMAE, g/14 of VideoMAE V2, and one for small experiments."""
     name: Literal["vit"] = "vit"
     dim: Width = 768
     """Width of a token."""
@@ -38,21 +48,6 @@ class ViTConfig:
     drop_path: Share = 0.0
     """Largest stochastic depth rate, reached by the last block; 0.1 for fine-tuning."""
 
-    @classmethod
-    def base(cls) -> ViTConfig:
-        """ViT-B/16: 86 M parameters."""
-        return cls()
-
-    @classmethod
-    def small(cls) -> ViTConfig:
-        """ViT-S/16: 22 M parameters."""
-        return cls(dim=384, heads=6)
-
-    @classmethod
-    def tiny(cls) -> ViTConfig:
-        """For tests and small experiments on a CPU."""
-        return cls(dim=96, heads=4, depth=4, patch=8)
-
     def build(self, frames: int, size: int) -> ViT:
         """An encoder for clips of ``frames`` frames of ``size`` x ``size`` pixels."""
         return ViT(self, frames, size)
@@ -67,7 +62,7 @@ class ViT(Encoder):
     def __init__(self, config: ViTConfig, frames: int, size: int) -> None:
         super().__init__()
         c = config
-        self.dim, self.layers = c.dim, c.depth + 1
+        self.dim, self.heads, self.layers = c.dim, c.heads, c.depth + 1
         self.patch = (c.tubelet, c.patch, c.patch)
         side = divide("image size / patch", size, c.patch)
         self.grid = (divide("frames / tubelet", frames, c.tubelet), side, side)

@@ -12,6 +12,7 @@ First weights are the published ones: truncated normal, output projections small
 from __future__ import annotations
 
 import re
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 import torch
@@ -19,16 +20,25 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from mien.config import STRICT, Depth, Ratio, Share, Width
+from mien.config import STRICT, Depth, Ratio, Share, Sized, Width
 from mien.interfaces import Encoder
 from mien.layers import Block, LayerNorm, PatchEmbed, divide, drop_rates, rescale, truncated_normal
 from mien.positions import Grid, interpolate, rotary, sincos3d
 
 
 @dataclass(frozen=True, config=STRICT)
-class VJEPAConfig:
+class VJEPAConfig(Sized):
     """V-JEPA's video ViT, which takes clips of any size; the defaults are ViT-L/16."""
 
+    SIZES = MappingProxyType({
+        "tiny": {"dim": 96, "heads": 4, "depth": 4, "patch": 8},
+        "small": {"dim": 384, "heads": 6, "depth": 12},
+        "base": {"dim": 768, "heads": 12, "depth": 12},
+        "large": {},
+        "huge": {"dim": 1280, "depth": 32},
+        "giant": {"dim": 1408, "heads": 22, "depth": 40, "mlp_ratio": 48 / 11, "positions": "rotary"},
+    })  # fmt: skip
+    """ViT-L/16 and H/16 of V-JEPA 1, g/16 of V-JEPA 2 (rotary), and smaller ones of which no weights are published."""
     name: Literal["vjepa"] = "vjepa"
     dim: Width = 1024
     """Width of a token."""
@@ -58,26 +68,6 @@ class VJEPAConfig:
         if self.positions == "rotary" and (self.table_frames or self.table_size):
             raise ValueError("rotary positions have no table: leave encoder.table_frames and .table_size at 0")
 
-    @classmethod
-    def large(cls) -> VJEPAConfig:
-        """ViT-L/16."""
-        return cls()
-
-    @classmethod
-    def huge(cls) -> VJEPAConfig:
-        """ViT-H/16."""
-        return cls(dim=1280, depth=32)
-
-    @classmethod
-    def giant(cls) -> VJEPAConfig:
-        """ViT-g/16 of V-JEPA 2."""
-        return cls(dim=1408, heads=22, depth=40, mlp_ratio=48 / 11, positions="rotary")
-
-    @classmethod
-    def tiny(cls) -> VJEPAConfig:
-        """For tests and small experiments on a CPU."""
-        return cls(dim=96, heads=4, depth=4, patch=8)
-
     def build(self, frames: int, size: int) -> VJEPA:
         """An encoder for clips of ``frames`` frames of ``size`` x ``size`` pixels."""
         return VJEPA(self, frames, size)
@@ -93,7 +83,7 @@ class VJEPA(Encoder):
     def __init__(self, config: VJEPAConfig, frames: int, size: int) -> None:
         super().__init__()
         c = self.config = config
-        self.dim, self.layers = c.dim, c.depth + 1
+        self.dim, self.heads, self.layers = c.dim, c.heads, c.depth + 1
         self.patch = (c.tubelet, c.patch, c.patch)
         self.grid = self.grid_of(frames, size, size)
         divide("encoder.dim / heads", c.dim, c.heads)

@@ -6,22 +6,14 @@ which reads a little faster and plays in few. No B-frames and no CABAC, which co
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import av
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT
-from mien.faces.face import Pixels
-from mien.video.container import file_url
-
-TICK = Fraction(1, 90_000)
-"""Seconds per tick of a clip's clock: times are kept to 11 microseconds, so variable frame rates survive."""
-NOMINAL = 30
-"""Frames per second written where a format wants a number; the true times stand beside every frame."""
+from mien.video.writing import VideoWriter
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -47,37 +39,14 @@ class ClipFileConfig:
         return ".mp4" if self.codec == "h264" else ".mkv"
 
 
-class ClipFile:
-    """Writes one clip frame by frame; times count from its first frame."""
+class ClipFile(VideoWriter):
+    """One clip, every frame a keyframe."""
 
     def __init__(self, path: Path, size: int, config: ClipFileConfig) -> None:
-        self.path = path
-        self.start: float | None = None
-        self.frames = 0
+        self.path, level = path, str(config.level)
+        side = size + size % 2  # colour is stored at half size
         if config.codec == "h264":
-            name, pixels, form, flags = "libx264", "yuv420p", "mp4", {"movflags": "+faststart"}
-            options = {"preset": "veryfast", "tune": "fastdecode", "g": "1", "crf": str(config.level)}
+            options = {"preset": "veryfast", "tune": "fastdecode", "g": "1", "crf": level}
+            super().__init__(path, options, (side, side))
         else:
-            name, pixels, form, flags = "mjpeg", "yuvj420p", "matroska", {}
-            options = {"qmin": str(config.level), "qmax": str(config.level)}
-        self.container = av.open(file_url(path), "w", format=form, options=flags)
-        self.stream: Any = self.container.add_stream(name, rate=NOMINAL, options=options)
-        self.stream.width = self.stream.height = size + size % 2  # colour is stored at half size
-        self.stream.pix_fmt = pixels
-        self.stream.codec_context.thread_count = 1
-        self.stream.codec_context.time_base = TICK
-
-    def write(self, picture: Pixels, time: float) -> None:
-        """Append a frame (size, size, 3) shown at ``time``, in seconds of the source."""
-        if self.start is None:
-            self.start = time
-        frame = av.VideoFrame.from_ndarray(picture, "rgb24")
-        frame.pts, frame.time_base = round((time - self.start) / TICK), TICK
-        self.container.mux(self.stream.encode(frame))
-        self.frames += 1
-
-    def close(self) -> None:
-        """Finish the file."""
-        if self.frames:
-            self.container.mux(self.stream.encode(None))
-        self.container.close()
+            super().__init__(path, {"qmin": level, "qmax": level}, (side, side), "mjpeg")

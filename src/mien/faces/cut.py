@@ -8,10 +8,8 @@ says that a video is done, comes last. So a kill at any moment leaves nothing ha
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, field
 from dataclasses import dataclass as plain
 from pathlib import Path
@@ -20,10 +18,11 @@ from uuid import uuid4
 
 from pydantic.dataclasses import dataclass
 
+from mien import files
 from mien.config import STRICT
 from mien.faces.clipfile import ClipFile, ClipFileConfig
 from mien.faces.crop import CropConfig, crop
-from mien.faces.detect import DetectConfig
+from mien.faces.detectors import DetectConfig
 from mien.faces.face import Face, Sighting
 from mien.faces.follow import FollowConfig, follow
 from mien.faces.rows import RowWriter, empty_row, face_row
@@ -228,8 +227,8 @@ def publish(cutter: Cutter, store: Path) -> None:
     for target in (clips, frames):
         target.parent.mkdir(parents=True, exist_ok=True)
     if any(track.path for track in cutter.record.tracks):
-        os.replace(cutter.folder / "clips", clips)
-    os.replace(cutter.folder / "frames.parquet", frames)
+        files.publish(cutter.folder / "clips", clips)
+    files.publish(cutter.folder / "frames.parquet", frames)
 
 
 def place(store: Path, key: str) -> tuple[Path, Path]:
@@ -239,23 +238,8 @@ def place(store: Path, key: str) -> tuple[Path, Path]:
 
 def write_record(store: Path, record: Record) -> None:
     """Write a record, whole or not at all."""
-    path = store / "records" / f"{record.key}.json"
-    write_beside(path, lambda beside: beside.write_text(json.dumps(asdict(record)), encoding="utf-8"))
-
-
-def write_beside(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under another name and rename it; several machines may do so at once."""
-    beside = path.with_name(
-        f".{path.name}.by-{uuid4().hex[:12]}"
-    )  # no ending of a table, and none that files.sweep removes
-    try:
-        with on_disk(path, path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(beside)
-            os.replace(beside, path)
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
+    text = json.dumps(asdict(record))
+    files.write_whole(store / "records" / f"{record.key}.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def read_record(store: Path, key: str) -> Record | None:

@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT
 from mien.faces.appearance import Look, look
-from mien.faces.detect import Detection, Detector
+from mien.faces.detectors import Detection, Detector
 from mien.faces.face import Sighting
 from mien.faces.level import EVERY, level
 from mien.faces.matching import People, match

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.faces.crop import roll, square
-from mien.faces.detect import Detection, Detector
+from mien.faces.detectors import Detection, Detector
 from mien.faces.face import Box, Pixels, Points
 
 SMALLEST = 20

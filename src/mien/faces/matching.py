@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from mien.faces.appearance import Look, nearest
-from mien.faces.detect import Detection
+from mien.faces.detectors import Detection
 from mien.faces.face import Box
 from mien.faces.track import Track, ahead, apart
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 
@@ -19,15 +21,24 @@ the picture, y down, z towards the viewer, from the nose tip. Breadths and heigh
 look into the camera (16 clips); depths are round anthropometric means."""
 
 
-def sharpness(pixels: Pixels, box: Box) -> float:
-    """Variance of the Laplacian of a face of a frame (H, W, 3), grey, at 96 x 96; 0 if the box is outside."""
+def sharpness(picture: Pixels) -> float:
+    """Variance of the Laplacian of an RGB picture (H, W, 3), grey, at 96 x 96: the one measure of blur."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    how = cv2.INTER_AREA if min(grey.shape) > SIDE else cv2.INTER_LINEAR  # enlarged by area, pixels would have edges
+    return float(cv2.Laplacian(cv2.resize(grey, (SIDE, SIDE), interpolation=how), cv2.CV_64F).var())
+
+
+def face_sharpness(pixels: Pixels, box: Box) -> float:
+    """Sharpness of the face in a box of a frame (H, W, 3); 0 if the box is outside."""
     height, width = pixels.shape[:2]
     left, top = max(0, int(box[0])), max(0, int(box[1]))
     right, bottom = min(width, int(box[0] + box[2]) + 1), min(height, int(box[1] + box[3]) + 1)
-    if right - left < 2 or bottom - top < 2:
-        return 0.0
-    face = cv2.resize(pixels[top:bottom, left:right], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    return float(cv2.Laplacian(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), cv2.CV_32F).var())
+    return sharpness(pixels[top:bottom, left:right]) if min(right - left, bottom - top) >= 2 else 0.0
+
+
+def clip_sharpness(frames: Iterable[Pixels]) -> float:
+    """Sharpness of the frames (T, H, W, 3) of a clip, the median over time."""
+    return float(np.median([sharpness(frame) for frame in frames]))
 
 
 def pose(landmarks: Points | None) -> tuple[float, float, float] | None:

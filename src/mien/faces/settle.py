@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.faces.face import Face, Pixels
-from mien.faces.quality import pose, sharpness
+from mien.faces.quality import face_sharpness, pose
 from mien.faces.track import Place, Track
 
 
@@ -20,7 +20,13 @@ def face_at(track: Track, index: int, time: float, pixels: Pixels, smoothing: fl
     if place is None:
         return None
     return Face(
-        track.id, place.box, place.score, place.landmarks, state, sharpness(pixels, place.box), pose(place.landmarks)
+        track.id,
+        place.box,
+        place.score,
+        place.landmarks,
+        state,
+        face_sharpness(pixels, place.box),
+        pose(place.landmarks),
     )
 
 

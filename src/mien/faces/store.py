@@ -25,7 +25,8 @@ import yaml
 from pyarrow import parquet
 
 from mien.config import read_yaml, to_tree
-from mien.faces.cut import CutConfig, Record, Source, Track, place, read_record, write_beside
+from mien.faces.cut import CutConfig, Record, Source, Track, place, read_record
+from mien.files import write_whole
 from mien.interfaces import Clip
 from mien.names import to_text
 from mien.video.manifest import read_manifest, write_manifest
@@ -84,7 +85,7 @@ def claim(store: Path, config: CutConfig) -> None:
         raise ValueError(f"{store}: the folder holds something else; name a new folder with --output")
     else:
         store.mkdir(parents=True, exist_ok=True)
-        write_beside(path, lambda beside: beside.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8"))
+        write_whole(path, lambda beside: beside.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8"))
 
 
 def identity(config: CutConfig) -> dict[str, Any]:
@@ -152,9 +153,9 @@ def write_tables(store: Path, keys: Sequence[str]) -> list[Record]:
     clips = [manifest_row(record, track) for record, track in tracks if track.path]
     extra = sorted({name for row in clips for name in row} - set(MANIFEST))
     files = [file_row(record) for record in records]
-    write_beside(store / "files.csv", lambda p: write_manifest(p, files, FILES))
-    write_beside(store / "tracks.parquet", lambda p: write_tracks(p, tracks))
-    write_beside(store / "manifest.csv", lambda p: write_manifest(p, clips, (*MANIFEST, *extra)))
+    write_whole(store / "files.csv", lambda p: write_manifest(p, files, FILES))
+    write_whole(store / "tracks.parquet", lambda p: write_tracks(p, tracks))
+    write_whole(store / "manifest.csv", lambda p: write_manifest(p, clips, (*MANIFEST, *extra)))
     return records
 
 

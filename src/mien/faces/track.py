@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.faces.appearance import Look
-from mien.faces.detect import Detection
+from mien.faces.detectors import Detection
 from mien.faces.face import Box, Points
 from mien.faces.level import Level
 from mien.faces.motion import Move

@@ -6,17 +6,18 @@ The names of all three agree; sizes are read off the shapes.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from mien import checkpoint, heads
-from mien.config import to_tree
+from mien.card import EncoderOnly, ModelCard
 from mien.encoders import tpsbt, vit
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.encoders.vit import ViTConfig
 from mien.interfaces import Encoder
-from mien.layouts.source import EncoderOnly, Imported, Source, clip_of, count, heads_of, shape_of
+from mien.layouts.source import Imported, Source, clip_of, count, heads_of, shape_of
 from mien.objectives import masked_autoencoding
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.tasks.classification import ClassificationConfig
@@ -63,19 +64,19 @@ def build(
     encoder = encoder_config.build(clip.frames, clip.size)
     family = tpsbt if isinstance(encoder_config, TPSBTConfig) else vit
     checkpoint.load_strictly(encoder, family.convert(official), source.path)
-    about = {"encoder": to_tree(encoder_config), "clip": to_tree(clip)}
+    card = ModelCard(encoder_config, clip, config.pixels)
     if not config.encoder_only and "head.weight" in official:
-        return classifier(source, official, encoder, about, config)
+        return classifier(source, official, encoder, card, config)
     if not config.encoder_only and "encoder_to_decoder.weight" in official:
-        return autoencoder(source, official, encoder, about, config, decoder_heads)
+        return autoencoder(source, official, encoder, card, config, decoder_heads)
     rest = dict.fromkeys(
         key.split(".")[0] for key in official if not re.match(r"(encoder|blocks|patch_embed|.*_down)", key)
     )
-    return Imported(EncoderOnly(encoder), about, (f"left out: {', '.join(rest)}",) if rest else ())
+    return Imported(EncoderOnly(encoder), card, (f"left out: {', '.join(rest)}",) if rest else ())
 
 
 def classifier(
-    source: Source, official: dict[str, Tensor], encoder: Encoder, about: dict[str, Any], config: Config
+    source: Source, official: dict[str, Tensor], encoder: Encoder, card: ModelCard, config: Config
 ) -> Imported:
     """A fine-tuned checkpoint as a classification task."""
     classes = shape_of(official, "head.weight", 2)[0]
@@ -92,14 +93,14 @@ def classifier(
     task_config = ClassificationConfig(classes=tuple(canonical(name) for name in config.names))
     task = task_config.build(encoder, config.pixels, task_config.classes)
     checkpoint.load_strictly(task.head, heads.convert(official), source.path)
-    return Imported(task, about | {"task": to_tree(task_config), "names": list(task_config.classes)})
+    return Imported(task, replace(card, task=task_config, names=task_config.classes))
 
 
 def autoencoder(
     source: Source,
     official: dict[str, Tensor],
     encoder: Encoder,
-    about: dict[str, Any],
+    card: ModelCard,
     config: Config,
     decoder_heads: int,
 ) -> Imported:
@@ -123,7 +124,7 @@ def autoencoder(
     rest = masked_autoencoding.convert(official)
     own = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
     checkpoint.load_strictly(objective, own | rest, source.path)
-    return Imported(objective, about | {"objective": to_tree(objective_config)})
+    return Imported(objective, replace(card, objective=objective_config))
 
 
 def encoder_of(official: dict[str, Tensor], said: int, depths: tuple[int, ...]) -> TPSBTConfig | ViTConfig:

@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from mien import checkpoint
-from mien.interfaces import Encoder, Objective
+from mien.card import ModelCard
+from mien.interfaces import Objective
 from mien.video.clips import ClipConfig
 
 
@@ -72,21 +73,9 @@ class Imported:
     """A model with an official file's weights."""
 
     model: Objective
-    about: dict[str, Any]
-    """What model.json is to say of it: configs by section."""
+    card: ModelCard
     notes: tuple[str, ...] = ()
     """What was left out, and other things to tell."""
-
-
-class EncoderOnly(Objective):
-    """An encoder without anything to train it with, to be exported."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        raise ValueError("an imported encoder has no objective of its own; give mien pretrain --init its folder")
 
 
 def heads_of(said: int, table: Mapping[int, int], width: int, what: str, flag: str = "--heads") -> int:

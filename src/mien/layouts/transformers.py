@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from mien import checkpoint
-from mien.config import to_tree
+from mien.card import EncoderOnly, ModelCard
 from mien.encoders import vit, vjepa
 from mien.encoders.vit import ViTConfig
 from mien.encoders.vjepa import VJEPAConfig
 from mien.layouts import autoencoders
-from mien.layouts.source import EncoderOnly, Imported, Source, clip_of
+from mien.layouts.source import Imported, Source, clip_of
 from mien.layouts.vjepa import with_probe
 from mien.pixels import PixelsConfig
 
@@ -99,7 +100,7 @@ def with_pixels(imported: Imported, source: Source, config: Config) -> Imported:
     if pixels == config.pixels:
         return imported
     note = f"pixels as the folder says: mean {pixels.mean}, std {pixels.std}"
-    return Imported(imported.model, imported.about | {"pixels": to_tree(pixels)}, (*imported.notes, note))
+    return Imported(imported.model, replace(imported.card, pixels=pixels), (*imported.notes, note))
 
 
 def read_vjepa2(source: Source, config: Config) -> Imported:
@@ -121,7 +122,7 @@ def read_vjepa2(source: Source, config: Config) -> Imported:
     clip = clip_of(config.clip, 16, told["crop_size"])
     encoder = encoder_config.build(clip.frames, clip.size)
     checkpoint.load_strictly(encoder, vjepa.convert_transformers(source.weights), source.path)
-    about = {"encoder": to_tree(encoder_config), "clip": to_tree(clip)}
+    card = ModelCard(encoder_config, clip, config.pixels)
     if config.probe:
-        return with_probe(encoder, encoder_config.heads, config.probe, about, config)
-    return Imported(EncoderOnly(encoder), about, ("the encoder is imported, the predictor is left out",))
+        return with_probe(encoder, encoder_config.heads, config.probe, card, config)
+    return Imported(EncoderOnly(encoder), card, ("the encoder is imported, the predictor is left out",))

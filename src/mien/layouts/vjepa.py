@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from mien import checkpoint, heads
-from mien.config import to_tree
+from mien.card import EncoderOnly, ModelCard
 from mien.encoders import vjepa
 from mien.encoders.vjepa import VJEPAConfig
 from mien.heads import AttentiveHeadConfig
 from mien.interfaces import Encoder
-from mien.layouts.source import EncoderOnly, Imported, Source, clip_of, count, heads_of, shape_of, table_in
+from mien.layouts.source import Imported, Source, clip_of, count, heads_of, shape_of, table_in
 from mien.objectives import joint_embedding
 from mien.objectives.joint_embedding import JointEmbeddingConfig
 from mien.tasks.classification import ClassificationConfig
@@ -52,13 +53,13 @@ def read_first(source: Source, config: Config) -> Imported:
     )  # fmt: skip
     clip = clip_of(config.clip, frames, encoder_config.table_size)
     encoder = encoder_config.build(clip.frames, clip.size)
-    about = {"encoder": to_tree(encoder_config), "clip": to_tree(clip)}
+    card = ModelCard(encoder_config, clip, config.pixels)
     if config.probe:
         checkpoint.load_strictly(encoder, official, source.path)
-        return with_probe(encoder, encoder_config.heads, config.probe, about, config)
+        return with_probe(encoder, encoder_config.heads, config.probe, card, config)
     if config.encoder_only:
         checkpoint.load_strictly(encoder, official, source.path)
-        return Imported(EncoderOnly(encoder), about, ("left out: encoder (the teacher is taken), predictor",))
+        return Imported(EncoderOnly(encoder), card, ("left out: encoder (the teacher is taken), predictor",))
     objective_config = predictor_of(predictor, laid, config.decoder_heads or encoder_config.heads)
     objective = objective_config.build(encoder, config.pixels)
     parts = (
@@ -68,7 +69,7 @@ def read_first(source: Source, config: Config) -> Imported:
     )
     for module, weights in parts:
         checkpoint.load_strictly(module, weights, source.path)
-    return Imported(objective, about | {"objective": to_tree(objective_config)})
+    return Imported(objective, replace(card, objective=objective_config))
 
 
 def sizes(official: Mapping[str, Tensor], attention: int, **more: Any) -> VJEPAConfig:
@@ -114,14 +115,14 @@ def read_second(source: Source, config: Config) -> Imported:
     clip = clip_of(config.clip, 16, 256)
     encoder = encoder_config.build(clip.frames, clip.size)
     checkpoint.load_strictly(encoder, official, source.path)
-    about = {"encoder": to_tree(encoder_config), "clip": to_tree(clip)}
+    card = ModelCard(encoder_config, clip, config.pixels)
     if config.probe:
-        return with_probe(encoder, attention, config.probe, about, config)
+        return with_probe(encoder, attention, config.probe, card, config)
     note = "target_encoder is imported; encoder and predictor are left out"
-    return Imported(EncoderOnly(encoder), about, (note,))
+    return Imported(EncoderOnly(encoder), card, (note,))
 
 
-def with_probe(encoder: Encoder, attention: int, file: Path, about: dict[str, Any], config: Config) -> Imported:
+def with_probe(encoder: Encoder, attention: int, file: Path, card: ModelCard, config: Config) -> Imported:
     """An official attentive probe on top of an encoder, whose number of heads it has, as a task."""
     official = heads.convert_attentive(Source.open(file).network("classifier"))
     classes = shape_of(official, "linear.weight", 2)[0]
@@ -135,4 +136,4 @@ def with_probe(encoder: Encoder, attention: int, file: Path, about: dict[str, An
     )
     task = task_config.build(encoder, config.pixels, names)
     checkpoint.load_strictly(task.head, official, file)
-    return Imported(task, about | {"task": to_tree(task_config), "names": list(names)})
+    return Imported(task, replace(card, task=task_config, names=names))

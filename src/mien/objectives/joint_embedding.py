@@ -61,7 +61,7 @@ class Predictor(nn.Module):
     def __init__(self, encoder: Encoder, config: JointEmbeddingConfig) -> None:
         super().__init__()
         dim, masks = config.predictor_dim, len(config.blocks)
-        self.heads = config.predictor_heads or heads_of(encoder)
+        self.heads = config.predictor_heads or encoder.heads
         divide("objective.predictor_dim / predictor_heads", dim, self.heads)
         self.embed = nn.Linear(encoder.dim, dim)
         self.mask_tokens = nn.ParameterList(torch.zeros(1, 1, dim) for _ in range(masks))
@@ -94,6 +94,10 @@ class JointEmbedding(Objective):
         self.encoder_norm = nn.Identity() if encoder.normed else LayerNorm(encoder.dim)
         self.predictor = Predictor(encoder, c)
         self.teacher = copy.deepcopy(encoder).requires_grad_(False).eval()
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        return [*self.encoder.blocks, *self.predictor.blocks, *self.teacher.blocks]
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         batch = batch if "masks" in batch else self.draw(batch)
@@ -197,11 +201,6 @@ def principal_colours(tokens: Tensor) -> Tensor:
     scores = flat @ axes[:3].T
     low, high = scores.quantile(0.02, dim=0), scores.quantile(0.98, dim=0)
     return ((scores - low) / (high - low)).clamp(0, 1).unflatten(0, tokens.shape[:2])
-
-
-def heads_of(encoder: Encoder) -> int:
-    """Attention heads of an encoder's blocks."""
-    return next(module.attn.heads for module in encoder.modules() if isinstance(module, Block))
 
 
 def convert(official: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -88,6 +88,10 @@ class MaskedAutoencoding(Objective):
             part.apply(xavier)
         nn.init.trunc_normal_(self.mask_token, std=0.02, a=-0.02, b=0.02)
 
+    @property
+    def blocks(self) -> list[nn.Module]:
+        return [*self.encoder.blocks, *self.decoder.blocks]
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         batch = batch if "visible" in batch else self.draw(batch)
         video, visible, hidden = self.pixels(batch["video"]), batch["visible"], batch["hidden"]

@@ -81,6 +81,11 @@ TABLES: dict[str, Callable[[float, Counts], Table]] = {
 """Operations on each value by itself: (signed strength in [-1, 1], counts of the values there are) -> table."""
 
 
+COUNTING = ("autocontrast", "equalize", "contrast")
+"""Operations whose table depends on the values there are; counting them takes longer than looking them up."""
+NOTHING: Counts = np.zeros((256, 3))
+
+
 def posterize_bits(strength: float) -> int:
     """Bits of a value that are kept: 4 at no strength, 0 at full ("increasing")."""
     return 4 - int(4 * abs(strength))
@@ -124,8 +129,8 @@ def recolour(frames: Frames, operations: Sequence[tuple[str, float]]) -> Frames:
             frames = FILTERS[name](look_up(frames, table), strength)
             table, counts = np.tile(VALUES.astype(np.uint8)[:, None], 3), None
         else:
-            counts = count(frames) if counts is None else counts
-            new = TABLES[name](strength, through(counts, table))
+            counts = count(frames) if counts is None and name in COUNTING else counts
+            new = TABLES[name](strength, NOTHING if counts is None else through(counts, table))
             table = np.take_along_axis(np.broadcast_to(new.reshape(256, -1), (256, 3)), table.astype(np.intp), axis=0)
     return look_up(frames, table)
 

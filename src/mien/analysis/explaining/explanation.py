@@ -9,19 +9,19 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass as settings
 from torch import Tensor, nn
 
 from mien.analysis.explaining import occlusion
-from mien.analysis.explaining.attention import attention_map
 from mien.analysis.explaining.checks import Curves, curves, randomised, similarity
 from mien.analysis.explaining.occlusion import Fill
 from mien.analysis.explaining.question import Question
 from mien.analysis.explaining.reconstruction import error_map
 from mien.config import STRICT
-from mien.encoders.tpsbt import TPSBT
+from mien.interfaces import Task
 from mien.objectives.masked_autoencoding import MaskedAutoencoding
 from mien.progress import progress_bar
 
@@ -82,11 +82,12 @@ def regions(question: Question, config: MapConfig) -> Maps:
     ]
 
 
-def attention_maps(encoder: TPSBT, pixels: nn.Module, clips: Tensor, config: MapConfig) -> Maps:
-    """Which sites feed the bottleneck tokens in each window."""
-    device = next(encoder.parameters()).device
-    parts = [attention_map(encoder, pixels(part.to(device))) for part in clips.split(config.batch)]
-    return list(np.concatenate(parts))
+@torch.inference_mode()
+def attention_maps(task: Task, clips: Tensor, config: MapConfig) -> Maps:
+    """What the encoder attends to in each window; no maps where it has none."""
+    device = next(task.parameters()).device
+    parts = [task.encoder.attention(task.pixels(part.to(device))) for part in clips.split(config.batch)]
+    return [one.float().cpu().numpy() for part in parts if part is not None for one in part]
 
 
 def error_maps(objective: MaskedAutoencoding, clips: Tensor, config: MapConfig) -> Maps:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 from matplotlib import colormaps
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 from mien.analysis.explaining.faces import Stretch
 from mien.checkpoint import write_whole
 from mien.video.clips import Indices
-from mien.video.container import file_url
+from mien.video.writing import VideoWriter
 
 Array = NDArray[Any]
 
@@ -77,19 +75,9 @@ def write_video(stretch: Stretch, windows: Sequence[Window], path: Path, title: 
     ends = scale_of(windows, signed)
 
     def write(beside: Path) -> None:
-        with av.open(file_url(beside), "w", format="mp4") as container:
-            stream = container.add_stream("libx264", rate=Fraction(25))
-            stream.width, stream.height, stream.pix_fmt = SIDE, SIDE + STRIP, "yuv420p"
-            stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
-            stream.options = {"crf": "20", "threads": "1"}
-            start = None
+        with VideoWriter(beside) as video:
             for number, time, frame in stretch.pictures(SIDE):
-                start = time if start is None else start
-                drawn = compose(frame, number, windows, ends, title, signed)
-                picture = av.VideoFrame.from_ndarray(drawn, format="rgb24")
-                picture.pts, picture.time_base = round(1000 * (time - start)), Fraction(1, 1000)
-                container.mux(stream.encode(picture))
-            container.mux(stream.encode())
+                video.write(compose(frame, number, windows, ends, title, signed), time)
 
     write_whole(path, write)
 

@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mien import checkpoint
-from mien.card import read_card
+from mien.card import ModelCard
 from mien.faces.crop import CropConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencoding, MaskedAutoencodingConfig
 from mien.video.clips import ClipConfig
@@ -22,12 +21,12 @@ Array = NDArray[Any]
 def load_autoencoder(folder: Path, device: torch.device) -> tuple[MaskedAutoencoding, ClipConfig, CropConfig | None]:
     """The objective of a pre-training run with its decoder, and how it wants clips and faces; ``ValueError`` for any other
     model."""
-    card = read_card(folder)
-    config = card.objective
-    if not isinstance(config, MaskedAutoencodingConfig):
-        what = f"was pre-trained by {config.name}" if config else "holds no objective"
+    card = ModelCard.load(folder)
+    if not isinstance(card.objective, MaskedAutoencodingConfig):
+        what = f"was pre-trained by {card.objective.name}" if card.objective else "holds no objective"
         raise ValueError(f"{folder} {what}; error maps need a run of mien pretrain with masked_autoencoding")
-    objective = card.load(lambda: config.build(card.build_encoder(), card.pixels), checkpoint.read_weights(folder))
+    objective = card.build(folder)
+    assert isinstance(objective, MaskedAutoencoding)
     return objective.to(device).eval(), card.clip, card.face_crop
 
 

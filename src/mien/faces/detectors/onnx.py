@@ -1,4 +1,4 @@
-"""Detectors from ONNX files of others, by onnxruntime (extra ``onnx``): SCRFD and RetinaFace.
+"""What detectors from ONNX files of others have in common; onnxruntime runs them (extra ``onnx``).
 
 mien ships none and fetches none: InsightFace's SCRFD and RetinaFace weights are for non-commercial research only. Name a
 file that you have: ``--detector-model scrfd_2.5g_bnkps.onnx``. Each family is read by its published output layout.
@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.extras import install
-from mien.faces.detect import Detection, Detector
+from mien.faces.detectors.detector import Detection, Detector
 from mien.faces.face import Pixels
 
 if TYPE_CHECKING:
-    from mien.faces.detect import DetectConfig
+    from mien.faces.detectors import DetectConfig
 
 Floats = NDArray[np.float32]
 OVERLAP = 0.4
@@ -35,8 +35,7 @@ class Onnx(Detector):
     """Pixels that sides of the picture are filled up to a multiple of."""
 
     def __init__(self, config: DetectConfig) -> None:
-        self.size, self.search_size = config.size, max(config.size, config.search_size)
-        self.strong, self.weak = config.score or 0.6, 0.5 * (config.score or 0.6)
+        super().__init__(config)
         assert config.model is not None
         self.model = config.model
         self.session = session(config.model)
@@ -99,72 +98,9 @@ def session(model: Path) -> Any:
         raise ValueError(f"{model}: not an ONNX model that can be run ({str(error).splitlines()[0]})") from error
 
 
-class Scrfd(Onnx):
-    """SCRFD (Guo et al., 2021) as InsightFace exports it: for strides 8, 16, 32 scores, then distances, then points."""
-
-    name = "scrfd"
-
-    def check(self, outputs: int) -> None:
-        if outputs not in (6, 9):
-            raise ValueError(f"{self.model}: {outputs} outputs; SCRFD has 9 with landmarks or 6 without")
-
-    def normal(self, canvas: Pixels) -> Floats:
-        return ((canvas - np.float32(127.5)) / np.float32(128)).astype(np.float32)
-
-    def decode(self, outputs: list[Floats], size: tuple[int, int]) -> tuple[Floats, Floats, Floats]:
-        flat = [output.reshape(-1, output.shape[-1]) for output in outputs]
-        scores, boxes, points = [], [], []
-        for level, stride in enumerate((8, 16, 32)):
-            here, distance = flat[level][:, 0], flat[3 + level] * stride
-            centre = anchors(size, stride, len(here))
-            scores.append(here)
-            boxes.append(np.concatenate([centre - distance[:, :2], centre + distance[:, 2:]], axis=1))
-            away = flat[6 + level] * stride if len(flat) == 9 else np.full((len(here), 10), np.nan, np.float32)
-            points.append(centre[:, None] + away.reshape(-1, 5, 2))
-        return np.concatenate(scores), np.concatenate(boxes), np.concatenate(points)
-
-
 def anchors(size: tuple[int, int], stride: int, count: int) -> Floats:
     """Places (count, 2) of a level's anchors; several share a cell if there are more than cells."""
     rows, columns = -(-size[0] // stride), -(-size[1] // stride)
     x, y = np.meshgrid(np.arange(columns), np.arange(rows))
     centre = np.stack([x.ravel(), y.ravel()], 1).astype(np.float32) * stride
     return np.repeat(centre, max(1, count // len(centre)), axis=0)
-
-
-class RetinaFace(Onnx):
-    """RetinaFace (Deng et al., 2020) with three outputs, as the PyTorch versions export it: offsets from prior boxes
-    (N, 4), class probabilities (N, 2), landmark offsets (N, 10)."""
-
-    name = "retinaface"
-    sides = ((16, 32), (64, 128), (256, 512))
-    """Prior boxes of strides 8, 16 and 32, in pixels."""
-    variances = (0.1, 0.2)
-
-    def check(self, outputs: int) -> None:
-        if outputs != 3:
-            raise ValueError(f"{self.model}: {outputs} outputs; RetinaFace has 3: boxes, classes, landmarks")
-
-    def normal(self, canvas: Pixels) -> Floats:
-        return (canvas[..., ::-1] - np.array([104, 117, 123], np.float32)).astype(np.float32)
-
-    def decode(self, outputs: list[Floats], size: tuple[int, int]) -> tuple[Floats, Floats, Floats]:
-        by_width = {output.shape[-1]: output.reshape(-1, output.shape[-1]) for output in outputs}
-        if set(by_width) != {2, 4, 10}:
-            raise ValueError(f"{self.model}: outputs of widths {sorted(by_width)}; RetinaFace has 2, 4 and 10")
-        centre, side = self.priors(size)
-        near, far = self.variances
-        middle = centre + near * side * by_width[4][:, :2]
-        half = 0.5 * side * np.exp(far * by_width[4][:, 2:])
-        points = centre[:, None] + near * side[:, None] * by_width[10].reshape(-1, 5, 2)
-        boxes = np.concatenate([middle - half, middle + half], axis=1)
-        return by_width[2][:, 1], boxes.astype(np.float32), points.astype(np.float32)
-
-    def priors(self, size: tuple[int, int]) -> tuple[Floats, Floats]:
-        """Centres (N, 2) and sides (N, 1) of the prior boxes in pixels."""
-        centres, sides = [], []
-        for stride, pair in zip((8, 16, 32), self.sides, strict=True):
-            cells = anchors(size, stride, 1) + stride / 2
-            centres.append(np.repeat(cells, 2, axis=0))
-            sides.append(np.tile(np.array(pair, np.float32), len(cells))[:, None])
-        return np.concatenate(centres), np.concatenate(sides)

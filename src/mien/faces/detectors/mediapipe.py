@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.extras import install
-from mien.faces.detect import Detection, Detector
+from mien.faces.detectors.detector import Detection, Detector
 from mien.faces.face import Pixels
 
 if TYPE_CHECKING:
-    from mien.faces.detect import DetectConfig
+    from mien.faces.detectors import DetectConfig
 
 
 class MediaPipe(Detector):
     """BlazeFace by MediaPipe Tasks: boxes from brow to chin and scores."""
 
-    name, confirm, smallest = "mediapipe", 4, 40
+    name, signs = "mediapipe", (".tflite", "blaze_face")
+    confirm, smallest = 4, 40
 
     def __init__(self, config: DetectConfig) -> None:
-        self.size, self.search_size = config.size, max(config.size, config.search_size)
-        self.strong, self.weak = config.score or 0.6, 0.5 * (config.score or 0.6)
+        super().__init__(config)
         try:
             import mediapipe  # type: ignore[import-not-found]
             from mediapipe.tasks.python import BaseOptions, vision  # type: ignore[import-not-found]
