@@ -23,6 +23,7 @@ def reliability(
     figure = canvas(3.7 * len(rows), 4.6)
     grid = figure.add_gridspec(2, len(rows), height_ratios=[3.4, 1])
     width = 1 / bins
+    over, under = ("too sure", "not sure enough") if task.exclusive else ("too high", "too low")
     share, sure, what = (
         ("accuracy", "confidence", "clips") if task.exclusive else ("share of yes", "probability", "cells")
     )
@@ -34,7 +35,7 @@ def reliability(
         axis.bar(left, found.accuracy, width, align="edge", color=COLOURS[0], edgecolor="white", label=share)
         gap = found.confidence - found.accuracy
         bottom = np.minimum(found.accuracy, found.confidence)
-        for chosen, colour, label in ((gap > 0, COLOURS[1], "too sure"), (gap <= 0, COLOURS[5], "not sure enough")):
+        for chosen, colour, label in ((gap > 0, COLOURS[1], over), (gap <= 0, COLOURS[5], under)):
             axis.bar(
                 left[chosen], np.abs(gap[chosen]), width, bottom[chosen], align="edge", color=colour, edgecolor="white",
                 label=label,

@@ -142,11 +142,14 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     """The choices side by side; a mark behind each number that a choice on the test clips or a leak touches."""
     names = [n for n in dict.fromkeys(k for row in rows for k in row) if n.startswith(("validation ", "test "))]
     names = [name for name in names if "." not in name]
-    lines = [f"{'weights':<20}{'step':>8}" + "".join(f"{name:>18}" for name in names)]
+    widths = [max(18, len(name) + 2) for name in names]
+    lines = [f"{'weights':<20}{'step':>8}" + "".join(f"{n:>{w}}" for n, w in zip(names, widths, strict=True))]
     for row in rows:
         touched = "*" if row.get("leaks") or row.get("selection") == TEST else " "
         cells = [f"{row[name]:.4f}{touched}" if name in row else "" for name in names]
-        lines.append(f"{row['weights']:<20}{row['step']:>8}" + "".join(f"{cell:>18}" for cell in cells))
+        lines.append(
+            f"{row['weights']:<20}{row['step']:>8}" + "".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True))
+        )
     if any(row.get("selection") == TEST for row in rows):
         lines.append("* chosen on the test clips: the best of many numbers, not a test")
     if any(row.get("leaks") for row in rows):
