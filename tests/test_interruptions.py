@@ -137,3 +137,23 @@ def test_lengths_that_are_none_are_refused(flag: str, corpus: Path, tmp_path: Pa
     with pytest.raises(SystemExit):
         pretrain(corpus, tmp_path / "run", flag)
     assert flag.split("=")[0].split(".")[1] in capsys.readouterr().err
+
+
+def test_a_signal_before_the_first_step_leaves_nothing_that_changes_the_run(
+    corpus: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    """The signal goes to the processes that decode too, so the first batch never comes."""
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert pretrain(corpus, whole) == 0
+
+    def gone(*_: object) -> None:
+        send(signal.SIGTERM)
+        raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "backward", gone)
+        assert pretrain(corpus, run) == 128 + signal.SIGTERM
+    assert "stopped after step 0 of 4" in capsys.readouterr().err
+    assert pretrain(corpus, run) == 0
+    one, other = (load_file(folder / "weights.safetensors") for folder in (whole, run))
+    assert all(torch.equal(one[name], other[name]) for name in one)

@@ -36,7 +36,13 @@ KEEP = 2
 
 
 def save(run: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, write: bool) -> None:
-    """Keep the state after ``step`` steps; every rank must call, one of them writes. Refuses weights that are not finite."""
+    """Keep the state after ``step`` steps; every rank must call, one of them writes. Refuses weights that are not finite.
+
+    Before the optimizer's first step there is nothing to keep: asked for moments that it has not, PyTorch makes some up and
+    counts a step, and a run that went on from these would not equal one that was never stopped.
+    """
+    if not optimizer.state:
+        return
     state: tuple[dict[str, Any], Any] = get_state_dict(model, optimizer, options=WHOLE)
     weights, moments = state
     if write:

@@ -180,8 +180,8 @@ def holder_name() -> str:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what ``write_whole`` left beside its files in a folder that this process holds, and in its checkpoints."""
-    for place in (folder, folder / "checkpoints"):
-        for path in place.glob(".*"):
+    """Remove what ``write_whole`` left beside its files in a folder that this process holds, and in those directly in it."""
+    for pattern in (".*", "*/.*"):
+        for path in folder.glob(pattern):
             if re.fullmatch(r"\..+\.\d+", path.name) and path.is_file():
                 path.unlink(missing_ok=True)

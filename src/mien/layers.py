@@ -216,15 +216,6 @@ def xavier(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def xavier_throughout(module: nn.Module) -> None:
-    """The same for convolutions too, which are treated as the matrices they are, as MAE starts; for ``nn.Module.apply``."""
-    xavier(module)
-    if isinstance(module, nn.Conv1d | nn.Conv3d):
-        nn.init.xavier_uniform_(module.weight.view(module.weight.shape[0], -1))
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-
-
 def truncated_normal(module: nn.Module) -> None:
     """Matrices and convolutions from a normal distribution of deviation 0.02, zero biases, as V-JEPA starts.
 

@@ -148,7 +148,16 @@ def train(
             done = step + 1
             scalars["clips_per_s"] = config.batch / (perf_counter() - clock)
             log.step({k: scalars[k] for k in ("loss", "clips_per_s") if k in scalars})
-            seen = watch(done) if watch else {}
+            try:
+                seen = watch(done) if watch else {}
+            except RuntimeError:
+                if not stop.number or session.world > 1:
+                    raise
+                # As above, while validation clips are read: no checkpoint, so that this step is validated when it is done again.
+                raise Stopped(
+                    stop.number,
+                    f"stopped while step {done} of {steps} was validated; the same command goes on from the newest checkpoint",
+                ) from None
             scalars |= seen
             if seen or done % config.log_every == 0 or done == steps:
                 log.write(done, scalars)

@@ -8,6 +8,7 @@ be 128 + n.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -22,6 +23,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from conftest import ONE_PROCESS, TINY_DECODER, TINY_TPSBT
@@ -43,6 +45,9 @@ class Target:
     arguments: Sequence[str]
     files: Sequence[str]
     output: str = "--output={}"
+    whole: Sequence[str] = ()
+    """Files by which a folder is whole: where they are, a command that refuses such a folder is given ``again`` too."""
+    again: Sequence[str] = ("--overwrite",)
 
     def command(self, folder: Path) -> list[str]:
         """The arguments for a folder."""
@@ -125,7 +130,13 @@ def targets(base: Path) -> list[Target]:
             ],
             ["frames.csv", "windows.csv"],
         ),
-        Target("synth", ["synth", *DRAW], ["manifest.csv", "curves.csv", "videos/*/*", "videos/*"], output="{}"),
+        Target(
+            "synth",
+            ["synth", *DRAW],
+            ["manifest.csv", "curves.csv", "videos/*/*", "videos/*"],
+            output="{}",
+            whole=["manifest.csv"],
+        ),
     ]
 
 
@@ -136,14 +147,15 @@ IMPORTS = [
 ]
 
 
-def child(arguments: Sequence[str], log: str) -> None:
-    """A command in a session of its own, whose output goes to a file."""
+def child(arguments: Sequence[str], log: str, ready: Event) -> None:
+    """A command in a session of its own, whose output goes to a file; ``ready`` once it begins."""
     os.setsid()
     place = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(place, 1)
     os.dup2(place, 2)
     from mien import cli
 
+    ready.set()
     code = cli.main(list(arguments))
     sys.stdout.flush()
     sys.exit(code)
@@ -151,8 +163,10 @@ def child(arguments: Sequence[str], log: str) -> None:
 
 def begin(arguments: Sequence[str], log: Path) -> BaseProcess:
     """Start a command."""
-    process = CONTEXT.Process(target=child, args=(arguments, str(log)))
+    ready = CONTEXT.Event()
+    process = CONTEXT.Process(target=child, args=(arguments, str(log), ready))
     process.start()
+    ready.wait(LIMIT)
     return process
 
 
@@ -168,10 +182,8 @@ def finish(process: BaseProcess, tally: Tally, what: str) -> int | None:
 def send(process: BaseProcess, number: int) -> None:
     """A signal to a command and all it started."""
     assert process.pid is not None
-    try:
+    with contextlib.suppress(ProcessLookupError):  # it has just ended
         os.killpg(process.pid, number)
-    except ProcessLookupError:  # it has not come to its own session yet
-        process.kill()
 
 
 def digests(folder: Path, patterns: Sequence[str]) -> dict[str, str]:
@@ -248,7 +260,8 @@ def disturb(
         for card in folder.rglob("model.json"):
             check_card(card, tally, moments[-1])
     what = f"{target.name} ({'; '.join(moments) or 'not killed'})"
-    code = finish(begin(target.command(folder), log), tally, what)
+    again = target.again if target.whole and all((folder / name).is_file() for name in target.whole) else []
+    code = finish(begin([*target.command(folder), *again], log), tally, what)
     text = log.read_text()
     tally.scan(text, what)
     made = digests(folder, target.files)

@@ -40,7 +40,7 @@ from mien.video.manifest import read_manifest, write_manifest
 from mien.video.stream import read_frames
 from mien.video.transforms import AugmentConfig
 
-ENCODER = TPSBTConfig(dim=64, heads=2, depths=(2, 2), bottleneck=4, patch=12, convolutions="xavier")
+ENCODER = TPSBTConfig(dim=64, heads=2, depths=(2, 2), bottleneck=4, patch=12)
 CLIP = ClipConfig(frames=8, stride=4, size=48)
 GENTLE = AugmentConfig(scales=(), area=(0.8, 1.0), ratio=(0.95, 1.05))
 """Sizes at which a TPSBT learns on two CPU cores in minutes; found by the runs in benchmarks/results/learning.md."""
@@ -63,7 +63,7 @@ class Config:
     """Labelled clips for fine-tuning."""
     pretrain_steps: PositiveInt = 1200
     """Steps of pre-training, 64 clips each."""
-    finetune_steps: PositiveInt = 220
+    finetune_steps: PositiveInt = 300
     """Steps of fine-tuning, 64 clips each."""
     seed: NonNegativeInt = 0
     """Draws other people, other weights, other labels."""

@@ -204,7 +204,6 @@ def identity(config: Any, clips: Sequence[Clip], others: Sequence[Clip] = ()) ->
 ONCE_FIXED = (
     ("clip", "fps", 0.0),
     ("encoder", "uniform_power", True),
-    ("encoder", "convolutions", "default"),
     ("objective", "uniform_power", True),
     ("objective", "decoder_mlp_ratio", 4.0),
 )

@@ -33,7 +33,6 @@ from mien.layers import (
     divide,
     drop_rates,
     xavier,
-    xavier_throughout,
 )
 from mien.masking import tubes
 from mien.positions import sinusoid
@@ -65,9 +64,6 @@ class TPSBTConfig(Sized):
     """Frames per patch; must divide the frames of a clip."""
     mlp_ratio: Ratio = 4.0
     """Hidden width of the feed-forward layers over dim."""
-    convolutions: Literal["default", "xavier"] = "default"
-    """First weights of the patch embedding and of temporal down-sampling: PyTorch's as in SVFAP's released code, or Xavier's,
-    larger, with which small encoders learn more in a few hundred steps (benchmarks/results/learning.md)."""
     drop_path: Share = 0.0
     """Largest stochastic depth rate, reached by the last block; 0.1 for fine-tuning in the paper."""
 
@@ -157,7 +153,7 @@ class TPSBT(Encoder):
         self.temporal_downsamples = nn.ModuleList(nn.Conv1d(c.dim, c.dim, 2, stride=2) for _ in counts)
         self.spatial_downsamples = nn.ModuleList(SpatialAttention(c.dim, count) for count in counts)
         self.register_buffer("position", sinusoid(self.grid[0] * side * side, c.dim), persistent=False)
-        self.apply(xavier_throughout if c.convolutions == "xavier" else xavier)
+        self.apply(xavier)
 
     def forward(self, video: Tensor, visible: Tensor | None = None) -> Tensor:
         """Tokens of all stages summed at full resolution: X1 + up(X2) + up(X3) (paper eq. 9-10).
