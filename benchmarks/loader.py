@@ -3,8 +3,8 @@
     mien faces VIDEOS --output faces
     python benchmarks/loader.py faces VIDEOS [--clips 300] [--size 160] [--stride 4]
 
-A second table has clips as training changes them, a third the codecs a clip may be written in. Each reader draws the same moments of the same videos, one process, one thread, times by the CPU clock, so that other work
-on the machine counts little. From the originals the whole frame is read at the training size: an optimist's baseline, for
+A second table has clips as training changes them, a third the codecs a clip may be written in. Each reader draws the same
+moments of the same videos, one process, one thread, times by the CPU clock, so that other work on the machine counts little. From the originals the whole frame is read at the training size: an optimist's baseline, for
 training on faces would also have to find and crop them. ``store`` and ``PyAV`` are what training uses (``ClipDataset``),
 ``PyAV plainly`` is the usual loop (seek, decode to full-size RGB), decord its ``get_batch`` (left out if not installed).
 """
@@ -96,9 +96,9 @@ def augmented(store: list[Path], originals: list[Path], count: int) -> None:
     crops = AugmentConfig(scales=(), area=(0.3, 1.0), ratio=(0.75, 1.35), flip=0.5)
     for name, changes, size in (
         ("nothing", AugmentConfig.none(), 160),
-        ("svfap_pretrain.yaml", AugmentConfig(), 160),
+        ("svfap_pretrain", AugmentConfig(), 160),
         ("svfap_finetune", AugmentConfig.finetune(), 160),
-        ("vjepa_pretrain.yaml", crops, 224),
+        ("vjepa_pretrain", crops, 224),
     ):
         for kind, paths in (("store", store), ("originals", originals)):
             dataset = ClipDataset([Clip(path) for path in paths], ClipConfig(size=size), changes, seed=0)
