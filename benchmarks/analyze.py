@@ -13,10 +13,10 @@ from time import perf_counter, process_time
 import numpy as np
 
 import mien
-from mien.analysis.findings import illustrate
-from mien.analysis.portraits import Portraits
-from mien.analysis.predicting import ReadConfig, predict_into
-from mien.analysis.sources import open_source
+from mien.inference.predicting import ReadConfig, predict_into
+from mien.inference.sources import open_source
+from mien.reports.findings import illustrate
+from mien.reports.portraits import Portraits
 from mien.video.decode import VIDEOS, open_video
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/attention.py [--threads 2] [--repeats 7]
 
-Decides ``mien.layers.SHORT``. Median milliseconds over repeats, variants in turn.
+Decides ``mien.modules.layers.SHORT``. Median milliseconds over repeats, variants in turn.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import sys
 import torch
 
 from mien.config import parse
-from mien.cost import Cost, made_up, measure
+from mien.engine.cost import Cost, made_up, measure
 
 CPU = torch.device("cpu")
 

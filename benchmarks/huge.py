@@ -21,10 +21,10 @@ from pathlib import Path
 
 import torch
 
-from mien.card import EncoderOnly, ModelCard
 from mien.commands import synth
 from mien.encoders.vjepa import VJEPAConfig
-from mien.pixels import PixelsConfig
+from mien.models.card import EncoderOnly, ModelCard
+from mien.modules.pixels import PixelsConfig
 from mien.video.clips import ClipConfig
 
 

@@ -23,8 +23,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 
 from mien.commands import demo, evaluate, finetune, pretrain
-from mien.commands.fitting import DataConfig
-from mien.heads import MeanHeadConfig
+from mien.modules.heads import MeanHeadConfig
+from mien.training.fitting import DataConfig
 
 WIDE: dict[str, Any] = {"dim": 128, "heads": 4, "depths": (3, 2)}
 ROWS: dict[str, dict[str, Any]] = {

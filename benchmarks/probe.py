@@ -20,12 +20,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 
-from mien.card import ModelCard
 from mien.commands import probe, synth
 from mien.config import parse
 from mien.encoders.vjepa import VJEPAConfig
+from mien.models.card import ModelCard
+from mien.modules.pixels import PixelsConfig
 from mien.objectives.joint_embedding import JointEmbeddingConfig
-from mien.pixels import PixelsConfig
 from mien.video.clips import ClipConfig
 
 PROBES = {"one, as published": ("--probe.lrs", "1e-3", "--probe.weight-decays", "0.01"), "six at once": ()}

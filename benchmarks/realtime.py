@@ -17,13 +17,13 @@ import cv2
 import torch
 
 import mien
-from mien.analysis.predicting import ReadConfig, predict_into
-from mien.analysis.profiling import Profile
-from mien.analysis.sources import open_source
-from mien.card import ModelCard
-from mien.distributed import session
 from mien.encoders.tpsbt import TPSBTConfig
-from mien.pixels import PixelsConfig
+from mien.engine.distributed import session
+from mien.inference.predicting import ReadConfig, predict_into
+from mien.inference.profiling import Profile
+from mien.inference.sources import open_source
+from mien.models.card import ModelCard
+from mien.modules.pixels import PixelsConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.video.clips import ClipConfig
 from mien.video.stream import read_frames

@@ -23,11 +23,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 from torch import Tensor
 
-from mien import layers
 from mien.encoders.tpsbt import TPSBTConfig
-from mien.heads import MeanHead
+from mien.modules import layers
+from mien.modules.heads import MeanHead
+from mien.modules.pixels import PixelsConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
-from mien.pixels import PixelsConfig
 
 
 def explicit_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

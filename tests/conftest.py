@@ -16,8 +16,8 @@ import torch
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
-    from mien.analysis.analyzer import Analyzer
-    from mien.analysis.web.queue import Queue
+    from mien.inference.analyzer import Analyzer
+    from mien.web.queue import Queue
 
 torch.set_num_threads(1)
 
@@ -67,8 +67,8 @@ HERE = "http://127.0.0.1:8000"
 @pytest.fixture
 def queue(analyzer: Analyzer, tmp_path: Path, request: pytest.FixtureRequest) -> Queue:
     """What a server works off, under the ``LIMITS`` of the test's module."""
-    from mien.analysis.predicting import ReadConfig
-    from mien.analysis.web.queue import Queue
+    from mien.inference.predicting import ReadConfig
+    from mien.web.queue import Queue
 
     root = tmp_path / "server"
     root.mkdir()
@@ -87,7 +87,7 @@ def idle(queue: Queue) -> TestClient:
     """A server whose queue does not move."""
     from fastapi.testclient import TestClient
 
-    from mien.analysis.web.app import application
+    from mien.web.app import application
 
     return TestClient(application(queue), base_url=HERE)
 

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 
 import mien
-from mien.analysis.calibration import fit as calibrate
-from mien.analysis.density import Density
-from mien.analysis.overlay import encode
-from mien.analysis.pooling import size_of
-from mien.analysis.reliability import Limits
-from mien.card import ModelCard
+from mien.calibration.calibration import fit as calibrate
+from mien.calibration.density import Density
+from mien.calibration.pooling import size_of
+from mien.calibration.reliability import Limits
 from mien.encoders.tpsbt import TPSBTConfig
-from mien.heads import MeanHeadConfig
-from mien.pixels import PixelsConfig
+from mien.models.card import ModelCard
+from mien.modules.heads import MeanHeadConfig
+from mien.modules.pixels import PixelsConfig
+from mien.reports.overlay import encode
 from mien.tasks.classification import ClassificationConfig
 from mien.tasks.regression import RegressionConfig
 from mien.video.clips import ClipConfig

@@ -36,7 +36,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_predict_explain_and_analyze_say_the_same(face: Path, model: Path, tmp_path: Path, capsys) -> None:
     shared = [str(face), "--model", str(model), "--device=cpu", "--matmul=highest", DETECTOR]
     assert main(["analyze", *shared, f"--output={tmp_path / 'a'}", "--no-pictures", "--no-overlay"]) == 0
-    summary = mien.analysis.timeline.Timeline.load(tmp_path / "a").summary()
+    summary = mien.inference.timeline.Timeline.load(tmp_path / "a").summary()
     assert len(summary) == 1
     row = summary.iloc[0]
     capsys.readouterr()

@@ -14,24 +14,18 @@ import torch
 import yaml
 
 from conftest import ONE_PROCESS, TINY_TPSBT
-from mien.analysis import density, trust
-from mien.analysis.analyzer import Scores, load
-from mien.analysis.calibrated import ClassSets, calibration_error, reliability_bins, top
-from mien.analysis.calibration import Calibration
-from mien.analysis.conformal import threshold
-from mien.analysis.diagrams import reliability
-from mien.analysis.maps import (
-    Intervals,
-    Temperature,
-    cross_entropy,
-    fit_scaling,
-    fit_temperature,
-    scaled,
-)
-from mien.analysis.plots import png
-from mien.analysis.reliability import Limits, reasons
+from mien.calibration import density
+from mien.calibration.calibrated import ClassSets, calibration_error, reliability_bins, top
+from mien.calibration.calibration import Calibration
+from mien.calibration.conformal import threshold
+from mien.calibration.maps import Intervals, Temperature, cross_entropy, fit_scaling, fit_temperature, scaled
+from mien.calibration.reliability import Limits, reasons
 from mien.cli import main
 from mien.faces.quality import clip_sharpness, face_sharpness, sharpness
+from mien.inference.analyzer import Scores, load
+from mien.reports import trust
+from mien.reports.diagrams import reliability
+from mien.reports.plots import png
 from mien.tasks.classification import ClassificationConfig
 from mien.video.manifest import read_manifest
 from mien.video.views import ViewConfig

@@ -20,14 +20,14 @@ from safetensors.torch import load_file, save_file
 import mien
 from conftest import DATA
 from mien import cli
-from mien.analysis.frozen import load_encoder
-from mien.card import Chosen, ModelCard
 from mien.config import read_yaml
 from mien.encoders.tpsbt import TPSBTConfig
+from mien.engine.pickled import load_pickled
 from mien.faces.crop import CropConfig
+from mien.features.frozen import load_encoder
+from mien.models.card import Chosen, ModelCard
+from mien.modules.pixels import PixelsConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
-from mien.pickled import load_pickled
-from mien.pixels import PixelsConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.video.clips import ClipConfig
 

@@ -22,9 +22,9 @@ from safetensors.torch import load_file
 from conftest import ONE_PROCESS, TINY_TPSBT
 from mien import cli
 from mien.commands import finetune
+from mien.engine.runlog import read_metrics
+from mien.engine.training import TrainConfig
 from mien.interfaces import Clip
-from mien.runlog import read_metrics
-from mien.training import TrainConfig
 from mien.video.leaks import read_seen
 
 SMALL = [

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from mien.analysis.analyzer import load
-from mien.analysis.job import Job
-from mien.analysis.tables import Layout
 from mien.commands import demo, pretrain
-from mien.commands.fitting import ONCE_FIXED, identity
 from mien.datasets.synthetic import SynthConfig, claim
 from mien.encoders.vjepa import VJEPAConfig
 from mien.faces import store
 from mien.faces.clipfile import ClipFileConfig
 from mien.faces.cut import CutConfig
+from mien.inference.analyzer import load
+from mien.inference.job import Job
+from mien.inference.tables import Layout
+from mien.training.fitting import ONCE_FIXED, identity
 from mien.video.clips import ClipConfig
 from mien.video.inspection import Journal, survey
 from models import write_model

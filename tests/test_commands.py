@@ -16,13 +16,13 @@ from safetensors.torch import load_file
 import mien
 from conftest import DATA, ONE_PROCESS, TINY_DECODER, TINY_TPSBT
 from mien import cli
-from mien.analysis.analyzer import Scores
-from mien.checkpoint import load_strictly
 from mien.commands import evaluate
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.encoders.vit import ViTConfig
+from mien.engine.checkpoint import load_strictly
+from mien.inference.analyzer import Scores
+from mien.modules.pixels import PixelsConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
-from mien.pixels import PixelsConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.video.manifest import read_manifest
 from mien.video.views import ViewConfig, ViewDataset, distinct

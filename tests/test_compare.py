@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from mien import cli
-from mien.analysis.protocol import Protocol, write_protocol
-from mien.analysis.radar import radar
-from mien.analysis.runs import paired, read_run
 from mien.commands import evaluate
+from mien.evaluation.protocol import Protocol, write_protocol
+from mien.evaluation.runs import paired, read_run
 from mien.interfaces import Clip
+from mien.reports.radar import radar
 from mien.tasks.classification import ClassificationConfig
 from mien.tasks.regression import RegressionConfig
 

@@ -11,19 +11,19 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from mien.analysis.analyzer import Analyzer
-from mien.analysis.explaining.explanation import MapConfig, attention_maps, occlusion_maps
-from mien.analysis.explaining.question import ask
-from mien.analysis.pooling import encode, size_of
-from mien.card import ModelCard
-from mien.distributed import Session, wrap
+from mien.calibration.pooling import encode, size_of
 from mien.encoders import EncoderConfig
-from mien.heads import AttentiveHeadConfig, MeanHeadConfig
+from mien.engine.distributed import Session, wrap
+from mien.explanations.explanation import MapConfig, attention_maps, occlusion_maps
+from mien.explanations.question import ask
+from mien.inference.analyzer import Analyzer
 from mien.interfaces import Encoder, Objective
-from mien.layers import Block, take
+from mien.models.card import ModelCard
+from mien.modules.heads import AttentiveHeadConfig, MeanHeadConfig
+from mien.modules.layers import Block, take
+from mien.modules.pixels import PixelsConfig
 from mien.objectives.joint_embedding import JointEmbeddingConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
-from mien.pixels import PixelsConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.video.clips import ClipConfig
 

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from conftest import ONE_PROCESS, TINY_DECODER, TINY_TPSBT, TINY_VJEPA
-from mien import cli, memory
-from mien.commands import preflight
-from mien.cost import made_up, measure, products
+from mien import cli
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.encoders.vit import ViTConfig
+from mien.engine import memory
+from mien.engine.cost import made_up, measure, products
+from mien.modules.pixels import PixelsConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
-from mien.pixels import PixelsConfig
+from mien.training import preflight
 from models import write_model
 
 CPU = torch.device("cpu")

@@ -11,9 +11,10 @@ import pytest
 from sklearn.metrics import recall_score
 
 from conftest import ONE_PROCESS, TINY_TPSBT
-from mien import cli, metrics
+from mien import cli
 from mien.commands import cross, synth
-from mien.crossing import KEPT, MERGED, PREDICTIONS, ROWS, crossings
+from mien.evaluation.crossing import KEPT, MERGED, PREDICTIONS, ROWS, crossings
+from mien.statistics import metrics
 
 KNOWN = ("anger", "calm", "neutral")
 LABELS = ["anger", "neutral", "neutral", "surprise", "surprise", "anger"]

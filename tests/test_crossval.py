@@ -18,8 +18,9 @@ from sklearn import metrics as reference
 
 from conftest import ONE_PROCESS, TINY_DECODER, TINY_TPSBT
 from mien import cli
-from mien.analysis.protocol import read_protocol
-from mien.commands import crossval, preflight, synth
+from mien.commands import crossval, synth
+from mien.evaluation.protocol import read_protocol
+from mien.training import preflight
 from mien.video.manifest import read_manifest, write_manifest
 
 TRAINING = ["--train.steps=5", "--train.batch=4", "--train.save-every=1", *TINY_TPSBT, *ONE_PROCESS]

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien import models
 from mien.config import build
-from mien.faces.detectors import DETECTORS, DetectConfig, Detection, Detector
+from mien.faces.detectors import DETECTORS, DetectConfig, Detection, Detector, models
 from mien.faces.detectors.haar import HAAR_NOTICE, Haar
 from mien.faces.detectors.yunet import YuNet
 from mien.faces.quality import face_sharpness, pose

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.distributed import over_devices
+from mien.engine.distributed import over_devices
 
 
 def note(folder: Path, item: str, device: str) -> None:
@@ -41,7 +41,7 @@ PARENT = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from mien.distributed import over_devices
+from mien.engine.distributed import over_devices
 from test_distributed import linger
 if __name__ == "__main__":
     over_devices(linger, [{folder!r}], ["cpu"])

@@ -8,9 +8,9 @@ import torch
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.encoders.vit import ViTConfig
 from mien.interfaces import Encoder
-from mien.masking import MASKS, random_mask, tube_mask
+from mien.modules.masking import MASKS, random_mask, tube_mask
+from mien.modules.pixels import PixelsConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
-from mien.pixels import PixelsConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.tasks.regression import RegressionConfig
 
@@ -148,7 +148,7 @@ def test_any_number_of_stages_and_bottleneck_tokens(depths, bottleneck) -> None:
 
 
 def test_plain_attention_equals_the_fused_kernel() -> None:
-    from mien.layers import attend
+    from mien.modules.layers import attend
 
     q, k, v = torch.randn(3, 2, 4, 30, 8)
     torch.testing.assert_close(attend(q, k, v), torch.nn.functional.scaled_dot_product_attention(q, k, v))

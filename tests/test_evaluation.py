@@ -17,8 +17,8 @@ import torch
 import mien
 from conftest import ONE_PROCESS, TINY_TPSBT
 from mien import cli
-from mien.distributed import Session
-from mien.subgroups import EMPTY
+from mien.engine.distributed import Session
+from mien.evaluation.subgroups import EMPTY
 from mien.video.manifest import read_manifest, write_manifest
 from mien.video.views import ViewConfig
 

@@ -12,21 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from conftest import ONE_PROCESS, TINY_DECODER, TINY_TPSBT
-from mien.analysis.analyzer import Analyzer, load
-from mien.analysis.explaining.checks import curves, randomised, similarity
-from mien.analysis.explaining.explanation import MapConfig, occlusion_maps, surviving
-from mien.analysis.explaining.faces import Stretch, Windows, read_face, spread_over
-from mien.analysis.explaining.occlusion import boxes, hide, losses, occlusion_map, spatial, spread, temporal
-from mien.analysis.explaining.overlay import Window, paint
-from mien.analysis.explaining.question import answers, ask
-from mien.analysis.explaining.reconstruction import error_map, load_autoencoder
-from mien.analysis.predicting import ReadConfig
-from mien.analysis.sources import open_source
 from mien.cli import main
 from mien.encoders.tpsbt import TPSBTConfig
-from mien.layers import patchify
+from mien.explanations.checks import curves, randomised, similarity
+from mien.explanations.explanation import MapConfig, occlusion_maps, surviving
+from mien.explanations.faces import Stretch, Windows, read_face, spread_over
+from mien.explanations.occlusion import boxes, hide, losses, occlusion_map, spatial, spread, temporal
+from mien.explanations.overlay import Window, paint
+from mien.explanations.question import answers, ask
+from mien.explanations.reconstruction import error_map, load_autoencoder
+from mien.inference.analyzer import Analyzer, load
+from mien.inference.predicting import ReadConfig
+from mien.inference.sources import open_source
+from mien.modules.layers import patchify
+from mien.modules.pixels import PixelsConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
-from mien.pixels import PixelsConfig
 from mien.video.decode import open_video
 from mien.video.manifest import read_manifest
 

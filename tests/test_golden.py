@@ -16,10 +16,10 @@ import yaml
 
 from conftest import DATA
 from mien.commands import calibrate, evaluate, study
-from mien.commands.fitting import DataConfig
-from mien.heads import MeanHeadConfig
+from mien.modules.heads import MeanHeadConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.tasks.regression import RegressionConfig
+from mien.training.fitting import DataConfig
 from models import write_model
 
 GOLDEN = DATA / "golden"

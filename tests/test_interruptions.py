@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from conftest import ONE_PROCESS, TINY_DECODER, TINY_TPSBT
-from mien import checkpoint, cli, training
+from mien import cli
+from mien.engine import checkpoint, training
 from mien.files import LOCK
 from models import write_model
 from test_skips import after_step

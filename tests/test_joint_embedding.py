@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mien.blocks import Blocks, block_mask, hidden_sites, lengths
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.encoders.vit import ViTConfig
 from mien.encoders.vjepa import VJEPAConfig
-from mien.masking import WORD, uniforms
+from mien.modules.blocks import Blocks, block_mask, hidden_sites, lengths
+from mien.modules.masking import WORD, uniforms
+from mien.modules.pixels import PixelsConfig
 from mien.objectives.joint_embedding import JointEmbedding, JointEmbeddingConfig, spread
-from mien.pixels import PixelsConfig
 from test_encoders import pixels_of
 
 ENCODERS = {

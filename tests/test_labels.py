@@ -10,9 +10,9 @@ import pytest
 
 import mien
 from conftest import ONE_PROCESS, TINY_TPSBT
-from mien.card import ModelCard
 from mien.cli import main
 from mien.interfaces import Clip
+from mien.models.card import ModelCard
 from mien.tasks.classification import ClassificationConfig
 from mien.tasks.labels import label_column
 from mien.tasks.regression import RegressionConfig

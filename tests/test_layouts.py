@@ -21,13 +21,14 @@ from transformers import (
 
 import mien
 from conftest import DATA
-from mien import checkpoint, cli
-from mien.analysis.explaining.reconstruction import load_autoencoder
-from mien.analysis.frozen import load_encoder
+from mien import cli
 from mien.config import build
-from mien.layouts import autoencoders
+from mien.engine import checkpoint
+from mien.explanations.reconstruction import load_autoencoder
+from mien.features.frozen import load_encoder
+from mien.models.layouts import autoencoders
+from mien.modules.pixels import PixelsConfig
 from mien.objectives import ObjectiveConfig
-from mien.pixels import PixelsConfig
 
 CPU = torch.device("cpu")
 SVFAP = ["--heads=4", "--clip.size=64", "--depths", "2", "3", "2"]

@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 from sklearn import metrics as reference
 
-from mien import metrics
+from mien.statistics import metrics
 from mien.tasks.regression import ccc_loss
 
 NAMES = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear")

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from mien import models
 from mien.cli import main
+from mien.faces.detectors import models
 
 BODY = bytes(range(256)) * 1024
 

@@ -12,16 +12,16 @@ import torch
 from sklearn import metrics as reference
 
 from conftest import ONE_PROCESS, TINY_TPSBT
-from mien import metrics
-from mien.analysis.calibration import Calibration
-from mien.analysis.maps import Logistic, sigmoid
-from mien.analysis.timeline import Timeline
-from mien.answers import labelled
+from mien.calibration.calibration import Calibration
+from mien.calibration.maps import Logistic, sigmoid
 from mien.cli import main
 from mien.encoders.tpsbt import TPSBTConfig
+from mien.inference.timeline import Timeline
 from mien.interfaces import Clip
-from mien.pixels import PixelsConfig
-from mien.statistics import bootstrap, intervals
+from mien.modules.pixels import PixelsConfig
+from mien.statistics import metrics
+from mien.statistics.answers import labelled
+from mien.statistics.statistics import bootstrap, intervals
 from mien.tasks.multilabel import MultilabelConfig
 
 NAMES = ("brow", "smile", "jaw")
@@ -289,8 +289,8 @@ def test_cost_needs_no_manifest(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_page_is_told_that_outputs_are_probabilities(trained: Path) -> None:
-    from mien.analysis.analyzer import load
-    from mien.analysis.web.answers import about_model
+    from mien.inference.analyzer import load
+    from mien.web.answers import about_model
 
     about = about_model("toy", load(trained, "cpu"))
     assert (about.kind, about.bounds, about.names) == ("multilabel", (0.0, 1.0), list(UNITS))

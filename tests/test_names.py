@@ -14,12 +14,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mien.analysis.journal import Journal
-from mien.analysis.tables import Layout
 from mien.cli import main
 from mien.commands.study import clip_name
 from mien.datasets.layout import walk_clips
 from mien.files import locked
+from mien.inference.journal import Journal
+from mien.inference.tables import Layout
 from mien.interfaces import Clip
 from mien.names import folder_name, from_cell, from_text, read_csv, register, to_cell, to_text, write_csv
 from mien.video.decode import natural

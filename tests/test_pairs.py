@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mien import files, runlog
-from mien.analysis import marking
-from mien.analysis.job import PICTURES, Job
-from mien.analysis.tables import Layout
-from mien.analysis.timeline import ABOUT, Timeline
+from mien import files
 from mien.commands import cross, evaluate, features
+from mien.engine import runlog
+from mien.evaluation import marking
+from mien.inference.job import PICTURES, Job
+from mien.inference.tables import Layout
+from mien.inference.timeline import ABOUT, Timeline
 from mien.interfaces import Clip
 
 NAMES = ("anger", "fear")

@@ -10,14 +10,15 @@ from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from conftest import DATA
-from mien import heads, optim
-from mien.checkpoint import load_strictly
 from mien.encoders import tpsbt
 from mien.encoders.tpsbt import TPSBTConfig
+from mien.engine import optim
+from mien.engine.checkpoint import load_strictly
+from mien.engine.schedules import warmup_cosine
+from mien.modules import heads
+from mien.modules.pixels import PixelsConfig
 from mien.objectives import masked_autoencoding
 from mien.objectives.masked_autoencoding import MaskedAutoencoding, MaskedAutoencodingConfig
-from mien.pixels import PixelsConfig
-from mien.schedules import warmup_cosine
 from mien.tasks.classification import ClassificationConfig
 
 SIZES = TPSBTConfig(dim=48, heads=4, depths=(2, 3, 2), bottleneck=3)

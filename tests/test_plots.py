@@ -13,8 +13,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mien import metrics
-from mien.analysis import plots
+from mien.reports import plots
+from mien.statistics import metrics
 
 ODD = ("<script>", "$a$b$c", "with_underscore", "plain")
 
@@ -60,7 +60,7 @@ def test_nothing_is_cut_off_at_the_edge(draw: Callable[[], Figure]) -> None:
 
 
 def test_pyplot_is_not_loaded() -> None:
-    draw = "import sys, mien.analysis.plots as p; p.png(p.bars({}))"
+    draw = "import sys, mien.reports.plots as p; p.png(p.bars({}))"
     code = f"{draw}; sys.exit('matplotlib.pyplot' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -18,13 +18,13 @@ from torch.nn import functional as F
 
 from conftest import DATA, ONE_PROCESS, TINY_VJEPA
 from mien import cli
-from mien.analysis.features import Features, ProbeFeatureConfig
-from mien.analysis.frozen import Frozen, load_encoder
 from mien.commands import convert, evaluate, probe
 from mien.config import parse
-from mien.heads import AttentiveHeadConfig, MeanHeadConfig
-from mien.pixels import Pixels
-from mien.probing import Best, ProbeConfig, train_probes
+from mien.features.features import Features, ProbeFeatureConfig
+from mien.features.frozen import Frozen, load_encoder
+from mien.features.probing import Best, ProbeConfig, train_probes
+from mien.modules.heads import AttentiveHeadConfig, MeanHeadConfig
+from mien.modules.pixels import Pixels
 from mien.tasks.regression import RegressionConfig
 from mien.video.manifest import read_manifest
 from mien.video.transforms import AugmentConfig

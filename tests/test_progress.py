@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mien import progress
+from mien.engine.runlog import RunLog
 from mien.progress import progress_bar
-from mien.runlog import RunLog
 from test_architecture import PACKAGE
 
 

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 import mien
-from mien.analysis.answers import Answer
-from mien.analysis.dense import Averager
-from mien.analysis.live import LiveConfig
-from mien.analysis.streaming import read
-from mien.analysis.windows import Window, Windower
 from mien.cli import main
-from mien.commands.fitting import decisive
 from mien.commands.pretrain import Config as Pretrain
 from mien.faces.face import Face, Sighting
+from mien.inference.answers import Answer
+from mien.inference.dense import Averager
+from mien.inference.live import LiveConfig
+from mien.inference.streaming import read
+from mien.inference.windows import Window, Windower
 from mien.interfaces import Clip
+from mien.training.fitting import decisive
 from mien.video.clips import ClipConfig, ClipDataset
 from mien.video.decode import VideoError
 from mien.video.rates import paced, rate_warnings

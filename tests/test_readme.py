@@ -18,9 +18,9 @@ import pandas as pd
 import pytest
 
 from conftest import ROOT
-from mien import models
 from mien.commands import synth
 from mien.config import RECIPES as SHIPPED
+from mien.faces.detectors import models
 
 RECIPES = {
     "svfap_pretrain": """

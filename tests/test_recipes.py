@@ -9,15 +9,15 @@ import pytest
 
 from conftest import ONE_PROCESS, TINY, TINY_DECODER, TINY_TPSBT
 from mien import cli
-from mien.card import ModelCard
 from mien.commands import pretrain, probe
 from mien.config import RECIPES, build, parse
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.encoders.vit import ViTConfig
 from mien.encoders.vjepa import VJEPAConfig
-from mien.heads import AttentiveHeadConfig, HeadConfig
+from mien.features.probing import ProbeConfig
+from mien.models.card import ModelCard
+from mien.modules.heads import AttentiveHeadConfig, HeadConfig
 from mien.objectives.joint_embedding import JointEmbeddingConfig
-from mien.probing import ProbeConfig
 
 SHRUNK = {
     **dict.fromkeys(["svfap_pretrain", "svfap_finetune", "small", "tiny", "svfap_tiny", "regression"], TINY_TPSBT),

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.analysis import reference
-from mien.analysis.protocol import Protocol, differences, read_protocol, write_protocol
+from mien.evaluation import reference
+from mien.evaluation.protocol import Protocol, differences, read_protocol, write_protocol
 from mien.tasks.labels import CANONICAL
 
 
@@ -18,7 +18,7 @@ def the(corpus: str, method: str) -> reference.Published:
 
 
 def test_the_table_is_in_the_package_and_every_row_is_whole() -> None:
-    assert (files("mien.analysis") / "reference.yaml").is_file()
+    assert (files("mien.evaluation") / "reference.yaml").is_file()
     found = reference.everything()
     assert len(found) > 150
     for result in found:

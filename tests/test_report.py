@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.analysis import plots
-from mien.analysis.report import HIDE, SHOW, Report, as_png
+from mien.reports import plots
+from mien.reports.report import HIDE, SHOW, Report, as_png
 
 EVIL = "<script>alert(1)</script> \" onload='x' & $1$"
 VOID = {"meta", "img", "link", "br"}

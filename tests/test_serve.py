@@ -27,20 +27,20 @@ from starlette.websockets import WebSocketDisconnect
 
 import mien
 from conftest import HERE
-from mien.analysis import reliability
-from mien.analysis.analyzer import Analyzer
-from mien.analysis.calibration import fit as calibrate
-from mien.analysis.density import Density
-from mien.analysis.pooling import size_of
-from mien.analysis.predicting import ReadConfig
-from mien.analysis.web.app import application
-from mien.analysis.web.queue import Limits, Queue
-from mien.analysis.web.uploads import clean
+from mien.calibration import reliability
+from mien.calibration.calibration import fit as calibrate
+from mien.calibration.density import Density
+from mien.calibration.pooling import size_of
 from mien.cli import main
 from mien.commands.serve import short_names
 from mien.faces.detectors import DetectConfig
+from mien.inference.analyzer import Analyzer
+from mien.inference.predicting import ReadConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.video.inspection import digest
+from mien.web.app import application
+from mien.web.queue import Limits, Queue
+from mien.web.uploads import clean
 from models import EXPRESSIONS, pictures, write_model, write_video
 
 LIMITS = Limits(bytes=3_000_000, seconds=20, waiting=2, keep=3600, isolated=False)

@@ -19,16 +19,16 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from conftest import HERE
-from mien.analysis.analyzer import Analyzer
-from mien.analysis.predicting import ReadConfig
-from mien.analysis.web import decoder
-from mien.analysis.web.app import application
-from mien.analysis.web.camera import picture_of
-from mien.analysis.web.decoder import Allowance
-from mien.analysis.web.queue import Limits, Queue
-from mien.analysis.web.uploads import clean
 from mien.cli import main
+from mien.inference.analyzer import Analyzer
+from mien.inference.predicting import ReadConfig
 from mien.video.stream import read_frames
+from mien.web import decoder
+from mien.web.app import application
+from mien.web.camera import picture_of
+from mien.web.decoder import Allowance
+from mien.web.queue import Limits, Queue
+from mien.web.uploads import clean
 from models import pictures, write_model, write_video
 from openapi_requests import requests, wrong
 

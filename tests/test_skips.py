@@ -15,10 +15,11 @@ from safetensors.torch import load_file
 from torch.utils.data import get_worker_info
 
 from conftest import ONE_PROCESS, TINY_DECODER, TINY_TPSBT
-from mien import cli, runlog
-from mien.commands import skips
+from mien import cli
+from mien.engine import runlog
+from mien.engine.runlog import read_metrics
 from mien.interfaces import Clip
-from mien.runlog import read_metrics
+from mien.training import skips
 from mien.video import clips, crashes, views
 from mien.video.clips import BLANK, StepSampler
 from mien.video.decode import VideoError

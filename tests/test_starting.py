@@ -13,16 +13,17 @@ import torch
 from safetensors.torch import load_file
 
 from conftest import DATA, ONE_PROCESS, TINY_DECODER, TINY_TPSBT, TINY_VJEPA
-from mien import checkpoint, cli
-from mien.card import EncoderOnly, ModelCard
-from mien.commands.starting import start_encoder, start_objective
+from mien import cli
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.encoders.vit import ViTConfig
 from mien.encoders.vjepa import VJEPAConfig
-from mien.heads import AttentiveHeadConfig
+from mien.engine import checkpoint
+from mien.models.card import EncoderOnly, ModelCard
+from mien.modules.heads import AttentiveHeadConfig
+from mien.modules.pixels import PixelsConfig
 from mien.objectives.joint_embedding import JointEmbeddingConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
-from mien.pixels import PixelsConfig
+from mien.training.starting import start_encoder, start_objective
 from mien.video.clips import ClipConfig
 from test_training import torchrun
 

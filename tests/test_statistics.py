@@ -11,9 +11,9 @@ import pytest
 from scipy import stats
 from sklearn import metrics as reference
 
-from mien import metrics
-from mien.answers import Answers, classified, valued
-from mien.statistics import bootstrap, cross_validation, differences, intervals, mcnemar
+from mien.statistics import metrics
+from mien.statistics.answers import Answers, classified, valued
+from mien.statistics.statistics import bootstrap, cross_validation, differences, intervals, mcnemar
 
 NAMES = ("happiness", "sadness", "neutral", "anger", "surprise")
 
@@ -34,7 +34,7 @@ def values(seed: int, clips: int = 240, people: int = 20) -> Answers:
 
 
 def by_hand(answers: Answers) -> Any:
-    """The metrics of some rows, from ``mien.metrics``, which is tested against scikit-learn."""
+    """The metrics of some rows, from ``mien.statistics.metrics``, which is tested against scikit-learn."""
     return lambda rows: answers.of(rows).score()
 
 

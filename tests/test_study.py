@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from mien.analysis.reliability import Limits
-from mien.analysis.reliability_share import ReliabilityShare, together
-from mien.analysis.study import by_condition, condition_plot
+from mien.calibration.reliability import Limits
 from mien.cli import main
+from mien.inference.reliability_share import ReliabilityShare, together
+from mien.reports.study import by_condition, condition_plot
 from models import calibrated, write_model, write_video
 
 WHOLE = ["--faces", "whole", "--device", "cpu", "--no-pictures"]

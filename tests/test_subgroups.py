@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from mien.answers import classified
-from mien.statistics import intervals
-from mien.subgroups import EMPTY, grouped, subgroups
+from mien.evaluation.subgroups import EMPTY, grouped, subgroups
+from mien.statistics.answers import classified
+from mien.statistics.statistics import intervals
 
 NAMES = ("anger", "fear", "neutral")
 

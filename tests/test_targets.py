@@ -14,10 +14,10 @@ import torch.nn.functional as F
 import mien
 from conftest import ONE_PROCESS, TINY_TPSBT
 from mien import cli
-from mien.analysis.grouping import mean_by
 from mien.encoders.vit import ViTConfig
+from mien.evaluation.grouping import mean_by
 from mien.interfaces import Clip
-from mien.pixels import PixelsConfig
+from mien.modules.pixels import PixelsConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.tasks.regression import RegressionConfig
 

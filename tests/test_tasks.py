@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from mien.encoders.vit import ViTConfig
-from mien.heads import MeanHeadConfig
 from mien.interfaces import Clip
-from mien.pixels import PixelsConfig
+from mien.modules.heads import MeanHeadConfig
+from mien.modules.pixels import PixelsConfig
 from mien.tasks.classification import ClassificationConfig, draw_mix, mix
 from mien.tasks.labels import canonical
 from mien.tasks.regression import RegressionConfig, ccc_loss
@@ -89,7 +89,7 @@ def test_targets_are_blended_by_what_was_mixed(mixup, cutmix) -> None:
 
 
 def test_ccc_loss_is_one_minus_the_metric() -> None:
-    from mien.metrics import concordance
+    from mien.statistics.metrics import concordance
 
     values, truth = torch.randn(30, 2), torch.randn(30, 2)
     expected = 1 - concordance(values.numpy(), truth.numpy()).mean()
@@ -110,7 +110,7 @@ def test_metrics_equal_scikit_learn_and_scipy() -> None:
     from scipy.stats import pearsonr
     from sklearn.metrics import balanced_accuracy_score, f1_score
 
-    from mien import metrics
+    from mien.statistics import metrics
 
     rng = np.random.default_rng(0)
     truth = rng.choice([0, 1, 3], 200)  # class 2 does not occur
@@ -141,7 +141,7 @@ def test_metrics_equal_scikit_learn_and_scipy() -> None:
 
 def test_mean_of_shards_is_not_uar() -> None:
     """What the released code reports over ranks: the mean of UARs of shards, which is another number."""
-    from mien import metrics
+    from mien.statistics import metrics
 
     truth, scores = np.array([0, 0, 0, 1]), np.eye(2)[[0, 0, 1, 1]]
     whole = metrics.classification(scores, truth, ["a", "b"])["UAR"]

@@ -15,20 +15,20 @@ from PIL import Image
 from scipy.stats import t
 
 import mien
-from mien.analysis.analyzer import Analyzer
-from mien.analysis.curves import curves, palette, stretches
-from mien.analysis.interactive import figure, write_page
-from mien.analysis.live import LiveConfig, Tally, live
-from mien.analysis.overlay import Painter, doubt_of, overlay
-from mien.analysis.plots import png
-from mien.analysis.portraits import KEEP, Portraits
-from mien.analysis.predicting import ReadConfig
-from mien.analysis.sources import open_source
-from mien.analysis.tables import RECT
-from mien.analysis.timeline import Timeline
-from mien.analysis.timeline_plots import mosaic, timeline_plot
 from mien.cli import main
 from mien.commands.analyze import Config, watch_live
+from mien.inference.analyzer import Analyzer
+from mien.inference.live import LiveConfig, Tally, live
+from mien.inference.predicting import ReadConfig
+from mien.inference.sources import open_source
+from mien.inference.tables import RECT
+from mien.inference.timeline import Timeline
+from mien.reports.curves import curves, palette, stretches
+from mien.reports.interactive import figure, write_page
+from mien.reports.overlay import Painter, doubt_of, overlay
+from mien.reports.plots import png
+from mien.reports.portraits import KEEP, Portraits
+from mien.reports.timeline_plots import mosaic, timeline_plot
 from mien.video.decode import open_video
 from mien.video.stream import Frame
 from models import EXPRESSIONS, pictures, values, write_model, write_video

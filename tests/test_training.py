@@ -19,7 +19,7 @@ from conftest import ONE_PROCESS, TINY_DECODER, TINY_TPSBT, TINY_VJEPA
 from mien import cli
 from mien.commands import pretrain
 from mien.config import parse
-from mien.runlog import read_metrics
+from mien.engine.runlog import read_metrics
 
 
 def arguments(corpus: Path, output: Path, *more: str) -> list[str]:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from mien.analysis.calibration import require_calibration
+from mien.calibration.calibration import require_calibration
 from mien.cli import main
-from mien.commands.parts import SplitConfig, divide
 from mien.faces.detectors import DetectConfig
 from mien.interfaces import Clip
 from mien.tasks.classification import ClassificationConfig
+from mien.training.parts import SplitConfig, divide
 
 REFUSED = {
     "finetune: the means of a probe": (["finetune", "--task.head.standardise"], "mien probe --head.standardise"),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mien.analysis.reading import read_views
 from mien.interfaces import Clip
+from mien.models.reading import read_views
 from mien.video import clips as reading_clips
 from mien.video.clips import ClipConfig
 from mien.video.transforms import AugmentConfig

@@ -11,16 +11,16 @@ from safetensors.torch import load_file
 from transformers import VJEPA2Config, VJEPA2Model
 
 from conftest import DATA
-from mien import heads
-from mien.checkpoint import load_strictly
 from mien.encoders import vjepa
 from mien.encoders.vjepa import VJEPA, VJEPAConfig
-from mien.heads import AttentiveHeadConfig
-from mien.layers import take
+from mien.engine.checkpoint import load_strictly
+from mien.engine.optim import OptimConfig
+from mien.modules import heads
+from mien.modules.heads import AttentiveHeadConfig
+from mien.modules.layers import take
+from mien.modules.pixels import PixelsConfig
 from mien.objectives import joint_embedding
 from mien.objectives.joint_embedding import JointEmbedding, JointEmbeddingConfig
-from mien.optim import OptimConfig
-from mien.pixels import PixelsConfig
 
 VECTORS = load_file(DATA / "vjepa.safetensors")
 SCHEDULES = json.loads((DATA / "schedules.json").read_text())

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mien.analysis.answers import Answer
-from mien.analysis.dense import Averager
-from mien.analysis.streaming import read
-from mien.analysis.windows import Seen, Window, Windower
 from mien.faces.face import Face, Sighting
+from mien.inference.answers import Answer
+from mien.inference.dense import Averager
+from mien.inference.streaming import read
+from mien.inference.windows import Seen, Window, Windower
 from mien.video.clips import ClipConfig
 from mien.video.stream import Frame
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mien.analysis.analyzer import Analyzer, load
-    from mien.analysis.timeline import Timeline
+    from mien.inference.analyzer import Analyzer, load
+    from mien.inference.timeline import Timeline
 
 __all__ = ["Analyzer", "Timeline", "__version__", "load"]
 __version__ = "0.1.0"
@@ -17,11 +17,11 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     if name in ("Analyzer", "load"):
-        from mien.analysis import analyzer
+        from mien.inference import analyzer
 
         return getattr(analyzer, name)
     if name == "Timeline":
-        from mien.analysis.timeline import Timeline
+        from mien.inference.timeline import Timeline
 
         return Timeline
     raise AttributeError(f"module 'mien' has no attribute {name!r}")

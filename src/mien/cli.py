@@ -95,7 +95,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
     from pydantic import ValidationError
 
     from mien.config import explain, parse
-    from mien.stopping import Stopped, ending_politely
+    from mien.engine.stopping import Stopped, ending_politely
 
     command, schema = import_module(f"mien.commands.{name}"), None
     try:
@@ -110,7 +110,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         raise  # nobody reads on; __main__ ends in silence
     except Exception as error:
-        from mien import memory
+        from mien.engine import memory
 
         short = memory.ran_out(error)
         if not short and not isinstance(error, ValueError | OSError | ArithmeticError):

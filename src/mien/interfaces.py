@@ -153,7 +153,7 @@ class Outputs:
     nouns: str
     """What a name among the outputs is, and several of them: class, classes."""
     answers: Literal["classes", "values", "labels"]
-    """How truth and predictions look and are measured (``mien.answers``)."""
+    """How truth and predictions look and are measured (``mien.statistics.answers``)."""
     metrics: tuple[str, ...]
     """Metrics over all names."""
     headline: str
@@ -169,13 +169,13 @@ class Outputs:
     percent: bool
     """Whether papers print the metrics in percent."""
     calibration: Literal["temperature", "intervals", "logistic"]
-    """The calibration map (``mien.analysis.maps``)."""
+    """The calibration map (``mien.calibration.maps``)."""
     figure: Literal["confusion", "scatter", "labels"]
-    """The figure of an evaluation (``mien.analysis.figures``)."""
+    """The figure of an evaluation (``mien.reports.figures``)."""
     curve: Literal["stacked", "lines", "rows"]
     """How outputs are drawn over time."""
     linear: Literal["softmax", "ridge", "logistic"]
-    """The linear model on raw pixels that a probe has to beat (``mien.analysis.baselines``)."""
+    """The linear model on raw pixels that a probe has to beat (``mien.features.baselines``)."""
     bounds: tuple[float, float] | None = None
     """Between what every output lies: (0, 1) for probabilities; None for values."""
     exclusive: bool = False

@@ -18,22 +18,22 @@ from typing import Any, Literal
 import tyro
 from pydantic.dataclasses import dataclass
 
-from mien import distributed
-from mien.analysis.analyzer import Analyzer, load
-from mien.analysis.calibration import require_calibration
-from mien.analysis.findings import illustrate
-from mien.analysis.journal import Journal
-from mien.analysis.live import LiveConfig, Tally, live
-from mien.analysis.portraits import Portraits
-from mien.analysis.predicting import ReadConfig, predict_into
-from mien.analysis.profiling import Profile
-from mien.analysis.reliability_share import UNCALIBRATED
-from mien.analysis.sources import Source, camera, open_source
-from mien.analysis.tables import ordered, trust
-from mien.analysis.timeline import Timeline
+from mien.calibration.calibration import require_calibration
 from mien.config import STRICT, changed
+from mien.engine import distributed
 from mien.files import LOCK
+from mien.inference.analyzer import Analyzer, load
+from mien.inference.journal import Journal
+from mien.inference.live import LiveConfig, Tally, live
+from mien.inference.predicting import ReadConfig, predict_into
+from mien.inference.profiling import Profile
+from mien.inference.reliability_share import UNCALIBRATED
+from mien.inference.sources import Source, camera, open_source
+from mien.inference.tables import ordered, trust
+from mien.inference.timeline import Timeline
 from mien.names import folder_name
+from mien.reports.findings import illustrate
+from mien.reports.portraits import Portraits
 from mien.video.decode import VIDEOS, ends_in
 from mien.video.limits import FrameLimit
 from mien.video.stream import Frame

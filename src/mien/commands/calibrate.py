@@ -17,15 +17,16 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 from pydantic.dataclasses import dataclass
 
-from mien import distributed
-from mien.analysis import calibration, conformal, density, diagrams, plots
-from mien.analysis.analyzer import Analyzer, Scores, load
-from mien.analysis.reliability import Limits
-from mien.commands.fitting import DataConfig, load_clips, located, warn
-from mien.commands.parts import seen_by
+from mien.calibration import calibration, conformal, density
+from mien.calibration.reliability import Limits
 from mien.config import STRICT
+from mien.engine import distributed
 from mien.files import LOCK
+from mien.inference.analyzer import Analyzer, Scores, load
 from mien.interfaces import Clip, Outputs
+from mien.reports import diagrams, plots
+from mien.training.fitting import DataConfig, load_clips, located, warn
+from mien.training.parts import seen_by
 from mien.video.inspection import digest
 from mien.video.leaks import find_seen, hash_clips
 from mien.video.limits import FrameLimit

@@ -16,13 +16,13 @@ from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 from tyro.conf import Positional
 
-from mien.analysis import comparing, reference
-from mien.analysis.runs import Run, read_runs
-from mien.analysis.sections import Section, markdown, page
-from mien.checkpoint import write_whole
 from mien.config import STRICT
-from mien.files import withdraw
-from mien.statistics import RESAMPLES
+from mien.evaluation import reference
+from mien.evaluation.runs import Run, read_runs
+from mien.files import withdraw, write_whole
+from mien.reports import comparing
+from mien.reports.sections import Section, markdown, page
+from mien.statistics.statistics import RESAMPLES
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -20,9 +20,9 @@ from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT, changed
-from mien.layouts import Layout, recognise
-from mien.layouts.source import Imported, Source
-from mien.pixels import PixelsConfig
+from mien.models.layouts import Layout, recognise
+from mien.models.layouts.source import Imported, Source
+from mien.modules.pixels import PixelsConfig
 from mien.video.clips import ClipConfig
 
 

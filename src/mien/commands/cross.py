@@ -19,18 +19,19 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
-from mien import distributed, metrics
-from mien.analysis import plots
-from mien.analysis.analyzer import load
-from mien.analysis.report import Report
-from mien.commands.fitting import DataConfig, load_clips, located, warn
-from mien.commands.parts import remarks, warnings
 from mien.config import STRICT
-from mien.crossing import Crossed, crossings
+from mien.engine import distributed
+from mien.evaluation.crossing import Crossed, crossings
 from mien.files import LOCK, withdraw, write_whole
+from mien.inference.analyzer import load
 from mien.interfaces import Clip
 from mien.names import write_csv
+from mien.reports import plots
+from mien.reports.report import Report
+from mien.statistics import metrics
 from mien.tasks.labels import canonical, cell
+from mien.training.fitting import DataConfig, load_clips, located, warn
+from mien.training.parts import remarks, warnings
 from mien.video.limits import FrameLimit
 from mien.video.views import ViewConfig
 

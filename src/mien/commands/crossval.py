@@ -26,21 +26,22 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
-from mien import distributed
-from mien.analysis import folds as table
-from mien.analysis import marking
-from mien.analysis.protocol import Protocol, write_protocol
-from mien.analysis.sections import markdown
-from mien.answers import answered
-from mien.commands import choosing, evaluate, finetune, probe
-from mien.commands.fitting import decisive, identity_of, load_clips, located
-from mien.commands.parts import SplitConfig
+from mien.commands import evaluate, finetune, probe
 from mien.config import STRICT, to_yaml
+from mien.engine import distributed
+from mien.engine.runlog import open_run
+from mien.evaluation import marking
+from mien.evaluation.protocol import Protocol, write_protocol
 from mien.interfaces import Clip
 from mien.names import read_csv
-from mien.runlog import open_run
-from mien.statistics import CrossValidation, cross_validation
+from mien.reports import folds as table
+from mien.reports.sections import markdown
+from mien.statistics.answers import answered
+from mien.statistics.statistics import CrossValidation, cross_validation
 from mien.tasks import TaskConfig
+from mien.training import choosing
+from mien.training.fitting import decisive, identity_of, load_clips, located
+from mien.training.parts import SplitConfig
 from mien.video.folds import Rows, find_folds, refuse_shared
 
 

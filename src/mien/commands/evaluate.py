@@ -22,21 +22,22 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from mien import distributed
-from mien.analysis import figures, marking, trust
-from mien.analysis.analyzer import Analyzer, Scores, load
-from mien.analysis.calibration import Calibration, require_calibration
-from mien.analysis.grouping import mean_by
-from mien.analysis.marking import Marks
-from mien.analysis.sections import Section
-from mien.commands.fitting import DataConfig, load_clips, located, warn
-from mien.commands.parts import remarks, warnings
+from mien.calibration.calibration import Calibration, require_calibration
 from mien.config import STRICT
-from mien.distributed import Session
+from mien.engine import distributed
+from mien.engine.distributed import Session
+from mien.evaluation import marking
+from mien.evaluation.grouping import mean_by
+from mien.evaluation.marking import Marks
+from mien.evaluation.subgroups import blank
 from mien.files import LOCK, withdraw, write_whole
+from mien.inference.analyzer import Analyzer, Scores, load
 from mien.interfaces import Clip, Outputs
 from mien.names import write_csv
-from mien.subgroups import blank
+from mien.reports import figures, trust
+from mien.reports.sections import Section
+from mien.training.fitting import DataConfig, load_clips, located, warn
+from mien.training.parts import remarks, warnings
 from mien.video.inspection import digest
 from mien.video.limits import FrameLimit
 from mien.video.views import ViewConfig
@@ -168,7 +169,7 @@ def report(
 ) -> Marks:  # fmt: skip
     """Mark predictions, print the metrics with their intervals and write everything into ``folder``.
 
-    ``said`` is what the numbers have to carry (``mien.commands.parts.remarks``).
+    ``said`` is what the numbers have to carry (``mien.training.parts.remarks``).
     """
     marks = marking.mark(task, clips, predictions, targets, names, subgroups)
     marks.tell()

@@ -26,23 +26,22 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeInt
 from pydantic.dataclasses import dataclass
 
-from mien import distributed
-from mien.analysis import plots
-from mien.analysis.analyzer import load
-from mien.analysis.explaining import drawing, explanation, overlay
-from mien.analysis.explaining.checks import Curves
-from mien.analysis.explaining.explanation import MapConfig, Maps
-from mien.analysis.explaining.faces import Stretch, Windows, find_windows, read_face, spread_over
-from mien.analysis.explaining.question import answers, ask, own_answer, refuse_unknown
-from mien.analysis.explaining.reconstruction import load_autoencoder
-from mien.analysis.predicting import ReadConfig
-from mien.analysis.sources import Source, open_source
-from mien.card import ModelCard
-from mien.checkpoint import write_whole
 from mien.config import STRICT
-from mien.distributed import choose_device
-from mien.files import withdraw
+from mien.engine import distributed
+from mien.engine.distributed import choose_device
+from mien.explanations import drawing, explanation, overlay
+from mien.explanations.checks import Curves
+from mien.explanations.explanation import MapConfig, Maps
+from mien.explanations.faces import Stretch, Windows, find_windows, read_face, spread_over
+from mien.explanations.question import answers, ask, own_answer, refuse_unknown
+from mien.explanations.reconstruction import load_autoencoder
+from mien.files import withdraw, write_whole
+from mien.inference.analyzer import load
+from mien.inference.predicting import ReadConfig
+from mien.inference.sources import Source, open_source
+from mien.models.card import ModelCard
 from mien.names import to_text
+from mien.reports import plots
 from mien.video.limits import FrameLimit
 
 

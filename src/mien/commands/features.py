@@ -20,16 +20,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
-from mien import distributed
-from mien.analysis.features import FeatureConfig, Features, ProbeFeatureConfig
-from mien.analysis.frozen import load_encoder
-from mien.card import ModelCard
-from mien.checkpoint import write_whole
-from mien.commands.fitting import DataConfig, load_clips, warn
 from mien.config import STRICT
+from mien.engine import distributed
+from mien.features.features import FeatureConfig, Features, ProbeFeatureConfig
+from mien.features.frozen import load_encoder
+from mien.files import write_whole
+from mien.models.card import ModelCard
+from mien.modules.pixels import Pixels
 from mien.names import write_parquet as to_parquet
-from mien.pixels import Pixels
 from mien.progress import progress_bar
+from mien.training.fitting import DataConfig, load_clips, warn
 from mien.video.limits import FrameLimit
 from mien.video.manifest import write_manifest
 from mien.video.views import ViewConfig

@@ -17,11 +17,21 @@ from typing import Any
 
 from pydantic.dataclasses import dataclass
 
-from mien import distributed
-from mien.analysis.analyzer import Analyzer
-from mien.card import ModelCard
-from mien.commands.choosing import LAST, RESULTS, TEST, VALIDATION, Choice, Marking, mark_all, watch
-from mien.commands.fitting import (
+from mien.config import STRICT
+from mien.encoders import EncoderConfig
+from mien.encoders.tpsbt import TPSBTConfig
+from mien.engine import distributed
+from mien.engine.distributed import Session
+from mien.engine.optim import OptimConfig
+from mien.engine.training import TrainConfig
+from mien.inference.analyzer import Analyzer
+from mien.interfaces import Clip, Task
+from mien.models.card import ModelCard
+from mien.modules.pixels import PixelsConfig
+from mien.tasks import TaskConfig
+from mien.tasks.classification import ClassificationConfig
+from mien.training.choosing import LAST, RESULTS, TEST, VALIDATION, Choice, Marking, mark_all, watch
+from mien.training.fitting import (
     ClipConfig,
     TrainingDataConfig,
     card_of,
@@ -31,20 +41,10 @@ from mien.commands.fitting import (
     located,
     open_folder,
 )
-from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, hash_shared
-from mien.commands.preflight import preflight
-from mien.commands.skips import unread_paths
-from mien.commands.starting import start_encoder, with_encoder_of
-from mien.config import STRICT
-from mien.distributed import Session
-from mien.encoders import EncoderConfig
-from mien.encoders.tpsbt import TPSBTConfig
-from mien.interfaces import Clip, Task
-from mien.optim import OptimConfig
-from mien.pixels import PixelsConfig
-from mien.tasks import TaskConfig
-from mien.tasks.classification import ClassificationConfig
-from mien.training import TrainConfig
+from mien.training.parts import History, Parts, SplitConfig, divide, examine, guard, hash_shared
+from mien.training.preflight import preflight
+from mien.training.skips import unread_paths
+from mien.training.starting import start_encoder, with_encoder_of
 from mien.video.leaks import Hashes
 from mien.video.limits import FrameLimit
 from mien.video.transforms import AugmentConfig

@@ -12,8 +12,8 @@ from typing import Literal
 import tyro
 from pydantic.dataclasses import dataclass
 
-from mien import models
 from mien.config import STRICT, changed
+from mien.faces.detectors import models
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -21,14 +21,14 @@ from typing import Any
 import tyro
 from pydantic.dataclasses import dataclass
 
-from mien import distributed
-from mien.analysis.analyzer import Analyzer, load
-from mien.analysis.calibration import require_calibration
-from mien.analysis.predicting import ReadConfig, predict_into
-from mien.analysis.reliability_share import share_of
-from mien.analysis.sources import open_source
-from mien.analysis.timeline import Timeline
+from mien.calibration.calibration import require_calibration
 from mien.config import STRICT
+from mien.engine import distributed
+from mien.inference.analyzer import Analyzer, load
+from mien.inference.predicting import ReadConfig, predict_into
+from mien.inference.reliability_share import share_of
+from mien.inference.sources import open_source
+from mien.inference.timeline import Timeline
 from mien.interfaces import Outputs
 from mien.names import to_text
 from mien.video.limits import FrameLimit

@@ -15,31 +15,24 @@ from pathlib import Path
 from pydantic.dataclasses import dataclass
 from torch.utils.data import default_collate
 
-from mien import distributed
-from mien.analysis.plots import reconstruction_grid, save_png
-from mien.checkpoint import checkpoints
-from mien.commands.fitting import (
-    ClipConfig,
-    TrainingDataConfig,
-    claim_folder,
-    fit,
-    load_training_clips,
-    open_folder,
-)
-from mien.commands.parts import remember
-from mien.commands.preflight import preflight
-from mien.commands.skips import read_skips, unread_paths
-from mien.commands.starting import start_objective, with_encoder_of
 from mien.config import STRICT
-from mien.distributed import Session
 from mien.encoders import EncoderConfig
 from mien.encoders.tpsbt import TPSBTConfig
+from mien.engine import distributed
+from mien.engine.checkpoint import checkpoints
+from mien.engine.distributed import Session
+from mien.engine.optim import OptimConfig
+from mien.engine.training import TrainConfig
 from mien.interfaces import Clip, Objective
+from mien.modules.pixels import PixelsConfig
 from mien.objectives import ObjectiveConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
-from mien.optim import OptimConfig
-from mien.pixels import PixelsConfig
-from mien.training import TrainConfig
+from mien.reports.plots import reconstruction_grid, save_png
+from mien.training.fitting import ClipConfig, TrainingDataConfig, claim_folder, fit, load_training_clips, open_folder
+from mien.training.parts import remember
+from mien.training.preflight import preflight
+from mien.training.skips import read_skips, unread_paths
+from mien.training.starting import start_objective, with_encoder_of
 from mien.video.clips import ClipDataset
 from mien.video.decode import VideoError
 from mien.video.limits import FrameLimit

@@ -24,24 +24,25 @@ from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from mien import checkpoint, distributed
-from mien.analysis import baselines, plots
-from mien.analysis.features import Features, ProbeFeatureConfig
-from mien.analysis.frozen import Frozen, answers, load_encoder, views_of
-from mien.analysis.report import Report
-from mien.card import ModelCard
 from mien.commands import evaluate
-from mien.commands.choosing import VALIDATION
-from mien.commands.fitting import DataConfig, load_clips, located, warn
-from mien.commands.parts import History, Parts, SplitConfig, divide, examine, guard, remarks, warnings
-from mien.commands.preflight import preflight_probes
 from mien.config import STRICT, changed, to_yaml
+from mien.engine import checkpoint, distributed
+from mien.features import baselines
+from mien.features.features import Features, ProbeFeatureConfig
+from mien.features.frozen import Frozen, answers, load_encoder, views_of
+from mien.features.probing import Best, ProbeConfig, train_probes
 from mien.files import withdraw
-from mien.heads import AttentiveHeadConfig, HeadConfig, MeanHeadConfig, Standardised
 from mien.interfaces import Clip, Task
-from mien.probing import Best, ProbeConfig, train_probes
+from mien.models.card import ModelCard
+from mien.modules.heads import AttentiveHeadConfig, HeadConfig, MeanHeadConfig, Standardised
+from mien.reports import plots
+from mien.reports.report import Report
 from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
+from mien.training.choosing import VALIDATION
+from mien.training.fitting import DataConfig, load_clips, located, warn
+from mien.training.parts import History, Parts, SplitConfig, divide, examine, guard, remarks, warnings
+from mien.training.preflight import preflight_probes
 from mien.video.clips import order
 from mien.video.leaks import hash_clips
 from mien.video.limits import FrameLimit

@@ -18,12 +18,12 @@ from typing import Annotated
 from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from mien import distributed
-from mien.analysis.analyzer import Analyzer, load
-from mien.analysis.calibration import require_calibration
-from mien.analysis.predicting import ReadConfig
+from mien.calibration.calibration import require_calibration
 from mien.config import STRICT
+from mien.engine import distributed
 from mien.extras import install
+from mien.inference.analyzer import Analyzer, load
+from mien.inference.predicting import ReadConfig
 from mien.video.limits import FrameLimit
 
 NEEDS = ("fastapi", "uvicorn", "websockets")
@@ -64,10 +64,10 @@ def run(config: Config) -> None:
         raise ValueError(f"the page needs {', '.join(missing)}, of the extra serve: {install('serve')}")
     import uvicorn
 
-    from mien.analysis.web.app import application
-    from mien.analysis.web.folders import temporary_folder
-    from mien.analysis.web.guard import is_local
-    from mien.analysis.web.queue import Limits, Queue
+    from mien.web.app import application
+    from mien.web.folders import temporary_folder
+    from mien.web.guard import is_local
+    from mien.web.queue import Limits, Queue
 
     logging.basicConfig(level=logging.WARNING)
     limits = Limits(

@@ -20,24 +20,23 @@ import pandas as pd
 import tyro
 from pydantic.dataclasses import dataclass
 
-from mien import distributed
-from mien.analysis import plots
-from mien.analysis.analyzer import Analyzer, load
-from mien.analysis.calibration import require_calibration
-from mien.analysis.findings import illustrate
-from mien.analysis.portraits import Portraits
-from mien.analysis.predicting import predict_into
-from mien.analysis.reliability_share import together
-from mien.analysis.sources import open_source
-from mien.analysis.study import by_condition, clip_name, condition_plot, of_participants, require_column, tidy
-from mien.analysis.timeline import Timeline
-from mien.checkpoint import write_whole
+from mien.calibration.calibration import require_calibration
 from mien.commands.analyze import Shared
 from mien.config import STRICT
-from mien.files import withdraw
+from mien.engine import distributed
+from mien.files import withdraw, write_whole
+from mien.inference.analyzer import Analyzer, load
+from mien.inference.predicting import predict_into
+from mien.inference.reliability_share import together
+from mien.inference.sources import open_source
+from mien.inference.timeline import Timeline
 from mien.interfaces import Clip
 from mien.names import printable, write_csv
 from mien.progress import progress_bar
+from mien.reports import plots
+from mien.reports.findings import illustrate
+from mien.reports.portraits import Portraits
+from mien.reports.study import by_condition, clip_name, condition_plot, of_participants, require_column, tidy
 from mien.video.manifest import read_manifest, select
 
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from mien.config import STRICT, Depth, Ratio, Share, Sized, Width
 from mien.encoders import tpsbt
 from mien.interfaces import Encoder
-from mien.layers import Block, PatchEmbed, divide, drop_rates, xavier
-from mien.positions import sinusoid
+from mien.modules.layers import Block, PatchEmbed, divide, drop_rates, xavier
+from mien.modules.positions import sinusoid
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from mien.config import STRICT, Depth, Ratio, Share, Sized, Width
 from mien.interfaces import Encoder
-from mien.layers import Block, LayerNorm, PatchEmbed, divide, drop_rates, rescale, truncated_normal
-from mien.positions import Grid, interpolate, rotary, sincos3d
+from mien.modules.layers import Block, LayerNorm, PatchEmbed, divide, drop_rates, rescale, truncated_normal
+from mien.modules.positions import Grid, interpolate, rotary, sincos3d
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -16,13 +16,13 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from mien.blocks import Blocks, block_mask, lengths
 from mien.config import STRICT, Depth, Width
 from mien.interfaces import Batch, Encoder, Objective
-from mien.layers import Block, LayerNorm, divide, patchify, rescale, take, truncated_normal, unpatchify
-from mien.masking import Mask
-from mien.pixels import Pixels, PixelsConfig
-from mien.positions import sincos3d
+from mien.modules.blocks import Blocks, block_mask, lengths
+from mien.modules.layers import Block, LayerNorm, divide, patchify, rescale, take, truncated_normal, unpatchify
+from mien.modules.masking import Mask
+from mien.modules.pixels import Pixels, PixelsConfig
+from mien.modules.positions import sincos3d
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from mien.config import STRICT, Depth, Ratio, Width
 from mien.interfaces import Batch, Encoder, Objective
-from mien.layers import Block, LayerNorm, divide, patchify, take, unpatchify, xavier
-from mien.masking import MASKS, Mask
-from mien.pixels import Pixels, PixelsConfig
-from mien.positions import sinusoid
+from mien.modules.layers import Block, LayerNorm, divide, patchify, take, unpatchify, xavier
+from mien.modules.masking import MASKS, Mask
+from mien.modules.pixels import Pixels, PixelsConfig
+from mien.modules.positions import sinusoid
 
 
 @dataclass(frozen=True, config=STRICT)

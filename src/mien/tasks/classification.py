@@ -16,11 +16,11 @@ from pydantic import Field, NonNegativeFloat
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from mien import metrics
 from mien.config import STRICT
-from mien.heads import HeadConfig, MeanHeadConfig
 from mien.interfaces import Batch, Clip, Encoder, Outputs, Task
-from mien.pixels import Pixels, PixelsConfig
+from mien.modules.heads import HeadConfig, MeanHeadConfig
+from mien.modules.pixels import Pixels, PixelsConfig
+from mien.statistics import metrics
 from mien.tasks.labels import (
     CANONICAL,
     USUAL,

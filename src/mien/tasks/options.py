@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 from torch import Tensor
 
 from mien.interfaces import Clip, Encoder, Outputs, Task
-from mien.pixels import PixelsConfig
+from mien.modules.pixels import PixelsConfig
 
 
 class TaskOptions(ABC):
@@ -59,7 +59,7 @@ class TaskOptions(ABC):
         return ""
 
     def protocol(self, names: Sequence[str]) -> dict[str, Any]:
-        """What the protocol of a result says of the labels (``mien.analysis.protocol``)."""
+        """What the protocol of a result says of the labels (``mien.evaluation.protocol``)."""
         return {}
 
     def needs_pixels(self) -> str:

@@ -11,11 +11,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from mien import metrics
 from mien.config import STRICT
-from mien.heads import HeadConfig, MeanHeadConfig
 from mien.interfaces import Batch, Clip, Encoder, Outputs, Task
-from mien.pixels import Pixels, PixelsConfig
+from mien.modules.heads import HeadConfig, MeanHeadConfig
+from mien.modules.pixels import Pixels, PixelsConfig
+from mien.statistics import metrics
 from mien.tasks.labels import value_targets, where
 from mien.tasks.options import TaskOptions
 

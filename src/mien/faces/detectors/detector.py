@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien import models
+from mien.faces.detectors import models
 from mien.faces.face import Box, Pixels, Points
 
 if TYPE_CHECKING:

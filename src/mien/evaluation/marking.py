@@ -1,0 +1,243 @@
+"""What stands beside the metrics of an evaluation: intervals over subjects, tables of subgroups, a page.
+
+marks = mark(task, clips, predictions, targets, names, ("sex", "age:30,45,60"))
+marks.tell()
+marks.write(folder)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from mien.evaluation.subgroups import Group, blank, group, grouped, subgroups
+from mien.files import write_whole
+from mien.interfaces import Clip, Outputs
+from mien.names import write_csv
+from mien.reports.sections import Section, page, table
+from mien.statistics.answers import LEAVES, Answers, answered, number
+from mien.statistics.metrics import MAJORITY
+from mien.statistics.statistics import LEVEL, RESAMPLES, Interval, fewest
+
+SUBJECT = "subject"
+TIMES = ("start", "end")
+RESERVED = ("path", "truth", "predicted", SUBJECT, *TIMES)
+"""Columns of predictions.csv besides scores and subgroups."""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The marks of an evaluation."""
+
+    task: Outputs
+    whole: Group
+    parts: dict[str, list[Group]]
+    """Groups by column."""
+    basis: str
+    """What the intervals rest on, in a sentence."""
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The metrics alone, without those that only single names have, and without what could not be measured."""
+        values = {n: i.value for n, i in self.whole.metrics.items() if n.partition(".")[0] not in alone(self.task)}
+        return {name: value for name, value in values.items() if not math.isnan(value)}
+
+    def saved(self) -> dict[str, Any]:
+        """What metrics.json holds; None is a metric that could not be measured, as the recall of an absent class."""
+        values = {n: None if math.isnan(i.value) else i.value for n, i in self.whole.metrics.items()}
+        parts = {
+            metric: {n.partition(".")[2]: values.pop(n) for n in list(values) if n.startswith(f"{metric}.")}
+            for metric in alone(self.task)
+        }
+        bounds = {n: [i.low, i.high] for n, i in self.whole.metrics.items() if math.isfinite(i.low)}
+        intervals = {"level": LEVEL, "basis": self.basis, "bounds": bounds}
+        return {"task": self.task.kind} | values | parts | {"intervals": intervals}
+
+    def tell(self) -> None:
+        """Print the metrics with their intervals, and the subgroups."""
+        found = listed(self.task, self.whole)
+        print(f"{self.whole.clips} clips: " + ", ".join(f"{n} {text}" for n, text in found.items() if "." not in n))
+        for name, text in found.items():
+            if "." in name:
+                print(f"  {spaced(self.task, name):<23} {text}")
+        print(self.basis)
+        self.tell_parts()
+
+    def tell_parts(self) -> None:
+        """Print the subgroups."""
+        for column, groups in self.parts.items():
+            print(f"\nby {column}\n{table(brief(self.task, column, groups))}")
+
+    def write(self, folder: Path, first: Sequence[Section] = ()) -> None:
+        """Write subgroups.csv, where there are groups, and report.html: ``first``, then marks and pictures of the folder."""
+        rows = [full(column, group) for column, groups in self.parts.items() for group in groups]
+        if rows:
+            write_whole(folder / "subgroups.csv", lambda path: write_csv(pd.DataFrame(rows), path))
+        page("Evaluation", [*first, *self.sections(folder)]).save(folder / "report.html")
+
+    def sections(self, folder: Path) -> list[Section]:
+        """The page: all metrics, the picture, the subgroups."""
+        marks = [{"metric": name, "value": text} for name, text in listed(self.task, self.whole).items()]
+        pictures = [folder / f"{name}.png" for name in (self.task.figure, "reliability")]
+        return [
+            Section(f"{self.whole.clips} clips", [self.basis], marks),
+            *(Section(picture.stem.capitalize(), picture=picture) for picture in pictures if picture.is_file()),
+            *(Section(f"By {column}", rows=brief(self.task, column, groups)) for column, groups in self.parts.items()),
+        ]
+
+
+def mark(
+    task: Outputs,
+    clips: Sequence[Clip],
+    predictions: ArrayLike,
+    targets: ArrayLike,
+    names: Sequence[str],
+    columns: Sequence[str] = (),
+) -> Marks:
+    """Outputs and truth of clips, as an evaluation of a task has them, and ``--subgroups`` -> marks with intervals.
+
+    Clips are clustered by the column ``subject`` if there is one.
+    """
+    cells = [clip.columns.get(SUBJECT) for clip in clips]
+    answers = answered(task, predictions, targets, names, clusters(cells))
+    return Marks(task, measured(answers), split(answers, clips, columns), basis(cells))
+
+
+def alone(task: Outputs) -> list[str]:
+    """Metrics that single names have and all together have not, as the recall of a class."""
+    return [metric for metric in task.by_name if metric not in task.metrics]
+
+
+def listed(task: Outputs, found: Group) -> dict[str, str]:
+    """The metrics that a model earns as texts, each with what the majority gets, where that is measured."""
+    texts = {}
+    for name, interval in found.metrics.items():
+        metric, dot, part = name.partition(".")
+        if metric in (task.by_name if dot else task.metrics):
+            always = found.metrics.get(f"{metric}{MAJORITY}{dot}{part}")
+            more = "" if always is None or math.isnan(always.value) else f" (majority {always.value:.4f})"
+            texts[name] = beside(interval) + more
+    return texts
+
+
+def spaced(task: Outputs, name: str) -> str:
+    """``recall.anger`` as recall anger, where there is no recall of all."""
+    metric, dot, part = name.partition(".")
+    return f"{metric} {part}" if dot and metric in alone(task) else name
+
+
+def measured(answers: Answers) -> Group:
+    """Everything as one group."""
+    return group("all", answers, RESAMPLES, LEVEL, 0)
+
+
+def split(answers: Answers, clips: Sequence[Clip], columns: Sequence[str]) -> dict[str, list[Group]]:
+    """The groups of each column."""
+    found = {}
+    for given in columns:
+        column, edges = banded(given)
+        try:
+            groups = grouped([clip.columns.get(column) for clip in clips], edges, math.inf if identifier(column) else 8)
+        except ValueError as error:
+            raise ValueError(f"--subgroups {given}: {error}") from error
+        found[column] = subgroups(answers, groups)
+    return found
+
+
+def identifier(column: str) -> bool:
+    """Whether numbers in a column are names, which make no bands."""
+    return column in (SUBJECT, "fold", "session", "actor", "id")
+
+
+def clusters(cells: Sequence[object]) -> list[str] | None:
+    """Cells of the column ``subject`` -> whom to cluster by; a clip without one stands for itself, as all do for None."""
+    if all(map(blank, cells)):
+        return None
+    return [f"clip {i}" if blank(cell) else f"subject {str(cell).strip()}" for i, cell in enumerate(cells)]
+
+
+def basis(cells: Sequence[object], draws: int = RESAMPLES) -> str:
+    """What intervals of clips with these cells in the column ``subject`` rest on, in a sentence."""
+    unknown, level = sum(map(blank, cells)), f"{100 * LEVEL:.0f} %"
+    named = len({str(cell).strip() for cell in cells if not blank(cell)})
+    whom = " and ".join([f"{named} subjects"] * bool(named) + [f"{unknown} clips without a subject"] * bool(unknown))
+    if named + unknown < fewest():
+        return f"no intervals: {whom}, and {level} needs at least {fewest()}"
+    alone = "" if named else ", taken as independent because no column 'subject' says who is seen"
+    return f"{level} intervals: bootstrap over {whom}{alone}; {draws:,} draws"
+
+
+def banded(given: str) -> tuple[str, list[float]]:
+    """``age`` or ``age:30,45`` -> column and edges of its bands."""
+    column, colon, edges = given.rpartition(":")
+    values = [number(text) for text in edges.split(",")]
+    return (column, values) if colon and all(map(math.isfinite, values)) else (given, [])
+
+
+def require(clips: Sequence[Clip], columns: Sequence[str], names: Sequence[str]) -> None:
+    """Every column of ``--subgroups`` exists and does not stand in the way of others, or ``ValueError``."""
+    known = dict.fromkeys(name for clip in clips for name in clip.columns)
+    for column in (banded(given)[0] for given in columns):
+        if column not in known:
+            raise ValueError(f"--subgroups {column}: no such column; there are {', '.join(known) or 'none'}")
+        if column in names or column in (*RESERVED[:3], *(f"{name}_truth" for name in names)):
+            raise ValueError(f"--subgroups {column}: predictions.csv has a column of that name; rename the manifest's")
+
+
+def predictions(
+    task: Outputs,
+    clips: Sequence[Clip],
+    outputs: NDArray[np.float64],
+    targets: NDArray[Any],
+    names: Sequence[str],
+    columns: Sequence[str],
+) -> pd.DataFrame:
+    """The table of predictions: outputs (N, names), the truth, and what tells its clips apart.
+
+    That is the times, the subject and the columns of the subgroups.
+    """
+    columns_of = LEAVES[task.answers].columns(outputs, targets, names)
+    table = pd.DataFrame({"path": [clip.path for clip in clips]} | columns_of)
+    known = {name: [getattr(clip, name) for clip in clips] for name in TIMES}
+    for name in dict.fromkeys([SUBJECT, *(banded(given)[0] for given in columns)]):
+        known[name] = [clip.columns.get(name) for clip in clips]
+    for name, cells in known.items():
+        if not all(map(blank, cells)) and name not in table:
+            table[name] = cells
+    return table
+
+
+def beside(interval: Interval) -> str:
+    """A metric with its interval, as far as there is one."""
+    if math.isnan(interval.value):
+        return "absent from these clips"
+    bounds = f" [{interval.low:.4f}, {interval.high:.4f}]" if math.isfinite(interval.low) else ""
+    return f"{interval.value:.4f}{bounds}"
+
+
+def brief(task: Outputs, column: str, groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """A line per group with the metrics of short tables; subgroups.csv has all."""
+    return [
+        {column: one.name, "clips": one.clips, "subjects": one.subjects}
+        | {name: text for name, text in listed(task, one).items() if name in task.shown}
+        | ({"absent": ", ".join(one.absent)} if any(other.absent for other in groups) else {})
+        for one in groups
+    ]
+
+
+def full(column: str, one: Group) -> dict[str, Any]:
+    """A line of subgroups.csv: every metric with its bounds."""
+    marks = {
+        name + end: value
+        for name, i in one.metrics.items()
+        for end, value in (("", i.value), ("_low", i.low), ("_high", i.high))
+    }
+    about = {"column": column, "group": one.name, "clips": one.clips, "subjects": one.subjects}
+    return about | marks | {"absent": "; ".join(one.absent)}

@@ -1,0 +1,224 @@
+"""A trained model that reads videos: ``mien.load(folder)`` -> ``Analyzer``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mien import __version__
+from mien.calibration.calibration import Calibration
+from mien.calibration.pooling import encode, size_of
+from mien.config import build
+from mien.engine import checkpoint
+from mien.engine.distributed import choose_device
+from mien.faces.quality import clip_sharpness
+from mien.inference.answers import Answer, require_finite, trusted
+from mien.inference.predicting import Listener, ReadConfig, predict_into, stream
+from mien.inference.profiling import Profile
+from mien.inference.sources import Video, open_source
+from mien.inference.tables import Layout
+from mien.inference.timeline import Timeline
+from mien.inference.windows import Window
+from mien.interfaces import Clip, Outputs, Task
+from mien.models.card import ModelCard
+from mien.models.reading import read_views
+from mien.progress import progress_bar
+from mien.video.inspection import digest
+from mien.video.views import View, ViewConfig, ViewDataset, load_views
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model says of clips, in their order."""
+
+    mean: NDArray[np.float64]
+    """Outputs (clips, names), averaged over the views."""
+    votes: NDArray[np.float64]
+    """Share of the views (clips, names) in which a name has the largest output."""
+    features: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
+    """Statistics of each clip (clips, ``pooling.size_of``), means over the views; of width 0 where they were not asked for."""
+    sharpness: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    """Sharpness (clips,) of the centre crops' frames; NaN where it was not asked for."""
+
+    @property
+    def majority(self) -> NDArray[np.int64]:
+        """Index of the name with most votes (clips,); of equal ones that with the larger mean."""
+        return (self.votes + 1e-6 * self.mean).argmax(axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What the encoder makes of the windows of a video."""
+
+    windows: pd.DataFrame
+    """A row per window, as in ``Timeline.windows``: which face, when."""
+    values: NDArray[np.float32]
+    """Mean token of each window (windows, dim)."""
+
+
+def load(path: str | Path, device: str = "auto") -> Analyzer:
+    """Load exported weights from the folder of a fine-tuned run, or from the hub as ``hf://owner/name``.
+
+    Raises ``ValueError`` where the folder holds no model, or weights that do not fit what model.json says.
+    """
+    folder = checkpoint.locate(path)
+    card = ModelCard.load(folder)
+    if card.task is None:
+        raise ValueError(f"{folder} is a pre-trained encoder without a task; fine-tune it first: mien finetune --init")
+    task = card.build(folder)
+    assert isinstance(task, Task)
+    return Analyzer(task, card, choose_device(device), folder)
+
+
+class Analyzer:
+    """A task with the card of its weights, which says how to feed it."""
+
+    def __init__(self, task: Task, card: ModelCard, device: torch.device, folder: Path | None = None) -> None:
+        assert card.task is not None
+        self.task, self.card, self.device, self.folder = task.to(device).eval(), card, device, folder
+        self.clip, self.names, self.config = card.clip, card.names, card.task
+        self.outputs: Outputs = task.outputs
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """What `mien calibrate` left beside the weights; ``ValueError`` if it was made for other weights."""
+        return Calibration.load(self.folder) if self.folder else None
+
+    def predict(
+        self,
+        video: Video,
+        output: str | Path | None = None,
+        *,
+        timestamps: Sequence[float] | None = None,
+        format: Literal["csv", "parquet"] = "csv",
+        overwrite: bool = False,
+        progress: bool = True,
+        profile: Profile | None = None,
+        listen: Listener | None = None,
+        **options: Any,
+    ) -> Timeline:
+        """Read a video: who shows what, when.
+
+        ``video`` is a file, a folder of frames, an open binary file, or an array (N, H, W, 3) with ``timestamps`` in
+        seconds; ``options`` are the fields of ``ReadConfig``, which are also the flags of `mien analyze`. With ``output``, a
+        folder, tables grow there and a killed job is gone on with. ``listen`` hears everything as it becomes final.
+        Raises ``ValueError`` for unknown options and for videos that cannot be read.
+        """
+        config = build(ReadConfig, options)
+        with open_source(video, timestamps) as source, ExitStack() as stack:
+            folder = Path(output or stack.enter_context(TemporaryDirectory(prefix="mien-")))
+            return predict_into(folder, self, source, config, format, overwrite, progress, profile, listen)
+
+    def extract_features(self, video: Video, *, timestamps: Sequence[float] | None = None, **options: Any) -> Features:
+        """The encoder's mean token of every window of every face, with the windows' table; options as in ``predict``."""
+        config = build(ReadConfig, options)
+        layout, rows, values = self.layout(config.clock), [], []
+        with open_source(video, timestamps) as source, closing(stream(self, source, config)) as events:
+            for window, answer in (scored for event in events for scored in event.windows):
+                rows.append(layout.window_row(source.name, window, answer))
+                values.append(answer.features)
+        table = pd.DataFrame(rows, columns=list(layout.windows))
+        return Features(table, np.array(values, np.float32).reshape(len(rows), self.task.encoder.dim))
+
+    def layout(self, clock: float | None = None) -> Layout:
+        """Columns of the tables; ``clock`` is what a stimulus' clock shows at the video's second 0."""
+        return Layout(self.names, self.outputs.kind, self.config.label(self.names), clock)
+
+    def identity(self) -> dict[str, Any]:
+        """What makes this model give what it gives: version and weights."""
+        weights = (self.folder or Path()) / "weights.safetensors"
+        known = self.folder is not None and weights.is_file()
+        return {"mien": __version__, "model": str(self.folder), "weights": digest(weights) if known else None}
+
+    @torch.inference_mode()
+    def read_windows(self, windows: Sequence[Window], coverage: float | None = None) -> list[Answer]:
+        """A batch of windows -> what the model says of each, calibrated if it is."""
+        video = torch.stack([window.video for window in windows]).to(self.device)  # B, S, 3, T, H, W
+        pixels, segments = self.task.pixels(video.flatten(0, 1)), video.shape[:2]
+        tokens, statistics = encode(self.task.encoder, pixels) if self.calibration else (self.encode(pixels), None)
+        tokens = tokens.unflatten(0, segments).flatten(1, 2)  # B, S N, dim
+        outputs = self.task.answer(self.task.head(tokens)).float().cpu().numpy()
+        require_finite(outputs, self.folder)
+        features = tokens.float().mean(1).cpu().numpy()
+        if self.calibration is None or statistics is None:
+            return [Answer(value, feature) for value, feature in zip(outputs, features, strict=True)]
+        distances = self.calibration.density.distance(statistics.unflatten(0, segments).mean(1).double().cpu().numpy())
+        return trusted(self.calibration, self.names, windows, outputs, features, distances, coverage)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Normalised clips (V, 3, T, H, W) -> tokens (V, N, dim)."""
+        return self.task.encoder.features(pixels)
+
+    def scores(self, video: Video, **options: Any) -> dict[str, float]:
+        """Means over a video by label name, of the face seen longest: what ``predict(video).summary()`` says of it.
+
+        Options are those of ``predict``. Raises ``ValueError`` where no face is seen.
+        """
+        face = self.predict(video, progress=False, **options).face()
+        return {name: float(face[name]) for name in self.names}
+
+    @torch.inference_mode()
+    def score_clips(
+        self, clips: Sequence[Clip], views: ViewConfig, workers: int = 0, progress: bool = True, measure: bool = False
+    ) -> Scores:
+        """Outputs of labelled clips, averaged and voted on over their views; frames are taken as they are, as in training.
+
+        ``measure`` adds what calibration needs to know of the clips: features and sharpness.
+        """
+        views, encoder, joint = self.suited(views), self.task.encoder, self.task.segments > 1
+        width = size_of(encoder) if measure else 0
+
+        def step(video: Tensor) -> Tensor:
+            """Views -> outputs, or tokens that are joined when all segments are there, and behind them the features."""
+            pixels = self.task.pixels(video)
+            tokens, features = encode(encoder, pixels) if measure else (encoder.features(pixels), None)
+            outputs = (tokens.flatten(1) if joint else self.task.answer(self.task.head(tokens))).float()
+            return outputs if features is None else torch.cat([outputs, features], dim=1)
+
+        mean, votes = np.zeros((2, len(clips), len(self.names)))
+        statistics, blur = np.zeros((len(clips), width)), np.full(len(clips), np.nan)
+        items = load_views(ViewDataset(clips, self.clip, views), workers)
+        read = read_views(step, measured(items, blur) if measure else items, views.batch, self.device)
+        for item, found in progress_bar(read, "reading", total=len(clips), disable=not progress):
+            outputs, features = found.split([found.shape[-1] - width, width], dim=-1)  # windows crops ...
+            whole = self.join(outputs.unflatten(-1, (-1, encoder.dim))) if joint else outputs
+            each = whole.flatten(0, 1).double().cpu().numpy()  # views, names
+            mean[item["index"]] = each.mean(axis=0)
+            votes[item["index"]] = np.bincount(each.argmax(axis=1), minlength=each.shape[1]) / len(each)
+            statistics[item["index"]] = features.flatten(0, 1).double().mean(dim=0).cpu().numpy()
+        require_finite(mean, self.folder)
+        return Scores(mean, votes, statistics, blur)
+
+    def suited(self, views: ViewConfig) -> ViewConfig:
+        """Views that suit the head: one that attends over several segments gets as many as it was trained on."""
+        wanted = self.task.segments
+        if wanted == 1:
+            return views
+        if views.sliding or views.segments not in (0, wanted):
+            raise ValueError(
+                f"this model reads {wanted} segments of a video at once, as it was trained; leave --views.segments and "
+                "--views.sliding as they are, or train a probe with --segments 1"
+            )
+        return replace(views, segments=wanted)
+
+    def join(self, tokens: Tensor) -> Tensor:
+        """Tokens (S, C, N, dim) of all segments -> outputs (1, C, names), one per crop."""
+        return self.task.answer(self.task.head(tokens.transpose(0, 1).flatten(1, 2)))[None]
+
+
+def measured(items: Iterable[View], blur: NDArray[np.float64]) -> Iterator[View]:
+    """Items as they are; the sharpness of each is written into ``blur``."""
+    for item in items:
+        blur[item["index"]] = clip_sharpness(item["frames"][0].permute(1, 2, 3, 0).numpy())
+        yield item

@@ -1,0 +1,70 @@
+"""What is said of one window: values, and, of a calibrated model, what else is likely and whether to rely on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.calibration.calibration import Calibration
+from mien.calibration.reliability import reasons
+from mien.inference.windows import Window
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What is said of one window."""
+
+    values: Floats
+    """Probabilities or values (names,); calibrated if the model is."""
+    features: Floats | None = None
+    """Mean token (dim,), if it was asked for."""
+    beside: Mapping[str, Any] | None = None
+    """What is plausible, by the columns of the table of windows (``Calibrated.cells``); None without a calibration."""
+    reasons: tuple[str, ...] | None = None
+    """Why the answer is not reliable, empty if it is; None where nobody can tell, without a calibration."""
+
+
+def trusted(
+    calibration: Calibration,
+    names: Sequence[str],
+    windows: Sequence[Window],
+    outputs: Floats,
+    features: Floats,
+    distances: NDArray[np.float64],
+    coverage: float | None,
+) -> list[Answer]:
+    """Outputs (N, names) of windows -> calibrated answers, each with its doubts.
+
+    ``features`` (N, dim) go along; ``distances`` (N,) are those to the clips that the model was calibrated on.
+    """
+    found = calibration.apply(outputs, coverage)
+    values = found.values.astype(np.float32)
+    answers = []
+    for i, window in enumerate(windows):
+        doubts = tuple(sorted(reasons(*measures(window), float(distances[i]), calibration.facts.limits)))
+        answers.append(Answer(values[i], features[i], found.cells(i, names), doubts))
+    return answers
+
+
+def require_finite(outputs: NDArray[Any], model: Path | None) -> None:
+    """Raise ``ValueError`` for outputs that are no numbers: of NaN no name is the largest."""
+    if not np.isfinite(outputs).all():
+        raise ValueError(
+            f"{model or 'the model'}: its outputs are not finite numbers: the weights are damaged, or overflow; train, or "
+            "export, them again"
+        )
+
+
+def measures(window: Window) -> tuple[float, float | None, tuple[float, ...] | None]:
+    """Sharpness of what the model sees, width of the face in the video in pixels, (yaw, pitch, roll) in degrees: medians."""
+    seen = [s for s in window.seen if s.valid] or list(window.seen)
+    poses = [s.face.pose for s in seen if s.face.pose is not None]
+    width = float(np.median([s.face.box[2] for s in seen]))
+    return window.sharpness, width, tuple(np.median(np.array(poses), axis=0).tolist()) if poses else None

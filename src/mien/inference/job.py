@@ -1,0 +1,115 @@
+"""The folder of one analysis: tables that grow, what they belong to, and when they are whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePath
+from typing import Any, Literal
+
+from mien.files import withdraw, write_whole
+from mien.inference.journal import Journal, has_rows, writing
+from mien.inference.streaming import Answer, Progress
+from mien.inference.tables import Layout
+from mien.inference.timeline import ABOUT, write_about
+
+UNFINISHED = ".analysis.json"
+"""What a job is that is not finished, or was killed."""
+PICTURES = ("report.html", "overlay.mp4", "mosaic.png", "timeline.png")
+"""What is drawn from the tables."""
+
+
+def placeless(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """An identity in which the detector's file has its name, not where it lies: a moved file is the same detector."""
+    detector = identity.get("detector")
+    if not isinstance(detector, dict) or not detector.get("model"):
+        return dict(identity)
+    return {**identity, "detector": {**detector, "model": PurePath(detector["model"]).name}}
+
+
+class Job:
+    """One video into one folder. ``open`` first; use as a context manager, which keeps what is done on errors."""
+
+    def __init__(self, folder: Path, layout: Layout, identity: Mapping[str, Any], format: Literal["csv", "parquet"]):
+        self.folder, self.layout, self.identity, self.format = folder, layout, placeless(identity), format
+        self.decoded = self.read = 0
+
+    def open(self, overwrite: bool) -> bool:
+        """Start, or go on with the same job; True if it is finished. Another job there is an error that says the difference."""
+        if overwrite or not self.begun():
+            with writing(self.folder):
+                self.clear()
+        for name in (ABOUT, UNFINISHED):
+            file = self.folder / name
+            if file.is_file():
+                self.compare(json.loads(file.read_text()))
+        if (self.folder / ABOUT).is_file():
+            return True
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_whole(self.folder / UNFINISHED, lambda path: path.write_text(json.dumps(self.identity)))
+        self.windows, self.frames = [
+            Journal(self.folder / f"{name}.{self.format}", getattr(self.layout, name)) for name in ("windows", "frames")
+        ]
+        return False
+
+    def begun(self) -> bool:
+        """Whether there is a finished analysis, or a row of one: a start that failed before that protects nothing."""
+        return (self.folder / ABOUT).is_file() or any(map(has_rows, self.folder.glob(".*.csv.partial")))
+
+    def clear(self) -> None:
+        """Remove what an analysis wrote here, and nothing else."""
+        tables = (f"{table}.{ending}" for table in ("windows", "frames") for ending in ("csv", "parquet"))
+        ours = any((self.folder / name).is_file() for name in (ABOUT, UNFINISHED))
+        withdraw(self.folder, (*(PICTURES if ours else ()), ABOUT, UNFINISHED, *tables))
+        for partial in self.folder.glob(".*.csv.partial"):
+            partial.unlink()
+
+    def compare(self, before: Mapping[str, Any]) -> None:
+        """Refuse to mix two jobs."""
+        before = placeless(before)
+        changed = [k for k, v in self.identity.items() if json.loads(json.dumps(v)) != before.get(k)]
+        if changed:
+            shown = "; ".join(f"{k} was {before.get(k)!r}, is {self.identity[k]!r}" for k in changed)
+            raise ValueError(
+                f"{self.folder} holds another analysis ({shown}). Choose another --output, or replace it with --overwrite"
+            )
+
+    def known(self, batch: int) -> Iterator[Answer]:
+        """Answers of the whole batches that are there; the frames' rows that are there are not written twice."""
+        self.windows.keep(self.windows.rows - self.windows.rows % batch)
+        self.skip = {"windows": self.windows.rows, "frames": self.frames.rows}
+        return map(self.layout.answer, self.windows.read())
+
+    def take(self, name: str, event: Progress) -> None:
+        """Append what has become final. Windows go first: every frame on disk follows from windows on disk."""
+        self.decoded += len(event.frames)
+        self.read += len(event.windows)
+        self.append(self.windows, "windows", [self.layout.window_row(name, *scored) for scored in event.windows])
+        rows = [row for seen, faces in event.frames for row in self.layout.frame_rows(name, seen, faces)]
+        self.append(self.frames, "frames", rows)
+
+    def append(self, table: Journal, name: str, rows: list[Any]) -> None:
+        """Append rows, without those that are there already."""
+        behind = min(self.skip[name], len(rows))
+        self.skip[name] -= behind
+        if len(rows) > behind:
+            table.append(rows[behind:])
+
+    def finish(self, stopped: str | None) -> None:
+        """Give everything its final name; ``stopped`` says why the video ended early."""
+        for table in (self.windows, self.frames):
+            table.finish(self.layout)
+        found = {"frames": self.decoded, "windows": self.read, "stopped": stopped}
+        with writing(self.folder / ABOUT):
+            write_about(self.folder, self.identity | found | self.layout.about())
+        (self.folder / UNFINISHED).unlink()
+
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for table in (self.windows, self.frames):
+            table.release()
+        if error[0] is not None and not self.begun():
+            self.clear()  # so that a video without a frame leaves nothing behind

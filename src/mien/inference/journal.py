@@ -1,0 +1,143 @@
+"""Rows that are appended as they come, survive a kill, and stand under their final name only when all are there.
+
+A table grows as CSV in ``.NAME.partial`` beside its place; ``finish`` makes it the final CSV, or turns it into Parquet
+group by group. A job that is started again cuts off a torn last line and goes on behind it.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mien.files import publish, write_whole
+from mien.inference.tables import Layout, Row
+from mien.names import from_cell, to_cell
+
+GROUP = 20_000
+"""Rows of a group of a Parquet file."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Errors of the disk say which file, and that what is done is kept."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"{path}: cannot be written ({error.strerror or error}). Nothing stands under its final name; what is done "
+            "is kept beside it. Make room or choose another --output; the same command goes on from there"
+        ) from error
+
+
+class Journal:
+    """One growing table."""
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        """``path`` is the final name; rows of a killed job under the same columns are found and kept."""
+        self.path, self.columns = path, tuple(columns)
+        self.partial = path.with_name(f".{path.stem}.csv.partial")
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.rows = self.mend()
+            self.file: TextIOWrapper = self.partial.open("a", newline="", encoding="utf-8")
+            self.writer = csv.writer(self.file, lineterminator="\n")
+            if self.partial.stat().st_size == 0:
+                self.writer.writerow(map(to_cell, self.columns))
+                self.file.flush()
+
+    def mend(self) -> int:
+        """Cut off what is not a whole row; returns the number of rows left."""
+        if not self.partial.is_file():
+            return 0
+        whole = ends = 0
+        with self.partial.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    ends, whole = ends + 1, whole + len(line)
+        os.truncate(self.partial, whole)
+        return max(ends - 1, 0)
+
+    def keep(self, rows: int) -> None:
+        """Cut the table to its first ``rows`` rows."""
+        self.file.flush()
+        with self.partial.open("rb") as file:
+            size = sum(len(line) for line in islice(file, rows + 1))
+        self.file.truncate(size)
+        self.rows = rows
+
+    def read(self) -> Iterator[dict[str, str]]:
+        """The rows that are there now, as text, one at a time."""
+        with self.partial.open(newline="", encoding="utf-8") as file:
+            rows = islice(csv.reader(file), 1, self.rows + 1)
+            yield from (dict(zip(self.columns, map(from_cell, row), strict=True)) for row in rows)
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Add rows, and hand them to the operating system, which keeps them through a kill."""
+        with writing(self.path):
+            self.writer.writerows([to_cell(value) for value in row] for row in rows)
+            self.file.flush()
+        self.rows += len(rows)
+
+    def release(self) -> None:
+        """Let go of the file; the rows stay. What a full disk has refused already is not tried again."""
+        with suppress(OSError):
+            self.file.close()
+
+    def finish(self, layout: Layout) -> None:
+        """All rows are there: give the table its final name."""
+        with writing(self.path):
+            self.file.close()
+            if self.path.suffix == ".parquet":
+                write_whole(self.path, lambda beside: to_parquet(self.partial, beside, self.columns, layout))
+                self.partial.unlink()
+                return
+            publish(self.partial, self.path)
+
+
+def has_rows(partial: Path) -> bool:
+    """Whether a growing table holds a whole row below its header; what is no plain file is taken to, and left alone."""
+    if not partial.is_file():
+        return True
+    with partial.open("rb") as file:
+        return sum(line.endswith(b"\n") for line in islice(file, 2)) == 2
+
+
+def read_table(path: Path, layout: Layout) -> pd.DataFrame:
+    """A finished table with its types."""
+    if path.suffix == ".parquet":
+        table: Any = pd.read_parquet(path)
+        return table.astype({column: layout.type_of(column) for column in table.columns})
+    return next(read_groups(path, layout, None))
+
+
+def read_groups(path: Path, layout: Layout, rows: int | None) -> Iterator[pd.DataFrame]:
+    """A CSV table with its types, ``rows`` of it at a time, or all at once; empty cells are missing values."""
+    with path.open(newline="", encoding="utf-8") as file:
+        columns = list(map(from_cell, next(csv.reader(file))))
+    types: Any = {column: layout.type_of(column) for column in columns}
+    options: Any = {"dtype": types, "names": columns, "header": 0, "keep_default_na": False, "na_values": [""]}
+    texts = [column for column in columns if types[column] == "string"]
+    for group in [pd.read_csv(path, **options)] if rows is None else pd.read_csv(path, chunksize=rows, **options):
+        for column in texts:
+            group[column] = group[column].map(from_cell, na_action="ignore").astype("string")
+        yield group
+
+
+def to_parquet(source: Path, target: Path, columns: Sequence[str], layout: Layout) -> None:
+    """A CSV table as Parquet, a group of rows at a time."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    kinds = {"boolean": pa.bool_(), "Int64": pa.int64(), "string": pa.string(), "float64": pa.float64()}
+    schema = pa.schema([(column, kinds[layout.type_of(column)]) for column in columns])
+    with parquet.ParquetWriter(target, schema, compression="zstd") as writer:
+        for group in read_groups(source, layout, GROUP):
+            writer.write_table(pa.Table.from_pandas(group, schema, preserve_index=False))

@@ -1,0 +1,205 @@
+"""One video through one model: the options, the stream, the tables.
+
+The same options serve Python and the command line: ``analyzer.predict(video, hop=8)`` and ``mien analyze video --hop 8``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from mien.config import STRICT, changed, to_tree
+from mien.faces.crop import CropConfig
+from mien.faces.detectors import DetectConfig
+from mien.faces.follow import FollowConfig
+from mien.files import LOCK, locked
+from mien.inference.dense import Averager
+from mien.inference.job import Job
+from mien.inference.profiling import Profile, ahead
+from mien.inference.sources import Source
+from mien.inference.streaming import Answer, Progress, read, watch
+from mien.inference.timeline import Timeline
+from mien.inference.watching import Found, Preset, Watcher, Whole, suited_crop
+from mien.inference.windows import Windower
+from mien.progress import progress_bar
+from mien.video.clips import ClipConfig
+from mien.video.decode import VideoError
+from mien.video.rates import rate_warnings
+
+if TYPE_CHECKING:
+    from mien.inference.analyzer import Analyzer
+
+AHEAD = 16
+"""Frames that decoding and faces may be ahead of the model."""
+
+BAR = "{desc}: {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s, {elapsed} gone, {remaining} to go"
+"""The bar counts seconds of video."""
+
+Listener = Callable[[Progress], object]
+
+
+@dataclass(frozen=True, config=STRICT)
+class ReadConfig:
+    """How a video is read."""
+
+    faces: Literal["find", "whole"] = "find"
+    """find: detect and follow every face; whole: the clip is cropped to one face already, take each frame as it is."""
+    crop: Preset = "model"
+    """How found faces are cropped: as the model's training clips were, or, where those are unknown, as named."""
+    detector: DetectConfig = DetectConfig()
+    follow: FollowConfig = FollowConfig()
+    hop: NonNegativeInt = 0
+    """Frames (steps of 1 / clip.fps seconds, where the model samples by time) from the start of a window to the next; 0
+    takes a quarter of what a window covers."""
+    batch: PositiveInt = 8
+    """Windows that the model reads at a time; it does not change the result."""
+    offset: float = 0.0
+    """Seconds to add to the video's clock for that of the stimulus; with it there are columns stimulus_*."""
+    sync_mark: float | None = None
+    """Second of the video at which the stimulus' clock shows 0, as an event seen in it (a clap, a flash)."""
+
+    coverage: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of the truth that prediction sets and intervals hold; left out: what the model was calibrated for."""
+
+    def __post_init__(self) -> None:
+        unread = [*changed(self.detector, "detector"), *changed(self.follow, "follow")]
+        unread += ["--crop"] if self.crop != "model" else []
+        if self.faces == "whole" and unread:
+            raise ValueError(f"--faces whole looks for no faces: leave {', '.join(unread)} out")
+
+    @property
+    def clock(self) -> float | None:
+        """Seconds from the video's clock to the stimulus'; None where they are not aligned."""
+        if self.sync_mark is None and not self.offset:
+            return None
+        return self.offset - (self.sync_mark or 0.0)
+
+    def reading(self) -> ReadConfig:
+        """These options alone, of a command that has more."""
+        return ReadConfig(**{name: getattr(self, name) for name in ReadConfig.__dataclass_fields__})
+
+    def windower(self, analyzer: Analyzer) -> Windower:
+        """What cuts windows for a model."""
+        return self.windower_of(analyzer.clip, analyzer.task.segments)
+
+    def windower_of(self, clip: ClipConfig, segments: int) -> Windower:
+        """What cuts windows of ``segments`` clips by a clip rule."""
+        windower = Windower(clip, segments, 1)
+        windower.hop = self.hop or max(1, round(windower.span / 4))
+        return windower
+
+    def watcher(self, analyzer: Analyzer) -> Watcher:
+        """What finds and crops faces for a model."""
+        return self.watcher_of(analyzer.clip, analyzer.card.face_crop)
+
+    def watcher_of(self, clip: ClipConfig, face_crop: CropConfig | None) -> Watcher:
+        """What finds and crops faces by a clip rule and the crop of the training clips, None where that is not known."""
+        if self.faces == "whole":
+            return Whole(clip)
+        return Found(clip, suited_crop(clip, face_crop, self.crop), self.detector, self.follow)
+
+    def resolved(self) -> ReadConfig:
+        """The same with the detector named that this machine has."""
+        return replace(self, detector=self.detector.resolved()) if self.faces == "find" else self
+
+
+def stream(
+    analyzer: Analyzer,
+    source: Source,
+    config: ReadConfig,
+    known: Iterator[Answer] | None = None,
+    profile: Profile | None = None,
+) -> Generator[Progress]:
+    """Everything that is said of a video, as it becomes final; constant memory. Close it to stop early."""
+    profile, windower = profile or Profile(), config.windower(analyzer)
+    step = partial(analyzer.read_windows, coverage=config.coverage)
+    seen = ahead(watch(source.frames(), config.watcher(analyzer), windower, profile), AHEAD)
+    averager = Averager(len(analyzer.names))
+    with closing(seen):
+        yield from read(seen, step, averager, config.batch, known, profile)
+
+
+def predict_into(
+    folder: Path,
+    analyzer: Analyzer,
+    source: Source,
+    config: ReadConfig,
+    format: Literal["csv", "parquet"] = "csv",
+    overwrite: bool = False,
+    progress: bool = True,
+    profile: Profile | None = None,
+    listen: Listener | None = None,
+) -> Timeline:
+    """Read a video into the tables of a folder, as a job that survives a kill; ``listen`` hears what becomes final.
+
+    A finished job is returned as it is, an unfinished one gone on with. A video that breaks off is read up to there, which
+    ``timeline.about["stopped"]`` says.
+    """
+    with locked(folder / LOCK):
+        return read_into(folder, analyzer, source, config, format, overwrite, progress, profile, listen)
+
+
+def read_into(
+    folder: Path,
+    analyzer: Analyzer,
+    source: Source,
+    config: ReadConfig,
+    format: Literal["csv", "parquet"],
+    overwrite: bool,
+    progress: bool,
+    profile: Profile | None,
+    listen: Callable[[Progress], object] | None,
+) -> Timeline:
+    """The same in a folder that this process holds."""
+    config = config.resolved()
+    config.watcher(analyzer)  # a crop that does not suit the model is refused before anything is written
+    identity = analyzer.identity() | {"input": source.name, "file": source.fingerprint()} | to_tree(config)
+    job = Job(folder, analyzer.layout(config.clock), identity, format)
+    if job.open(overwrite):
+        return Timeline.load(folder)
+    profile = profile or Profile()
+    for line in cautions(analyzer, source, config) if progress else ():
+        print(f"warning: {source.name}: {line}", file=sys.stderr)
+    bar = progress_bar(total=source.duration, what=source.name, unit="s", bar_format=BAR, disable=not progress)
+    stopped = None
+    with job, bar, closing(stream(analyzer, source, config, job.known(config.batch), profile)) as events:
+        try:
+            for event in events:
+                with profile.stage("tables"):
+                    job.take(source.name, event)
+                bar.update(max(round(event.time - bar.n, 2), 0))
+                if listen:
+                    listen(event)
+        except VideoError as error:
+            if not job.decoded:
+                raise
+            stopped = str(error) if source.path is None else str(error).replace(str(source.path), source.name)
+        job.finish(stopped)
+    return Timeline.load(folder)
+
+
+def cautions(analyzer: Analyzer, source: Source, config: ReadConfig) -> list[str]:
+    """What touches everything that a model says of a video: its frame rate, and faces that are not cut as in training."""
+    lines = rate_warnings(source.rates(), analyzer.clip.fps, analyzer.clip.stride, analyzer.card.rates)
+    known = analyzer.card.face_crop is not None or analyzer.clip.crop == "voxceleb2"
+    if config.faces == "find" and not known and config.crop == "model":
+        lines.append(
+            "how the faces that the model was trained on were cropped is not known, so loose squares are cut around those "
+            "found; name another --crop, or take --faces whole for a clip that is cropped to one face"
+        )
+    if config.faces == "find" and source.path is not None and in_store(source.path):
+        lines.append("this clip is of a store of mien faces, cropped to one face already: --faces whole")
+    return lines
+
+
+def in_store(path: Path) -> bool:
+    """Whether a file lies in a folder that `mien faces` wrote."""
+    return any((folder / "store.yaml").is_file() for folder in path.resolve().parents)

@@ -1,0 +1,98 @@
+"""Decode -> faces -> windows -> model, in one pass and constant memory: what ``Analyzer.predict`` and `mien analyze` run.
+
+A thread decodes, finds faces and cuts windows while the model works on the batch before. Windows of all faces fill one
+batch after another in the order in which they become complete, so that the same video gives the same batches, whether
+or not a job was killed in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+
+from mien.inference.answers import Answer
+from mien.inference.dense import Averager, Dense
+from mien.inference.profiling import Profile
+from mien.inference.watching import Watcher
+from mien.inference.windows import Seen, Window, Windower
+from mien.video.decode import VideoError
+from mien.video.stream import Frame
+
+Step = Callable[[list[Window]], list[Answer]]
+"""A batch of windows -> what the model says of each."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What has become final since the last one."""
+
+    time: float
+    """Seconds of the video read so far."""
+    windows: list[tuple[Window, Answer]] = field(default_factory=list)
+    """In the order of batches."""
+    frames: list[tuple[Seen, list[Dense]]] = field(default_factory=list)
+    """In the order of the video; every decoded frame comes once."""
+
+
+def watch(frames: Iterator[Frame], watcher: Watcher, windower: Windower, profile: Profile) -> Iterator[Seen]:
+    """Frames -> what each brought, and at the end the windows of the faces that are still there.
+
+    A ``VideoError`` is raised after the end, so that all that was decoded before the break counts.
+    """
+    broken = None
+    sightings = watcher.sightings(profile.each("decode", frames))
+    try:
+        for sighting in profile.each("faces", sightings):
+            with profile.stage("crop"):
+                pictures = [watcher.picture(sighting, face) for face in sighting.faces]
+                seen = windower.see(sighting, pictures)
+            yield seen
+    except VideoError as error:
+        if not windower.frames:
+            raise
+        broken = error
+    yield windower.finish()
+    if broken:
+        raise broken
+
+
+def read(
+    watched: Iterator[Seen],
+    step: Step,
+    averager: Averager,
+    batch: int,
+    known: Iterator[Answer] | None = None,
+    profile: Profile | None = None,
+) -> Iterator[Progress]:
+    """Frames with their windows -> scored windows and averaged frames as they become final.
+
+    ``known`` are the answers of a killed job in order, whole batches only; their windows are not shown to the model.
+    """
+    profile, known = profile or Profile(), known or iter(())
+    waiting: list[Window] = []
+    time = 0.0
+    for seen in watched:
+        averager.see(seen)
+        waiting.extend(seen.windows)
+        time = seen.time if seen.frame >= 0 else time
+        scored: list[tuple[Window, Answer]] = []
+        while len(waiting) >= batch or (seen.frame < 0 and waiting):
+            now, waiting = waiting[:batch], waiting[batch:]
+            scored += zip(now, answers(now, step, known, profile), strict=True)
+        with profile.stage("tables"):
+            for window, answer in scored:
+                averager.add(window, answer.values.astype(np.float64), answer.reasons)
+            settled = list(averager.settled())
+        yield Progress(time, scored, settled)
+
+
+def answers(windows: list[Window], step: Step, known: Iterator[Answer], profile: Profile) -> list[Answer]:
+    """The answers of a batch, from a killed job if it got so far."""
+    before = list(islice(known, len(windows)))
+    if len(before) == len(windows):
+        return before
+    with profile.stage("model"):
+        return step(windows)

@@ -1,0 +1,175 @@
+"""The tables of an analysis: what their columns are, and how frames and windows become rows.
+
+Columns carry the field's names (py-feat's rectangle and pose, OpenFace's success and confidence). A frame without a face
+has a row too, with ``success`` 0, empty values and the reason. ``docs/analyze.md`` explains every column.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mien.calibration.calibrated import SEPARATOR, Calibrated
+from mien.calibration.maps import MAPS
+from mien.inference.answers import Answer
+from mien.inference.dense import Dense
+from mien.inference.windows import Appearance, Seen, Window
+from mien.interfaces import Outputs
+from mien.tasks import outputs_of
+
+Row = list[Any]
+
+RECT = ("FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight")
+POSE = ("Yaw", "Pitch", "Roll")
+FRAME = ("input", "frame", "timestamp", "stimulus_time", "face_id", "success", "confidence", *RECT, "shot", "state")
+WINDOW = ("input", "face_id", "t_start", "t_end", "stimulus_start", "stimulus_end", "frame_start", "frame_end",
+          "n_frames", "n_valid", "confidence", "sharpness", "face_width", *POSE)  # fmt: skip
+STIMULUS = ("stimulus_time", "stimulus_start", "stimulus_end")
+"""Columns that exist only where an offset or a sync mark was given."""
+TEXT = ("input", "state", "reason", "reasons")
+COUNTS = ("frame", "face_id", "shot", "success", "frame_start", "frame_end", "n_frames", "n_valid", "n_windows")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns the tables of a model have."""
+
+    names: Sequence[str]
+    """Names of the model's outputs, in its order."""
+    kind: str
+    """Name of the model's task."""
+    label: str
+    """Column with the largest class: emotion for expressions, else the name of the labels it was trained on; empty where
+    outputs do not exclude one another."""
+    offset: float | None = None
+    """Seconds added to timestamps for the stimulus' clock; None without one."""
+
+    def about(self) -> dict[str, Any]:
+        """The same as plain values, for ``Layout(**...)``."""
+        return {"layout": {"names": list(self.names), "kind": self.kind, "label": self.label, "offset": self.offset}}
+
+    @property
+    def outputs(self) -> Outputs:
+        """What the model's outputs are."""
+        return outputs_of(self.kind)
+
+    @property
+    def plausible(self) -> type[Calibrated]:
+        """What a calibration says beside the values of a window."""
+        return MAPS[self.outputs.calibration].plausible
+
+    @property
+    def frames(self) -> tuple[str, ...]:
+        """Columns of the table of frames."""
+        extra = (self.label,) if self.label else tuple(f"{n}_sd" for n in self.names)
+        ends = ("lag", "n_windows", "reliable", "reasons")
+        return self.present((*FRAME, "reason", "sharpness", *POSE, *self.names, *extra, *ends))
+
+    @property
+    def windows(self) -> tuple[str, ...]:
+        """Columns of the table of windows."""
+        extra = (*filter(None, [self.label]), *self.plausible.beside(self.names))
+        return self.present((*WINDOW, *self.names, *extra, "reliable", "reasons"))
+
+    def present(self, columns: tuple[str, ...]) -> tuple[str, ...]:
+        """Columns without those of a stimulus clock where there is none; two of one name are an error."""
+        kept = tuple(c for c in columns if self.offset is not None or c not in STIMULUS)
+        twice = sorted({c for c in kept if kept.count(c) > 1})
+        if twice:
+            raise ValueError(f"the model calls an output {', '.join(twice)}, which is a column of the table already")
+        return kept
+
+    def clock(self, column: str, time: float) -> dict[str, float]:
+        """A time on the stimulus' clock, where there is one."""
+        return {} if self.offset is None else {column: round(time + self.offset, 6)}
+
+    def frame_rows(self, name: str, seen: Seen, faces: Sequence[Dense]) -> list[Row]:
+        """The rows of one frame: one per face, or one that says why there is none."""
+        shared = {"input": name, "frame": seen.frame, "timestamp": round(seen.time, 6), "shot": seen.shot}
+        shared |= self.clock("stimulus_time", seen.time)
+        if not faces:
+            return [ordered(shared | {"success": 0, "reason": seen.reason or "no face"}, self.frames)]
+        return [ordered(shared | self.face_part(dense), self.frames) for dense in faces]
+
+    def face_part(self, dense: Dense) -> dict[str, Any]:
+        """What a row says of a face; one that was not seen on this frame has a place but no values."""
+        seen = dense.appearance
+        part = {"face_id": seen.face.id, "success": int(seen.valid), "state": seen.face.state} | quality(seen)
+        part |= dict(zip(RECT, (round(float(v), 2) for v in seen.face.box), strict=True))
+        if not seen.valid:
+            return part | {"reason": "bridged over a gap"}
+        part |= {n: round(float(v), 6) for n, v in zip(self.names, dense.mean, strict=True)}
+        if self.label:
+            part[self.label] = self.names[int(dense.mean.argmax())]
+        else:
+            part |= {f"{n}_sd": round(float(v), 6) for n, v in zip(self.names, dense.deviation, strict=True)}
+        return part | {"lag": round(dense.lag, 4), "n_windows": dense.windows} | trust(dense.reasons)
+
+    def window_row(self, name: str, window: Window, answer: Answer) -> Row:
+        """The row of one window; its values are written so that reading them gives the same float32."""
+        first, last = window.seen[0], window.seen[-1]
+        row = {"input": name, "face_id": window.face_id, "frame_start": first.frame, "frame_end": last.frame}
+        row |= {"t_start": round(first.time, 6), "t_end": round(last.time, 6)}
+        row |= self.clock("stimulus_start", first.time) | self.clock("stimulus_end", last.time)
+        row |= {"n_frames": len(window.seen), "n_valid": sum(s.valid for s in window.seen)} | medians(window)
+        row |= dict(zip(self.names, answer.values, strict=True)) | trust(answer.reasons)
+        if self.label:
+            row[self.label] = self.names[int(answer.values.argmax())]
+        row |= answer.beside or {}
+        return ordered(row, self.windows)
+
+    def type_of(self, column: str) -> str:
+        """pandas' type of a column of either table; all of them can be missing."""
+        if column == "reliable":
+            return "boolean"
+        if column in COUNTS:
+            return "Int64"
+        words = (*TEXT, self.label, *(self.plausible.beside(self.names) if self.plausible.text else ()))
+        return "string" if column in words else "float64"
+
+    def answer(self, row: Mapping[str, str]) -> Answer:
+        """The answer that a row of the table of windows was made from."""
+
+        values = np.array([np.float32(row[name]) for name in self.names])
+        if not row["reliable"]:  # no calibration
+            return Answer(values)
+        cells = {column: row[column] for column in self.plausible.beside(self.names)}
+        beside = cells if self.plausible.text else {column: np.float32(cell) for column, cell in cells.items()}
+        return Answer(values, None, beside, tuple(filter(None, row["reasons"].split(SEPARATOR))))
+
+
+def ordered(row: Mapping[str, Any], columns: Sequence[str]) -> Row:
+    """The cells of a row under ``columns``; what is not known is None."""
+    return [None if is_missing(row.get(column)) else row.get(column) for column in columns]
+
+
+def is_missing(value: Any) -> bool:
+    """None and NaN."""
+    return value is None or (isinstance(value, float | np.floating) and math.isnan(value))
+
+
+def trust(reasons: Iterable[str] | None) -> dict[str, Any]:
+    """The columns reliable and reasons; both empty where nobody can tell."""
+    if reasons is None:
+        return {}
+    listed = sorted(reasons)
+    return {"reliable": not listed, "reasons": SEPARATOR.join(listed)}
+
+
+def quality(seen: Appearance) -> dict[str, float]:
+    """Confidence, sharpness and pose (radians) of one face on one frame."""
+    pose = [math.radians(angle) for angle in seen.face.pose] if seen.face.pose is not None else [math.nan] * 3
+    values = [seen.face.confidence, seen.face.sharpness, *pose]
+    return dict(zip(("confidence", "sharpness", *POSE), (round(float(v), 4) for v in values), strict=True))
+
+
+def medians(window: Window) -> dict[str, float]:
+    """Quality of a window: sharpness of what the model looks at, and medians over the frames on which the face was seen."""
+    names = ("confidence", "sharpness", *POSE, "face_width")
+    table = [[*quality(s).values(), float(s.face.box[2])] for s in window.seen if s.valid] or [[math.nan] * len(names)]
+    middle = dict(zip(names, np.median(np.array(table), axis=0), strict=True)) | {"sharpness": window.sharpness}
+    return {name: round(float(value), 4) for name, value in middle.items()}

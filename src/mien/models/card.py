@@ -1,0 +1,175 @@
+"""What stands beside weights: the model card, model.json as a value with types. It is the only way from a folder to a model.
+
+    card = ModelCard.load(folder)
+    model = card.build(folder)      # with the weights in the folder; without one with first weights
+    card.save(other, model)
+
+A card is somebody's file. What is missing or impossible is named, and a model that it describes is laid out without
+memory first and compared with the weights, so that one that could never be built is refused at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from mien import __version__
+from mien.config import RENAMED, build, renamed, to_tree
+from mien.encoders import EncoderConfig
+from mien.engine import checkpoint
+from mien.faces.crop import CropConfig
+from mien.interfaces import Batch, Encoder, Objective
+from mien.modules.pixels import PixelsConfig
+from mien.objectives import ObjectiveConfig
+from mien.tasks import TaskConfig
+from mien.video.clips import ClipConfig
+
+VERSION = 1
+"""Of the form of the card; those of mien 0.1 have none and are read as 1."""
+LARGEST = 2**24
+"""Bytes beyond which a file is no card."""
+POSITIONS = 2**26
+"""Values that the fixed tables of a model may hold: a quarter of a gigabyte."""
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Why weights were kept while a task trained."""
+
+    metric: str
+    score: float
+    step: int
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="ignore"))
+class ModelCard:
+    """What weights are: enough to build the model, to feed it as in training, and to report on it."""
+
+    encoder: EncoderConfig
+    clip: ClipConfig
+    pixels: PixelsConfig
+    objective: ObjectiveConfig | None = None
+    """What it was pre-trained by, where its decoder or predictor is among the weights."""
+    task: TaskConfig | None = None
+    names: tuple[str, ...] = ()
+    """Names of a task's outputs, in order."""
+    face_crop: CropConfig | None = None
+    """How `mien faces` cut the training clips."""
+    rates: dict[str, int] | None = None
+    """Frame rates that training saw, with the number of videos."""
+    selection: str | None = None
+    """How these weights were chosen among those of their run."""
+    chosen: Chosen | None = None
+    step: int | None = None
+    """Optimizer steps, of weights that were not chosen."""
+    leaks: tuple[str, ...] = ()
+    """What training and test were allowed to share."""
+    skipped: tuple[str, ...] = ()
+    """Training clips that broke and were left out."""
+    mien: str = __version__
+    """What wrote it."""
+    version: int = VERSION
+
+    def save(self, folder: Path, model: nn.Module, write: bool = True) -> None:
+        """Write weights and card, for ``load`` and for the next run to start from; every rank calls, one of them writes."""
+        tree = {key: value for key, value in to_tree(self).items() if value not in (None, [])}
+        checkpoint.export(folder, model, json.dumps(tree, indent=2) + "\n", write)
+
+    @classmethod
+    def load(cls, folder: Path) -> ModelCard:
+        """The card in a folder; ``ValueError`` that names the file and what is missing or impossible in it."""
+        file = folder / checkpoint.CARD
+        tree = renamed(read(file), RENAMED)
+        if isinstance(version := tree.get("version"), int) and version > VERSION:
+            raise ValueError(
+                f"{file} was written by a newer mien ({tree.get('mien')}), this one is {__version__}: update"
+            )
+        missing = [name for name in ("encoder", "clip", "pixels") if tree.get(name) is None]
+        missing += ["names"] if tree.get("task") and not tree.get("names") else []
+        if missing:
+            why = " of its outputs, but a task" if missing == ["names"] else ""
+            raise ValueError(f"{file} has no {missing[0]!r}{why}; it was cut or written by something else")
+        try:
+            return build(cls, {key: value for key, value in tree.items() if value is not None})
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from error
+
+    def build(self, folder: Path | None = None) -> Objective:
+        """The task, the objective or the encoder alone; with the weights in ``folder``, or with first weights.
+
+        Weights that do not fit, or cannot be, raise ``ValueError`` before anything is built.
+        """
+        weights = checkpoint.read_weights(folder) if folder else None
+        return self.filled(self.untrained, weights, folder)
+
+    def build_encoder(self, folder: Path | None = None) -> Encoder:
+        """The encoder alone; of a joint embedding with the teacher's weights."""
+        weights = checkpoint.encoder_weights(checkpoint.read_weights(folder)) if folder else None
+        return self.filled(self.untrained_encoder, weights, folder)
+
+    def untrained_encoder(self) -> Encoder:
+        """An encoder with first weights."""
+        return self.encoder.build(self.clip.frames, self.clip.size)
+
+    def untrained(self) -> Objective:
+        """The model with first weights."""
+        encoder = self.untrained_encoder()
+        if self.task:
+            return self.task.build(encoder, self.pixels, self.names)
+        return self.objective.build(encoder, self.pixels) if self.objective else EncoderOnly(encoder)
+
+    def filled(self, make: Callable[[], M], weights: Mapping[str, Tensor] | None, folder: Path | None) -> M:
+        """What ``make`` builds, with these weights if there are any."""
+        if weights is None:
+            return make()
+        with torch.device("meta"):
+            outline = make()
+        checkpoint.require_fit(outline, weights, folder)
+        if (tables := sum(table.numel() for table in outline.buffers())) > POSITIONS:
+            raise ValueError(
+                f"{folder}/{checkpoint.CARD}: clips of {self.clip.frames} frames of {self.clip.size} pixels need tables of "
+                f"{4 * tables / 2**30:.0f} GB; no model was made for such clips"
+            )
+        model = make()
+        checkpoint.load_strictly(model, weights, folder)
+        return model
+
+    def remarks(self) -> dict[str, Any]:
+        """What every report on the weights repeats of how they came about; nothing where all is well."""
+        said = {"selection": self.selection, "leaks": [*self.leaks], "skipped": [*self.skipped]}
+        return {name: value for name, value in said.items() if value}
+
+
+class EncoderOnly(Objective):
+    """An encoder without anything to train it with, to be exported."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        raise ValueError("an imported encoder has no objective of its own; give mien pretrain --init its folder")
+
+
+def read(file: Path) -> dict[str, Any]:
+    """What a card's file holds by name; ``ValueError`` for a file that is no card."""
+    if not file.is_file():
+        raise ValueError(f"{file.parent}: no model here (model.json is missing); name the folder of a finished run")
+    if file.stat().st_size > LARGEST:
+        raise ValueError(f"{file} is {file.stat().st_size / 2**20:.0f} MB; a model's card has a few thousand bytes")
+    try:
+        tree = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is no JSON: {str(error)[:200]}") from error
+    if not isinstance(tree, dict):
+        raise ValueError(f"{file} holds {type(tree).__name__}, not keys and values")
+    return tree

@@ -1,0 +1,82 @@
+"""Weights of other people: one file per family of layouts. Adding one is a record here and a file that reads it.
+
+A layout is known by what a file holds, never by its name. ``recognise`` finds the one a file has; what no shape tells
+(attention heads, the blocks of a stage) comes from a table of published sizes or from the user, and is never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mien.models.layouts import autoencoders, transformers, vjepa
+from mien.models.layouts.source import Imported, Source
+
+if TYPE_CHECKING:
+    from mien.commands.convert import Config
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way in which weights are published."""
+
+    name: str
+    holds: str
+    """What it is known by, for a person."""
+    recognises: Callable[[Source], bool]
+    read: Callable[[Source, Config], Imported]
+    probes: bool = False
+    """Whether an attentive probe of V-JEPA can go with it."""
+
+
+LAYOUTS = (
+    Layout(
+        "SVFAP, pre-trained or fine-tuned (.pth)",
+        "patch_embed.proj, blocks and spatial_downsamples",
+        autoencoders.is_svfap,
+        autoencoders.read,
+    ),
+    Layout(
+        "VideoMAE or VideoMAE V2, pre-trained or fine-tuned (.pth)",
+        "patch_embed.proj and blocks.N.attn.q_bias",
+        autoencoders.is_videomae,
+        autoencoders.read,
+    ),
+    Layout(
+        "VideoMAE of transformers (folder with config.json)",
+        "embeddings.patch_embeddings.projection and encoder.layer",
+        transformers.is_videomae,
+        transformers.read_videomae,
+    ),
+    Layout(
+        "V-JEPA 1 (.pth.tar)",
+        "encoder, target_encoder with pos_embed, predictor",
+        vjepa.is_first,
+        vjepa.read_first,
+        probes=True,
+    ),
+    Layout(
+        "V-JEPA 2 (.pt)",
+        "target_encoder without pos_embed, or a predictor with ten mask tokens",
+        vjepa.is_second,
+        vjepa.read_second,
+        probes=True,
+    ),
+    Layout(
+        "V-JEPA 2 of transformers (folder with config.json)",
+        "encoder.embeddings.patch_embeddings.proj and encoder.layer",
+        transformers.is_vjepa2,
+        transformers.read_vjepa2,
+        probes=True,
+    ),
+)
+
+
+def recognise(source: Source) -> Layout:
+    """The layout that a file has; ``ValueError`` that lists the known ones if it has none of them."""
+    for layout in LAYOUTS:
+        if layout.recognises(source):
+            return layout
+    known = "".join(f"\n  {layout.name}: {layout.holds}" for layout in LAYOUTS)
+    raise ValueError(f"{source.path}: no layout that can be imported; {source.summary()}. Known are{known}")

@@ -1,0 +1,41 @@
+"""Everything that a finished analysis leaves for a person: plot, mosaic, overlay video, page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mien.inference.sources import Source
+from mien.inference.timeline import Timeline
+from mien.reports import plots
+from mien.reports.interactive import write_page
+from mien.reports.overlay import overlay
+from mien.reports.portraits import Portraits, recalled
+from mien.reports.timeline_plots import mosaic, timeline_plot
+
+
+def illustrate(
+    timeline: Timeline, source: Source, portraits: Portraits, folder: Path, video: bool, progress: bool
+) -> list[Path]:
+    """Write timeline.png, mosaic.png, report.html and, if asked for, overlay.mp4; returns what was written.
+
+    ``portraits`` that heard nothing, since the tables were finished before, are made from the tables.
+    """
+    plots.save(timeline_plot(timeline), folder / "timeline.png")
+    sheet = folder / "mosaic.png"
+    if portraits.kept or timeline.empty:
+        plots.save_png(mosaic(portraits.chosen()), sheet)
+    elif not sheet.is_file():  # an analysis that was finished before: nobody listened to it
+        plots.save_png(mosaic(recalled(timeline, source) if source.again else {}), sheet)
+    written = [folder / "timeline.png", sheet, folder / "report.html"]
+    film = folder / "overlay.mp4"
+    if video and source.again:
+        overlay(timeline, source, film, progress)
+        written.append(film)
+    with Image.open(sheet) as picture:
+        write_page(
+            timeline, folder / "report.html", film if film.is_file() else None, np.asarray(picture.convert("RGB"))
+        )
+    return written

@@ -1,0 +1,157 @@
+"""Weights chosen while a task trains, and the marks of every choice: last epoch, best on validation, best on test.
+
+RUN/                            the last epoch
+RUN/best-on-validation/         the weights that did best on the validation rows
+RUN/best-on-test/               only with --split.choose_on_test, and marked so wherever they are reported
+RUN/results.json                the marks of each of them
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.commands import evaluate
+from mien.engine import checkpoint
+from mien.engine.distributed import Session, meet
+from mien.evaluation.grouping import mean_by
+from mien.inference.analyzer import Analyzer, load
+from mien.interfaces import Clip
+from mien.models.card import Chosen, ModelCard
+from mien.training.fitting import DataConfig
+from mien.training.parts import History, Parts, SplitConfig
+from mien.video.views import ViewConfig
+
+LAST, VALIDATION, TEST = "last epoch", "best on validation", "best on test"
+RESULTS = "results.json"
+
+
+@dataclass(frozen=True)
+class Marking:
+    """How clips are scored for a choice or a mark."""
+
+    split: SplitConfig
+    views: ViewConfig
+    workers: int
+    session: Session
+    data: DataConfig
+    """What the reports name as their clips."""
+
+    def answers(self, analyzer: Analyzer, clips: Sequence[Clip]) -> tuple[list[Clip], NDArray, NDArray]:
+        """Clips, predictions and targets on every rank, grouped if asked; each rank reads its share of the clips."""
+        targets = analyzer.config.targets(clips, analyzer.names).numpy()
+        predictions = evaluate.score(analyzer, clips, self.views, self.workers, self.session).mean
+        if self.split.group_by:
+            return mean_by(clips, predictions, targets, self.split.group_by)
+        return list(clips), predictions, targets
+
+    def score(self, analyzer: Analyzer, clips: Sequence[Clip]) -> tuple[str, float]:
+        """The metric that weights are chosen by, and its value."""
+        _, predictions, targets = self.answers(analyzer, clips)
+        task = analyzer.outputs
+        return task.headline, task.gain(analyzer.task.score(predictions, targets)) * task.direction
+
+
+class Choice:
+    """Scores clips while a task trains and keeps the weights that did best on them in a folder.
+
+    What is best so far is read from the folder, so a run that was killed goes on as if it had not been.
+    """
+
+    def __init__(
+        self, kind: str, clips: Sequence[Clip], analyzer: Analyzer, marking: Marking, folder: Path,
+        card: Callable[..., ModelCard], history: History,
+    ) -> None:  # fmt: skip
+        self.kind, self.clips, self.analyzer, self.marking = kind, clips, analyzer, marking
+        self.folder, self.card, self.history = folder, card, history
+
+    @property
+    def best(self) -> float:
+        """The gain of the best score so far."""
+        chosen = ModelCard.load(self.folder).chosen if (self.folder / checkpoint.CARD).is_file() else None
+        return chosen.score * self.analyzer.outputs.direction if chosen else -np.inf
+
+    def look(self, step: int) -> dict[str, float]:
+        """Score the weights after ``step`` steps, keep them if none were better; returns the score to log."""
+        self.analyzer.task.eval()
+        metric, score = self.marking.score(self.analyzer, self.clips)
+        self.analyzer.task.train()
+        if self.marking.session.first and score * self.analyzer.outputs.direction > self.best:
+            self.history.write(self.folder)
+            card = self.card(selection=self.kind, chosen=Chosen(metric, score, step))
+            card.save(self.folder, self.analyzer.task)
+        return {f"{self.kind.removeprefix('best on ')}_{metric}": score}
+
+
+def watch(choices: Sequence[Choice], every: int, steps: int) -> Callable[[int], dict[str, float]]:
+    """What the training loop calls after each step: every choice looks every ``every`` steps and at the end."""
+
+    def look(step: int) -> dict[str, float]:
+        if step % every and step != steps:
+            return {}
+        return {name: value for choice in choices for name, value in choice.look(step).items()}
+
+    return look
+
+
+def mark_all(run: Path, parts: Parts, marking: Marking) -> list[dict[str, Any]]:
+    """Mark the last epoch and every choice of a finished run on its test clips; prints and saves the table."""
+    meet()  # until all weights are written
+    rows = [mark(kind, folder, parts, marking) for kind, folder in folders(run).items()]
+    if marking.session.first:
+        checkpoint.write_whole(run / RESULTS, lambda path: path.write_text(json.dumps(rows, indent=2) + "\n"))
+        print(table(rows))
+    return rows
+
+
+def folders(run: Path) -> dict[str, Path]:
+    """Where the weights of each choice lie."""
+    found = {LAST: run, **{kind: run / kind.replace(" ", "-") for kind in (VALIDATION, TEST)}}
+    return {kind: folder for kind, folder in found.items() if (folder / checkpoint.CARD).is_file()}
+
+
+def mark(kind: str, folder: Path, parts: Parts, marking: Marking) -> dict[str, Any]:
+    """One choice: its step, its score on validation, its marks on test."""
+    analyzer = load(folder, str(marking.session.device))
+    card = analyzer.card
+    step = card.chosen.step if card.chosen else card.step
+    row: dict[str, Any] = {"weights": kind, "step": step, **card.remarks()}
+    if parts["validation"]:
+        metric, score = marking.score(analyzer, parts["validation"])
+        row[f"validation {metric}"] = score
+    if not parts["test"]:
+        return row
+    clips, predictions, targets = marking.answers(analyzer, parts["test"])
+    if not marking.session.first:
+        return row
+    print(f"{kind}, marked on the test clips:")
+    into, said = folder / "evaluation", card.remarks()
+    said |= evaluate.origin(folder, marking.data, parts["test"], marking.split.test)
+    evaluate.clear(into)
+    marks = evaluate.report(analyzer.outputs, clips, predictions, targets, analyzer.names, into, said=said)
+    return row | {f"test {name}": value for name, value in marks.scores.items()}
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The choices side by side; a mark behind each number that a choice on the test clips or a leak touches."""
+    names = [n for n in dict.fromkeys(k for row in rows for k in row) if n.startswith(("validation ", "test "))]
+    names = [name for name in names if "." not in name]
+    widths = [max(18, len(name) + 2) for name in names]
+    lines = [f"{'weights':<20}{'step':>8}" + "".join(f"{n:>{w}}" for n, w in zip(names, widths, strict=True))]
+    for row in rows:
+        touched = "*" if row.get("leaks") or row.get("selection") == TEST else " "
+        cells = [f"{row[name]:.4f}{touched}" if name in row else "" for name in names]
+        lines.append(
+            f"{row['weights']:<20}{row['step']:>8}" + "".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True))
+        )
+    if any(row.get("selection") == TEST for row in rows):
+        lines.append("* chosen on the test clips: the best of many numbers, not a test")
+    if any(row.get("leaks") for row in rows):
+        lines.append("* training and test share clips or people (--leaks-allowed): not a test")
+    return "\n".join(lines)

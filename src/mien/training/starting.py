@@ -1,0 +1,201 @@
+"""What ``--init`` gives a new model: all of another one's weights that fit, and one line on what starts afresh and why.
+
+The encoder must fit whole. Other parts (decoder, predictor, mask tokens, teacher) are taken whole or not at all. What no
+shape tells, such as the number of attention heads, is compared with what stands in model.json; so is what the encoder was
+fed, which a run may change, but not without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from mien.config import to_tree
+from mien.engine import checkpoint
+from mien.interfaces import Encoder, Objective
+from mien.models.card import ModelCard
+from mien.training.fitting import face_crop
+
+PARTS = (
+    "encoder",
+    "teacher",
+    "encoder_norm",
+    "encoder_to_decoder",
+    "mask_token",
+    "decoder",
+    "predictor.mask_tokens",
+    "predictor",
+)
+"""Parts of the objectives by the names of their weights; of two that begin alike the longer one counts."""
+UNSEEN = {
+    "encoder": ("encoder.heads", "encoder.positions", "encoder.uniform_power"),
+    "decoder": ("objective.decoder_heads",),
+    "predictor": ("objective.predictor_heads", "objective.uniform_power"),
+}
+"""Settings that decide what a part computes and that no shape tells."""
+
+COPY = "teacher (a copy of the encoder)"
+
+Say = Callable[[str], object]
+C = TypeVar("C", bound=Any)
+
+
+def with_encoder_of(config: C, say: Say) -> C:
+    """A command's config, with the encoder of the weights in ``config.init`` where it names none of its own.
+
+    That is where its encoder has the sizes that it has by default; how it is trained (``drop_path``) stays.
+    """
+    card = card_in(checkpoint.locate(config.init)) if config.init else None
+    own, usual = config.encoder, type(config).encoder
+    if card is None or replace(own, drop_path=0.0) != replace(usual, drop_path=0.0):
+        return config
+    encoder = replace(card.encoder, drop_path=own.drop_path)
+    if encoder != own:
+        say(f"{config.init}: its encoder is taken, {encoder.name} of width {encoder.dim}")
+    return replace(config, encoder=encoder)
+
+
+def start_encoder(encoder: Encoder, init: str, config: Any, say: Say) -> None:
+    """Fill an encoder from an exported run or import, strictly; of a joint embedding the teacher is taken.
+
+    ``config`` is the command's. Weights that were made for other settings raise ``ValueError`` that names them; that they
+    were fed otherwise is said.
+    """
+    if init:
+        folder = checkpoint.locate(init)
+        require_same(settings_of(folder), settings(config), init)
+        checkpoint.load_strictly(encoder, checkpoint.encoder_weights(checkpoint.read_weights(folder)), init)
+        compare_inputs(folder, init, config, say)
+
+
+def start_objective(objective: Objective, init: str, config: Any, say: Say) -> None:
+    """Fill an objective with all that fits of an exported run or import, and tell what was loaded and what was not."""
+    if not init:
+        return
+    folder = checkpoint.locate(init)
+    before, now = settings_of(folder), settings(config)
+    require_same(before, now, init)
+    weights = checkpoint.read_weights(folder)
+    own = parts_of(objective.state_dict())
+    theirs, copied = sources(parts_of(weights), "teacher" in own), not any(n.startswith("teacher.") for n in weights)
+    checkpoint.load_strictly(objective.encoder, theirs.get("encoder", {}), init)
+    loaded, afresh, values = ["encoder"], [], objective.state_dict()
+    for part in own.keys() - {"encoder"}:
+        reason = misfit(own[part], theirs.get(part)) or different(part, before, now)
+        if reason:
+            afresh.append(f"{part} ({reason})")
+        else:
+            loaded.append(part)
+            values |= {f"{part}.{name}".rstrip("."): value for name, value in theirs[part].items()}
+    objective.load_state_dict(values)
+    rest = "".join(f", {one}" for one in sorted(afresh))
+    names = [COPY if p == "teacher" and copied else p for p in PARTS if p in loaded]
+    say(f"{init}: loaded {', '.join(names)}; afresh: optimizer, schedules{rest}")
+    compare_inputs(folder, init, config, say)
+
+
+def parts_of(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """A model's weights by part, without its name; ``mask_token`` itself stands under an empty name."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, value in weights.items():
+        part = max((p for p in PARTS if name == p or name.startswith(f"{p}.")), key=len, default=name.split(".")[0])
+        parts.setdefault(part, {})[name.removeprefix(part).removeprefix(".")] = value
+    return parts
+
+
+def sources(parts: Mapping[str, dict[str, Tensor]], teacher: bool) -> dict[str, dict[str, Tensor]]:
+    """Where each part comes from: a teacher from the encoder, an encoder alone from the teacher, which is the better one."""
+    if teacher:
+        return {**parts, "teacher": parts.get("teacher", parts.get("encoder", {}))}
+    return {**parts, "encoder": parts.get("teacher", parts.get("encoder", {}))}
+
+
+def misfit(own: Mapping[str, Tensor], theirs: Mapping[str, Tensor] | None) -> str:
+    """Why a part cannot be loaded; nothing if it can."""
+    if not theirs:
+        return "not in the weights"
+    for name in sorted(own.keys() ^ theirs.keys()):
+        return f"{name} is only {'there' if name in theirs else 'here'}"
+    for name, value in own.items():
+        if value.shape != theirs[name].shape:
+            return f"{name or 'it'} is {tuple(theirs[name].shape)} there, {tuple(value.shape)} here"
+    return ""
+
+
+def settings_of(folder: Path) -> dict[str, Any]:
+    """The settings that model.json tells of a model, by section and name; none where there is no model.json."""
+    card = card_in(folder)
+    return flat(to_tree(card)) if card else {}
+
+
+def card_in(folder: Path) -> ModelCard | None:
+    """The card beside weights; None where there is none."""
+    return ModelCard.load(folder) if (folder / checkpoint.CARD).is_file() else None
+
+
+def settings(config: Any) -> dict[str, Any]:
+    """The same of the command's config."""
+    return flat(to_tree(config))
+
+
+def compare_inputs(folder: Path, init: str, config: Any, say: Say) -> None:
+    """Say where a run feeds an encoder otherwise than its weights were fed: pixels, clips, the cut of faces.
+
+    Without model.json nothing is compared.
+    """
+    card = card_in(folder)
+    if card is None:
+        return
+    if there := flags_of("pixels", card.pixels, config.pixels):
+        here = flags_of("pixels", config.pixels, card.pixels)
+        say(
+            f"warning: {init} was trained on pixels normalised otherwise: {there} there, {here} here. The encoder is fed what "
+            f"it has not learnt from; {there} takes the model's"
+        )
+    if there := flags_of("clip", card.clip, config.clip):
+        here = flags_of("clip", config.clip, card.clip)
+        say(f"note: {init} was trained on other clips: {there} there, {here} here")
+    cut, ours = card.face_crop, face_crop(Path(config.data.manifest))
+    if cut and cut != ours:
+        crops = [to_tree(crop) for crop in (cut, ours) if crop]
+        said = [", ".join(f"{k} {v}" for k, v in crop.items() if v is not None) for crop in crops]
+        here = f"here: {said[1]}" if ours else "how those of this run are cut is not known"
+        say(f"note: {init} was trained on faces that mien faces cut ({said[0]}); {here}")
+
+
+def flags_of(section: str, config: Any, usual: Any) -> str:
+    """The settings of a section that are not the ``usual`` ones, as flags."""
+    tree, other = to_tree(config), to_tree(usual)
+    values = {key: value if isinstance(value, list) else [value] for key, value in tree.items() if value != other[key]}
+    return " ".join(f"--{section}.{key} {' '.join(map(str, value))}" for key, value in values.items())
+
+
+def flat(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """``section.name`` -> value; a predictor without a number of heads has the encoder's."""
+    found = {
+        f"{section}.{key}": value
+        for section in ("encoder", "objective")
+        for key, value in (tree.get(section) or {}).items()
+    }
+    if found.get("objective.predictor_heads") == 0:
+        found["objective.predictor_heads"] = found.get("encoder.heads")
+    return found
+
+
+def different(part: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Which unseen settings of a part differ; nothing if none does, or if nothing is known of the weights."""
+    keys = [key for key in UNSEEN.get(part, ()) if key in before and key in now and before[key] != now[key]]
+    return ", ".join(f"{key} is {before[key]} there, {now[key]} here" for key in keys)
+
+
+def require_same(before: Mapping[str, Any], now: Mapping[str, Any], init: str) -> None:
+    """Refuse an encoder whose weights fit but would compute something else."""
+    said = different("encoder", before, now)
+    if said:
+        raise ValueError(
+            f"{init} was made with other settings: {said}. Use the settings that the weights were made with"
+        )
