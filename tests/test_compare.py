@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from mien import cli
-from mien.commands import evaluate
 from mien.evaluation.protocol import Protocol, write_protocol
 from mien.evaluation.runs import paired, read_run
 from mien.interfaces import Clip
+from mien.reports import evaluation_report
 from mien.reports.radar import radar
 from mien.tasks.classification import ClassificationConfig
 from mien.tasks.regression import RegressionConfig
@@ -30,7 +30,7 @@ def classes(folder: Path, seed: int, right: float, count: int = 120, protocol: P
     """A marked run that is right in about a share of the clips; the truth is the same for every seed."""
     truth, random = np.arange(count) * 7 % 6, np.random.default_rng(seed)
     said = np.where(random.random(count) < right, truth, random.integers(6, size=count))
-    evaluate.report(
+    evaluation_report.report(
         ClassificationConfig.outputs, clips(count), np.eye(6)[said] * 0.7 + 0.05, truth, EXPRESSIONS, folder
     )
     if protocol:
@@ -41,7 +41,9 @@ def classes(folder: Path, seed: int, right: float, count: int = 120, protocol: P
 def values(folder: Path) -> Path:
     random = np.random.default_rng(0)
     truth = random.random((60, 5))
-    evaluate.report(RegressionConfig.outputs, clips(60), truth + random.normal(0, 0.1, (60, 5)), truth, TRAITS, folder)
+    evaluation_report.report(
+        RegressionConfig.outputs, clips(60), truth + random.normal(0, 0.1, (60, 5)), truth, TRAITS, folder
+    )
     return folder
 
 

@@ -11,13 +11,15 @@ import pandas as pd
 import pytest
 
 from mien import files
-from mien.commands import cross, evaluate, features
+from mien.commands import cross, features
 from mien.engine import runlog
 from mien.evaluation import marking
 from mien.inference.job import PICTURES, Job
 from mien.inference.tables import Layout
 from mien.inference.timeline import ABOUT, Timeline
 from mien.interfaces import Clip
+from mien.reports import evaluation_report, figures
+from mien.tasks.classification import ClassificationConfig
 
 NAMES = ("anger", "fear")
 
@@ -33,10 +35,12 @@ def clips(version: int) -> list[Clip]:
 def evaluation(folder: Path, version: int) -> None:
     """The second one has other clips and no subgroups."""
     outputs, targets = np.array([[0.9, 0.1], [0.2, 0.8]] * 2), np.array([0, 1, 0, 1])
-    marks = marking.mark(clips(version), outputs, targets, NAMES, ["subject"] if version == 1 else [])
-    evaluate.clear(folder)
+    marks = marking.mark(
+        ClassificationConfig.outputs, clips(version), outputs, targets, NAMES, ["subject"] if version == 1 else []
+    )
+    evaluation_report.clear(folder)
     said = {"evaluated": {"model": version}}
-    evaluate.write(marks, clips(version), outputs, targets, NAMES, folder, said=said)
+    evaluation_report.write(marks, clips(version), outputs, targets, NAMES, folder, said=said)
 
 
 def crossed(folder: Path, version: int) -> None:
@@ -56,7 +60,7 @@ def run_folder(folder: Path, version: int) -> None:
 
 
 def timeline(folder: Path, version: int) -> None:
-    layout = Layout(("valence",), "regression", "valence")
+    layout = Layout(("valence",), "regression", "")
     tables = [pd.DataFrame({"input": [f"{version}.mp4"]}) for _ in range(2)]
     Timeline(tables[0], tables[1], layout, {"input": version}).save(folder)
 
@@ -78,7 +82,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("case", CASES)
 def test_a_kill_before_any_rename_leaves_no_mixture(case: str, tmp_path: Path, monkeypatch) -> None:
     write, last = CASES[case]
-    monkeypatch.setattr(evaluate, "draw", lambda *given: None)
+    monkeypatch.setattr(figures, "draw", lambda *given: None)
     whole = {}
     for version in (1, 2):
         write(tmp_path / str(version), version)
@@ -116,7 +120,7 @@ def test_a_kill_before_any_rename_leaves_no_mixture(case: str, tmp_path: Path, m
 
 
 def test_pictures_of_the_analysis_before_do_not_stand_beside_new_tables(tmp_path: Path) -> None:
-    layout = Layout(("valence",), "regression", "valence")
+    layout = Layout(("valence",), "regression", "")
     (tmp_path / "report.html").write_text("not of an analysis")
     Job(tmp_path, layout, {"input": "a.mp4"}, "csv").open(overwrite=False)
     assert (tmp_path / "report.html").is_file()

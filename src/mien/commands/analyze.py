@@ -34,8 +34,8 @@ from mien.inference.timeline import Timeline
 from mien.names import folder_name
 from mien.reports.findings import illustrate
 from mien.reports.portraits import Portraits
+from mien.video.container import FrameLimit
 from mien.video.decode import VIDEOS, ends_in
-from mien.video.limits import FrameLimit
 from mien.video.stream import Frame
 
 

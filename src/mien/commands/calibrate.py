@@ -27,9 +27,9 @@ from mien.interfaces import Clip, Outputs
 from mien.reports import diagrams, plots
 from mien.training.fitting import DataConfig, load_clips, located, warn
 from mien.training.parts import seen_by
+from mien.video.container import FrameLimit
 from mien.video.inspection import digest
 from mien.video.leaks import find_seen, hash_clips
-from mien.video.limits import FrameLimit
 from mien.video.views import ViewConfig
 
 Share = Annotated[float, Field(gt=0, lt=1)]

@@ -27,12 +27,13 @@ from mien.inference.analyzer import load
 from mien.interfaces import Clip
 from mien.names import write_csv
 from mien.reports import plots
+from mien.reports.evaluation_report import warnings
 from mien.reports.report import Report
 from mien.statistics import metrics
 from mien.tasks.labels import canonical, cell
 from mien.training.fitting import DataConfig, load_clips, located, warn
-from mien.training.parts import remarks, warnings
-from mien.video.limits import FrameLimit
+from mien.training.parts import remarks
+from mien.video.container import FrameLimit
 from mien.video.views import ViewConfig
 
 WRITTEN = ("cross.json", "report.html", "predictions.csv")

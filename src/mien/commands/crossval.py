@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
-from mien.commands import evaluate, finetune, probe
+from mien.commands import finetune, probe
 from mien.config import STRICT, to_yaml
 from mien.engine import distributed
 from mien.engine.runlog import open_run
@@ -34,6 +34,7 @@ from mien.evaluation import marking
 from mien.evaluation.protocol import Protocol, write_protocol
 from mien.interfaces import Clip
 from mien.names import read_csv
+from mien.reports import evaluation_report
 from mien.reports import folds as table
 from mien.reports.sections import markdown
 from mien.statistics.answers import answered
@@ -42,7 +43,8 @@ from mien.tasks import TaskConfig
 from mien.training import choosing
 from mien.training.fitting import decisive, identity_of, load_clips, located
 from mien.training.parts import SplitConfig
-from mien.video.folds import Rows, find_folds, refuse_shared
+from mien.training.scoring import origin
+from mien.video.splits import Rows, find_folds, refuse_shared
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -178,7 +180,7 @@ def marked(config: Config, fold: str) -> dict[str, Path]:
     """The evaluations of a fold by how its weights were chosen; nothing while they are not whole."""
     folder = fold_folder(config, fold)
     if isinstance(config, Probe):
-        whole = next(folder.glob(f"*/evaluation/{evaluate.METRICS}"), None)
+        whole = next(folder.glob(f"*/evaluation/{evaluation_report.METRICS}"), None)
         return {choosing.VALIDATION: whole.parent} if whole else {}
     if not (folder / choosing.RESULTS).is_file():
         return {}
@@ -238,16 +240,16 @@ def pool_choice(config: Config, corpus: Corpus, kind: str, folder: Path) -> Cros
     answers = answered(task, outputs, corpus.targets, corpus.names)
     found = cross_validation(answers, folds.tolist())
     marks = marking.mark(task, corpus.clips, outputs, corpus.targets, corpus.names, config.folds.subgroups)
-    evaluate.clear(folder)
+    evaluation_report.clear(folder)
     section = table.section(found, marks, folder, kind)
     print("\n" + markdown("Cross-validation", [section]), flush=True)
-    marks.tell_parts()
+    evaluation_report.tell_parts(marks)
     kept = (*config.folds.subgroups, config.folds.column)
     leaks = [leak for fold in corpus.folds for leak in leaks_of(marked(config, fold)[kind])]
     said = {"selection": kind} | ({"leaks": list(dict.fromkeys(leaks))} if leaks else {})
-    said |= evaluate.origin(config.output, config.data, corpus.clips)
+    said |= origin(config.output, config.data, corpus.clips)
     write_protocol(folder, replace(protocol(config, corpus), selection=kind))
-    evaluate.write(marks, corpus.clips, outputs, corpus.targets, corpus.names, folder, kept, [section], said)
+    evaluation_report.write(marks, corpus.clips, outputs, corpus.targets, corpus.names, folder, kept, [section], said)
     return found
 
 

@@ -42,7 +42,7 @@ from mien.inference.sources import Source, open_source
 from mien.models.card import ModelCard
 from mien.names import to_text
 from mien.reports import plots
-from mien.video.limits import FrameLimit
+from mien.video.container import FrameLimit
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)

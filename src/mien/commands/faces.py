@@ -29,7 +29,7 @@ from mien.faces.follow import FollowConfig
 from mien.faces.store import claim, index, pending, shard, sources, sweep
 from mien.files import LOCK
 from mien.progress import progress_bar
-from mien.video.limits import FrameLimit
+from mien.video.container import FrameLimit
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -45,8 +45,8 @@ from mien.training.parts import History, Parts, SplitConfig, divide, examine, gu
 from mien.training.preflight import preflight
 from mien.training.skips import unread_paths
 from mien.training.starting import start_encoder, with_encoder_of
+from mien.video.container import FrameLimit
 from mien.video.leaks import Hashes
-from mien.video.limits import FrameLimit
 from mien.video.transforms import AugmentConfig
 from mien.video.views import ViewConfig
 

@@ -27,7 +27,7 @@ from mien.faces.follow import FollowConfig, follow
 from mien.faces.overlay import ContactSheet, draw
 from mien.files import publish, write_whole
 from mien.progress import progress_bar
-from mien.video.limits import FrameLimit
+from mien.video.container import FrameLimit
 from mien.video.stream import read_frames
 from mien.video.writing import VideoWriter
 

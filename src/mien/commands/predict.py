@@ -31,7 +31,7 @@ from mien.inference.sources import open_source
 from mien.inference.timeline import Timeline
 from mien.interfaces import Outputs
 from mien.names import to_text
-from mien.video.limits import FrameLimit
+from mien.video.container import FrameLimit
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)

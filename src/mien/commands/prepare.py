@@ -35,8 +35,8 @@ from mien.datasets.report import PROBLEM_COLUMNS, Account, as_text, as_tree, man
 from mien.files import LOCK, write_whole
 from mien.names import to_cell
 from mien.progress import progress_bar
+from mien.video.container import FrameLimit
 from mien.video.inspection import Finding, Journal, survey
-from mien.video.limits import FrameLimit
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -34,8 +34,8 @@ from mien.training.preflight import preflight
 from mien.training.skips import read_skips, unread_paths
 from mien.training.starting import start_objective, with_encoder_of
 from mien.video.clips import ClipDataset
+from mien.video.container import FrameLimit
 from mien.video.decode import VideoError
-from mien.video.limits import FrameLimit
 from mien.video.transforms import AugmentConfig
 
 FITS = "the recipe svfap_tiny or vjepa_tiny"

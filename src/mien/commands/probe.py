@@ -24,7 +24,6 @@ from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from mien.commands import evaluate
 from mien.config import STRICT, changed, to_yaml
 from mien.engine import checkpoint, distributed
 from mien.features import baselines
@@ -35,17 +34,19 @@ from mien.files import withdraw
 from mien.interfaces import Clip, Task
 from mien.models.card import ModelCard
 from mien.modules.heads import AttentiveHeadConfig, HeadConfig, MeanHeadConfig, Standardised
-from mien.reports import plots
+from mien.reports import evaluation_report, plots
+from mien.reports.evaluation_report import warnings
 from mien.reports.report import Report
 from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.training.choosing import VALIDATION
 from mien.training.fitting import DataConfig, load_clips, located, warn
-from mien.training.parts import History, Parts, SplitConfig, divide, examine, guard, remarks, warnings
+from mien.training.parts import History, Parts, SplitConfig, divide, examine, guard, remarks
 from mien.training.preflight import preflight_probes
+from mien.training.scoring import origin
 from mien.video.clips import order
+from mien.video.container import FrameLimit
 from mien.video.leaks import hash_clips
-from mien.video.limits import FrameLimit
 from mien.video.rates import count_rates
 from mien.video.transforms import AugmentConfig
 from mien.video.views import ViewConfig
@@ -198,9 +199,9 @@ def probe(
     print(f"{source.name}, marked on the test clips:")
     each = answers(task, heads, features["test"], device)
     truth = targets["test"].numpy()
-    said = remarks(folder) | evaluate.origin(folder, config.data, parts["test"], config.test)
-    evaluate.clear(folder / "evaluation")
-    marks = evaluate.report(
+    said = remarks(folder) | origin(folder, config.data, parts["test"], config.test)
+    evaluation_report.clear(folder / "evaluation")
+    marks = evaluation_report.report(
         task.outputs, parts["test"], each[found.index(best)], truth, names, folder / "evaluation", said=said
     )
     return row | marks.scores | over_seeds(task, each, truth) | history.remarks()

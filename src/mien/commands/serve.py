@@ -24,7 +24,7 @@ from mien.engine import distributed
 from mien.extras import install
 from mien.inference.analyzer import Analyzer, load
 from mien.inference.predicting import ReadConfig
-from mien.video.limits import FrameLimit
+from mien.video.container import FrameLimit
 
 NEEDS = ("fastapi", "uvicorn", "websockets")
 

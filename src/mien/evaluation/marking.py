@@ -1,8 +1,7 @@
-"""What stands beside the metrics of an evaluation: intervals over subjects, tables of subgroups, a page.
+"""What stands beside the metrics of an evaluation: intervals over subjects, tables of subgroups.
 
 marks = mark(task, clips, predictions, targets, names, ("sex", "age:30,45,60"))
-marks.tell()
-marks.write(folder)
+tell(marks)                      # of mien.reports.evaluation_report, as is save_page
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +16,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from mien.evaluation.subgroups import Group, blank, group, grouped, subgroups
-from mien.files import write_whole
 from mien.interfaces import Clip, Outputs
-from mien.names import write_csv
-from mien.reports.sections import Section, page, table
 from mien.statistics.answers import LEAVES, Answers, answered, number
 from mien.statistics.metrics import MAJORITY
 from mien.statistics.statistics import LEVEL, RESAMPLES, Interval, fewest
@@ -59,38 +54,6 @@ class Marks:
         bounds = {n: [i.low, i.high] for n, i in self.whole.metrics.items() if math.isfinite(i.low)}
         intervals = {"level": LEVEL, "basis": self.basis, "bounds": bounds}
         return {"task": self.task.kind} | values | parts | {"intervals": intervals}
-
-    def tell(self) -> None:
-        """Print the metrics with their intervals, and the subgroups."""
-        found = listed(self.task, self.whole)
-        print(f"{self.whole.clips} clips: " + ", ".join(f"{n} {text}" for n, text in found.items() if "." not in n))
-        for name, text in found.items():
-            if "." in name:
-                print(f"  {spaced(self.task, name):<23} {text}")
-        print(self.basis)
-        self.tell_parts()
-
-    def tell_parts(self) -> None:
-        """Print the subgroups."""
-        for column, groups in self.parts.items():
-            print(f"\nby {column}\n{table(brief(self.task, column, groups))}")
-
-    def write(self, folder: Path, first: Sequence[Section] = ()) -> None:
-        """Write subgroups.csv, where there are groups, and report.html: ``first``, then marks and pictures of the folder."""
-        rows = [full(column, group) for column, groups in self.parts.items() for group in groups]
-        if rows:
-            write_whole(folder / "subgroups.csv", lambda path: write_csv(pd.DataFrame(rows), path))
-        page("Evaluation", [*first, *self.sections(folder)]).save(folder / "report.html")
-
-    def sections(self, folder: Path) -> list[Section]:
-        """The page: all metrics, the picture, the subgroups."""
-        marks = [{"metric": name, "value": text} for name, text in listed(self.task, self.whole).items()]
-        pictures = [folder / f"{name}.png" for name in (self.task.figure, "reliability")]
-        return [
-            Section(f"{self.whole.clips} clips", [self.basis], marks),
-            *(Section(picture.stem.capitalize(), picture=picture) for picture in pictures if picture.is_file()),
-            *(Section(f"By {column}", rows=brief(self.task, column, groups)) for column, groups in self.parts.items()),
-        ]
 
 
 def mark(

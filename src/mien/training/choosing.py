@@ -17,15 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.commands import evaluate
 from mien.engine import checkpoint
 from mien.engine.distributed import Session, meet
 from mien.evaluation.grouping import mean_by
 from mien.inference.analyzer import Analyzer, load
 from mien.interfaces import Clip
 from mien.models.card import Chosen, ModelCard
+from mien.reports import evaluation_report
 from mien.training.fitting import DataConfig
 from mien.training.parts import History, Parts, SplitConfig
+from mien.training.scoring import origin, score
 from mien.video.views import ViewConfig
 
 LAST, VALIDATION, TEST = "last epoch", "best on validation", "best on test"
@@ -46,7 +47,7 @@ class Marking:
     def answers(self, analyzer: Analyzer, clips: Sequence[Clip]) -> tuple[list[Clip], NDArray, NDArray]:
         """Clips, predictions and targets on every rank, grouped if asked; each rank reads its share of the clips."""
         targets = analyzer.config.targets(clips, analyzer.names).numpy()
-        predictions = evaluate.score(analyzer, clips, self.views, self.workers, self.session).mean
+        predictions = score(analyzer, clips, self.views, self.workers, self.session).mean
         if self.split.group_by:
             return mean_by(clips, predictions, targets, self.split.group_by)
         return list(clips), predictions, targets
@@ -132,9 +133,9 @@ def mark(kind: str, folder: Path, parts: Parts, marking: Marking) -> dict[str, A
         return row
     print(f"{kind}, marked on the test clips:")
     into, said = folder / "evaluation", card.remarks()
-    said |= evaluate.origin(folder, marking.data, parts["test"], marking.split.test)
-    evaluate.clear(into)
-    marks = evaluate.report(analyzer.outputs, clips, predictions, targets, analyzer.names, into, said=said)
+    said |= origin(folder, marking.data, parts["test"], marking.split.test)
+    evaluation_report.clear(into)
+    marks = evaluation_report.report(analyzer.outputs, clips, predictions, targets, analyzer.names, into, said=said)
     return row | {f"test {name}": value for name, value in marks.scores.items()}
 
 

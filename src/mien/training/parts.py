@@ -190,12 +190,3 @@ def remarks(model: Path, clips: Sequence[Clip] = (), workers: int = 4) -> dict[s
     if known:
         said["leaks"] = [*said.get("leaks", []), *map(str, known)]
     return said
-
-
-def warnings(remarks: dict[str, Any]) -> list[str]:
-    """The remarks that touch every number, as sentences."""
-    lines = [f"leak: {leak}" for leak in remarks.get("leaks", [])]
-    lines += [f"a training clip broke and is not in all of the training: {skip}" for skip in remarks.get("skipped", [])]
-    if remarks.get("selection") == "best on test":
-        lines.insert(0, "these weights were chosen on test clips: the numbers are the best of many, not a test")
-    return lines

@@ -12,11 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import av
 from av.error import FFmpegError
 from av.stream import Disposition
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from mien.config import STRICT
 
 EIGHT_K = 8192 * 4320
 """Pixels of the largest frame that is read unless ``limited`` says otherwise."""
@@ -38,6 +42,15 @@ NAMES_OTHERS = {
 
 WITH_DURATION = ("matroska,webm", "flv")
 """Containers whose header says how long all streams last together; FFmpeg ends a cut one without a word."""
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
+class FrameLimit:
+    """What the options of every command that reads videos have in common."""
+
+    max_pixels: Annotated[int, Field(ge=1, lt=2**31)] = EIGHT_K
+    """Pixels of the largest frame that is read, width times height; a video with larger ones is refused before memory is
+    spent on it. The default is 8192 x 4320."""
 
 
 class VideoError(ValueError):

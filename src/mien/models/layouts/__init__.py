@@ -14,7 +14,7 @@ from mien.models.layouts import autoencoders, transformers, vjepa
 from mien.models.layouts.source import Imported, Source
 
 if TYPE_CHECKING:
-    from mien.commands.convert import Config
+    from mien.models.layouts.options import ImportOptions
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Layout:
     holds: str
     """What it is known by, for a person."""
     recognises: Callable[[Source], bool]
-    read: Callable[[Source, Config], Imported]
+    read: Callable[[Source, ImportOptions], Imported]
     probes: bool = False
     """Whether an attentive probe of V-JEPA can go with it."""
 

@@ -26,7 +26,7 @@ from mien.tasks.labels import canonical
 from mien.video.clips import ClipConfig
 
 if TYPE_CHECKING:
-    from mien.commands.convert import Config
+    from mien.models.layouts.options import ImportOptions
 
 SIZE = 224
 """Side in pixels that all published VideoMAE weights were made for."""
@@ -45,7 +45,7 @@ def is_videomae(source: Source) -> bool:
     return plain and not is_svfap(source)
 
 
-def read(source: Source, config: Config) -> Imported:
+def read(source: Source, config: ImportOptions) -> Imported:
     """The model in a checkpoint and what it is."""
     official = fold_scales(source.weights)
     encoder = encoder_of(official, config.heads, config.depths)
@@ -58,7 +58,7 @@ def build(
     official: dict[str, Tensor],
     encoder_config: TPSBTConfig | ViTConfig,
     clip: ClipConfig,
-    config: Config,
+    config: ImportOptions,
     decoder_heads: int = 0,
 ) -> Imported:
     """A model from weights in official names; ``decoder_heads`` where the file tells them."""
@@ -77,7 +77,7 @@ def build(
 
 
 def classifier(
-    source: Source, official: dict[str, Tensor], encoder: Encoder, card: ModelCard, config: Config
+    source: Source, official: dict[str, Tensor], encoder: Encoder, card: ModelCard, config: ImportOptions
 ) -> Imported:
     """A fine-tuned checkpoint as a classification task."""
     classes = shape_of(official, "head.weight", 2)[0]
@@ -102,7 +102,7 @@ def autoencoder(
     official: dict[str, Tensor],
     encoder: Encoder,
     card: ModelCard,
-    config: Config,
+    config: ImportOptions,
     decoder_heads: int,
 ) -> Imported:
     """A pre-training checkpoint as a masked autoencoder, decoder included."""

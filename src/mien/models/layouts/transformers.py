@@ -19,7 +19,7 @@ from mien.models.layouts.vjepa import with_probe
 from mien.modules.pixels import PixelsConfig
 
 if TYPE_CHECKING:
-    from mien.commands.convert import Config
+    from mien.models.layouts.options import ImportOptions
 
 RENAMED = (
     (r"^videomae\.layernorm\.", "encoder.norm."),
@@ -64,7 +64,7 @@ def settings(source: Source, *needed: str) -> dict[str, Any]:
     return told
 
 
-def read_videomae(source: Source, config: Config) -> Imported:
+def read_videomae(source: Source, config: ImportOptions) -> Imported:
     """VideoMAE: names and the split of query, key and value as in the official files, then as those."""
     told = settings(source, "hidden_size", "num_attention_heads", "num_frames", "image_size")
     official = official_names(source.weights)
@@ -91,7 +91,7 @@ def official_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return vjepa.join_qkv(names)
 
 
-def with_pixels(imported: Imported, source: Source, config: Config) -> Imported:
+def with_pixels(imported: Imported, source: Source, config: ImportOptions) -> Imported:
     """The same with the folder's own pixel normalisation, where the user gave none."""
     told = source.told("preprocessor_config.json") or source.told("video_preprocessor_config.json")
     if config.pixels != PixelsConfig() or not {"image_mean", "image_std"} <= told.keys():
@@ -103,7 +103,7 @@ def with_pixels(imported: Imported, source: Source, config: Config) -> Imported:
     return Imported(imported.model, replace(imported.card, pixels=pixels), (*imported.notes, note))
 
 
-def read_vjepa2(source: Source, config: Config) -> Imported:
+def read_vjepa2(source: Source, config: ImportOptions) -> Imported:
     """V-JEPA 2: the encoder. Its predictor, which nothing here uses, is left out."""
     needed = (
         "hidden_size",

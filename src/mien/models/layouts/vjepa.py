@@ -23,7 +23,7 @@ from mien.tasks.classification import ClassificationConfig
 from mien.tasks.labels import canonical
 
 if TYPE_CHECKING:
-    from mien.commands.convert import Config
+    from mien.models.layouts.options import ImportOptions
 
 MASK_TOKENS = 10
 """Mask tokens of V-JEPA 2's published predictors; V-JEPA 1 has two."""
@@ -41,7 +41,7 @@ def is_second(source: Source) -> bool:
     return bool(names) and (not any(name.endswith("pos_embed") for name in names) or tokens == MASK_TOKENS)
 
 
-def read_first(source: Source, config: Config) -> Imported:
+def read_first(source: Source, config: ImportOptions) -> Imported:
     """V-JEPA 1: encoder, teacher and predictor, as an objective that pre-training can go on with."""
     student, teacher, predictor = (source.network(part) for part in ("encoder", "target_encoder", "predictor"))
     table = table_in(teacher, "pos_embed")
@@ -102,7 +102,7 @@ def predictor_of(predictor: Mapping[str, Tensor], laid: tuple[int, int, int], at
     return config
 
 
-def read_second(source: Source, config: Config) -> Imported:
+def read_second(source: Source, config: ImportOptions) -> Imported:
     """V-JEPA 2: the encoder that their evaluation uses (``target_encoder``), with rotary positions."""
     teacher = source.network("target_encoder" if "target_encoder" in source.tree else "ema_encoder")
     if any("norms_block." in name for name in teacher):
@@ -123,7 +123,7 @@ def read_second(source: Source, config: Config) -> Imported:
     return Imported(EncoderOnly(encoder), card, (note,))
 
 
-def with_probe(encoder: Encoder, attention: int, file: Path, card: ModelCard, config: Config) -> Imported:
+def with_probe(encoder: Encoder, attention: int, file: Path, card: ModelCard, config: ImportOptions) -> Imported:
     """An official attentive probe on top of an encoder, whose number of heads it has, as a task."""
     official = heads.convert_attentive(Source.open(file).network("classifier"))
     classes = shape_of(official, "linear.weight", 2)[0]
