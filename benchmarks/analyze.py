@@ -13,10 +13,10 @@ from time import perf_counter, process_time
 import numpy as np
 
 import mien
-from mien.inference.predicting import ReadConfig, predict_into
+from mien.inference.predict import ReadConfig, predict_into
 from mien.inference.sources import open_source
-from mien.reports.findings import illustrate
 from mien.reports.portraits import Portraits
+from mien.reports.timeline_report import illustrate
 from mien.video.decode import VIDEOS, open_video
 
 

@@ -19,7 +19,7 @@ import torch
 import mien
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.engine.distributed import session
-from mien.inference.predicting import ReadConfig, predict_into
+from mien.inference.predict import ReadConfig, predict_into
 from mien.inference.profiling import Profile
 from mien.inference.sources import open_source
 from mien.models.card import ModelCard

@@ -67,7 +67,7 @@ HERE = "http://127.0.0.1:8000"
 @pytest.fixture
 def queue(analyzer: Analyzer, tmp_path: Path, request: pytest.FixtureRequest) -> Queue:
     """What a server works off, under the ``LIMITS`` of the test's module."""
-    from mien.inference.predicting import ReadConfig
+    from mien.inference.predict import ReadConfig
     from mien.web.queue import Queue
 
     root = tmp_path / "server"

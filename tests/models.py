@@ -12,14 +12,14 @@ import torch
 
 import mien
 from mien.calibration.calibration import fit as calibrate
+from mien.calibration.clip_statistics import size_of
 from mien.calibration.density import Density
-from mien.calibration.pooling import size_of
 from mien.calibration.reliability import Limits
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.models.card import ModelCard
 from mien.modules.heads import MeanHeadConfig
 from mien.modules.pixels import PixelsConfig
-from mien.reports.overlay import encode
+from mien.reports.timeline_overlay import encode
 from mien.tasks.classification import ClassificationConfig
 from mien.tasks.regression import RegressionConfig
 from mien.video.clips import ClipConfig

@@ -20,16 +20,16 @@ from PIL import Image
 
 import mien
 from mien.calibration.calibration import fit as calibrate
+from mien.calibration.clip_statistics import size_of
 from mien.calibration.density import Density
-from mien.calibration.pooling import size_of
 from mien.calibration.reliability import Limits
 from mien.cli import main
 from mien.faces.crop import CropConfig
 from mien.inference.analyzer import Analyzer
+from mien.inference.face_crops import Whole
+from mien.inference.pipeline import Progress
 from mien.inference.profiling import Profile
-from mien.inference.streaming import Progress
 from mien.inference.timeline import Timeline
-from mien.inference.watching import Whole
 from mien.interfaces import Clip
 from mien.tasks.classification import ClassificationConfig
 from mien.video.clips import ClipConfig, read_scaled, square
@@ -461,7 +461,7 @@ def test_crop_settings_travel_with_the_weights(tmp_path: Path) -> None:
 def test_peak_memory_does_not_grow_with_length(model: Path) -> None:
     script = """
 import resource, sys, numpy as np, mien, tempfile
-from mien.inference.predicting import ReadConfig, predict_into, stream
+from mien.inference.predict import ReadConfig, predict_into, stream
 from mien.inference.sources import Source
 from mien.video.stream import Frame
 model, count = sys.argv[1], int(sys.argv[2])

@@ -23,7 +23,7 @@ from mien.calibration.reliability import Limits, reasons
 from mien.cli import main
 from mien.faces.quality import clip_sharpness, face_sharpness, sharpness
 from mien.inference.analyzer import Scores, load
-from mien.reports import trust
+from mien.reports import calibration_quality
 from mien.reports.diagrams import reliability
 from mien.reports.plots import png
 from mien.tasks.classification import ClassificationConfig
@@ -197,13 +197,15 @@ def test_trust_by_group_counts_each_group_alone() -> None:
     outputs = np.array([[0.9, 0.1], [0.9, 0.1], [0.2, 0.8], [0.2, 0.8]])
     targets = np.array([0, 0, 0, 0])
     calibrated = ClassSets(outputs, outputs > 0.5)
-    judged = trust.Trust(ClassificationConfig.outputs, outputs, targets, ("a", "b"), calibrated, [[], [], ["blur"], []])
+    judged = calibration_quality.Trust(
+        ClassificationConfig.outputs, outputs, targets, ("a", "b"), calibrated, [[], [], ["blur"], []]
+    )
     first, second = judged.by({"x": np.array([0, 1]), "none": np.array([], int), "y": np.array([2, 3])})
     assert (first["group"], first["coverage"], second["group"], second["coverage"]) == ("x", 1, "y", 0)
     assert second["unreliable"] == 0.5
     assert first["ECE"] == pytest.approx(0.1)
     assert second["ECE"] == pytest.approx(0.8)
-    bare = trust.judge(ClassificationConfig.outputs, None, Scores(outputs, outputs), targets, ("a", "b"))
+    bare = calibration_quality.judge(ClassificationConfig.outputs, None, Scores(outputs, outputs), targets, ("a", "b"))
     assert set(bare.by({"all": np.arange(4)})[0]) == {"group", "clips", "ECE_raw"}
 
 

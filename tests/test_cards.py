@@ -22,7 +22,7 @@ from conftest import DATA
 from mien import cli
 from mien.config import read_yaml
 from mien.encoders.tpsbt import TPSBTConfig
-from mien.engine.pickled import load_pickled
+from mien.engine.torch_files import load_pickled
 from mien.faces.crop import CropConfig
 from mien.features.frozen import load_encoder
 from mien.models.card import Chosen, ModelCard

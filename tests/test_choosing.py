@@ -22,8 +22,8 @@ from safetensors.torch import load_file
 from conftest import ONE_PROCESS, TINY_TPSBT
 from mien import cli
 from mien.commands import finetune
+from mien.engine.loop import TrainConfig
 from mien.engine.runlog import read_metrics
-from mien.engine.training import TrainConfig
 from mien.interfaces import Clip
 from mien.video.leaks import read_seen
 

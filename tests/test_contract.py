@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from mien.calibration.pooling import encode, size_of
+from mien.calibration.clip_statistics import encode, size_of
 from mien.encoders import EncoderConfig
 from mien.engine.distributed import Session, wrap
 from mien.explanations.explanation import MapConfig, attention_maps, occlusion_maps

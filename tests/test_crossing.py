@@ -13,7 +13,7 @@ from sklearn.metrics import recall_score
 from conftest import ONE_PROCESS, TINY_TPSBT
 from mien import cli
 from mien.commands import cross, synth
-from mien.evaluation.crossing import KEPT, MERGED, PREDICTIONS, ROWS, crossings
+from mien.evaluation.cross_corpus import KEPT, MERGED, PREDICTIONS, ROWS, crossings
 from mien.statistics import metrics
 
 KNOWN = ("anger", "calm", "neutral")

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from mien.video.decode import open_video
-from mien.video.table import VideoError, scan
+from mien.video.packet_table import VideoError, scan
 
 BITS = 7
 

@@ -8,7 +8,7 @@ import torch
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.encoders.vit import ViTConfig
 from mien.interfaces import Encoder
-from mien.modules.masking import MASKS, random_mask, tube_mask
+from mien.modules.masks import MASKS, random_mask, tube_mask
 from mien.modules.pixels import PixelsConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.tasks.classification import ClassificationConfig

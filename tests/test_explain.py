@@ -16,13 +16,13 @@ from mien.cli import main
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.explanations.checks import curves, randomised, similarity
 from mien.explanations.explanation import MapConfig, occlusion_maps, surviving
-from mien.explanations.faces import Stretch, Windows, read_face, spread_over
+from mien.explanations.face_windows import Stretch, Windows, read_face, spread_over
+from mien.explanations.map_overlay import Window, paint
 from mien.explanations.occlusion import boxes, hide, losses, occlusion_map, spatial, spread, temporal
-from mien.explanations.overlay import Window, paint
 from mien.explanations.question import answers, ask
 from mien.explanations.reconstruction import error_map, load_autoencoder
 from mien.inference.analyzer import Analyzer, load
-from mien.inference.predicting import ReadConfig
+from mien.inference.predict import ReadConfig
 from mien.inference.sources import open_source
 from mien.modules.layers import patchify
 from mien.modules.pixels import PixelsConfig

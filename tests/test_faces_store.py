@@ -24,14 +24,14 @@ from mien.faces.crop import CropConfig
 from mien.faces.cut import CutConfig, cut
 from mien.faces.detectors import DetectConfig
 from mien.faces.follow import FollowConfig
-from mien.faces.rows import RowWriter
+from mien.faces.frame_table import RowWriter
 from mien.faces.store import index, pending, sources
 from mien.files import DiskError
 from mien.video.clips import ClipConfig, ClipDataset
 from mien.video.decode import open_video
 from mien.video.manifest import check, read_manifest
+from mien.video.packet_table import scan
 from mien.video.stream import read_frames
-from mien.video.table import scan
 from mien.video.transforms import AugmentConfig
 from models import pictures, write_video
 from test_decode import write

@@ -13,8 +13,8 @@ import pytest
 from mien.faces.detectors import Detection, Detector
 from mien.faces.face import Pixels, Sighting
 from mien.faces.follow import FollowConfig, follow
+from mien.video.packet_table import VideoError
 from mien.video.stream import Frame, read_frames
-from mien.video.table import VideoError
 from stage import Actor, background, id_at, scene, yunet
 
 pytestmark = pytest.mark.media

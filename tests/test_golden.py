@@ -19,7 +19,7 @@ from mien.commands import calibrate, evaluate, study
 from mien.modules.heads import MeanHeadConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.tasks.regression import RegressionConfig
-from mien.training.fitting import DataConfig
+from mien.training.fit import DataConfig
 from models import write_model
 
 GOLDEN = DATA / "golden"

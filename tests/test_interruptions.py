@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from conftest import ONE_PROCESS, TINY_DECODER, TINY_TPSBT
 from mien import cli
-from mien.engine import checkpoint, training
+from mien.engine import checkpoint, loop
 from mien.files import LOCK
 from models import write_model
 from test_skips import after_step
@@ -74,8 +74,8 @@ def test_a_run_without_its_card_is_not_finished(corpus: Path, tmp_path: Path, ca
 def test_a_gradient_that_is_not_finite_never_reaches_the_weights(
     corpus: Path, tmp_path: Path, capsys, monkeypatch
 ) -> None:
-    clip, calls = training.clip_gradient, iter(range(10))
-    monkeypatch.setattr(training, "clip_gradient", lambda *a: clip(*a) if next(calls) != 2 else float("inf"))
+    clip, calls = loop.clip_gradient, iter(range(10))
+    monkeypatch.setattr(loop, "clip_gradient", lambda *a: clip(*a) if next(calls) != 2 else float("inf"))
     assert pretrain(corpus, tmp_path, "--train.save-every=1") == 1
     error = capsys.readouterr().err
     assert "the gradient is inf at step 3" in error
@@ -152,7 +152,7 @@ def test_a_signal_before_the_first_step_leaves_nothing_that_changes_the_run(
         raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "backward", gone)
+        patch.setattr(loop, "backward", gone)
         assert pretrain(corpus, run) == 128 + signal.SIGTERM
     assert "stopped after step 0 of 4" in capsys.readouterr().err
     assert pretrain(corpus, run) == 0

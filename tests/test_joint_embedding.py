@@ -8,8 +8,8 @@ import torch
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.encoders.vit import ViTConfig
 from mien.encoders.vjepa import VJEPAConfig
-from mien.modules.blocks import Blocks, block_mask, hidden_sites, lengths
-from mien.modules.masking import WORD, uniforms
+from mien.modules.block_masks import Blocks, block_mask, hidden_sites, lengths
+from mien.modules.masks import WORD, uniforms
 from mien.modules.pixels import PixelsConfig
 from mien.objectives.joint_embedding import JointEmbedding, JointEmbeddingConfig, spread
 from test_encoders import pixels_of

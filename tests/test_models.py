@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mien.cli import main
-from mien.faces.detectors import models
+from mien.faces.detectors import registry
 
 BODY = bytes(range(256)) * 1024
 
@@ -54,29 +54,29 @@ def server() -> Iterator[str]:
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A model named ``toy`` and an empty cache folder to put it into."""
-    published = models.ModelFile(
+    published = registry.ModelFile(
         "toy.onnx", "http://127.0.0.1:9/toy", hashlib.sha256(BODY).hexdigest(), len(BODY), "MIT", "toy"
     )
-    monkeypatch.setitem(models.MODELS, "toy", published)
+    monkeypatch.setitem(registry.MODELS, "toy", published)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("MIEN_MODELS", raising=False)
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    return models.cache()
+    return registry.cache()
 
 
 def test_a_fetched_file_is_whole_checked_and_found(server: str, toy: Path) -> None:
-    path = models.fetch("toy", f"{server}/redirect")
+    path = registry.fetch("toy", f"{server}/redirect")
     assert path.read_bytes() == BODY
-    assert models.find("toy") == path
+    assert registry.find("toy") == path
     assert list(toy.iterdir()) == [path]
 
 
 def test_what_is_there_already_is_not_fetched_again_and_what_is_damaged_is(server: str, toy: Path) -> None:
-    path = models.fetch("toy", f"{server}/good")
-    assert models.fetch("toy", "http://127.0.0.1:9/nobody") == path
+    path = registry.fetch("toy", f"{server}/good")
+    assert registry.fetch("toy", "http://127.0.0.1:9/nobody") == path
     path.write_bytes(BODY[:1000])
-    assert models.fetch("toy", f"{server}/good").read_bytes() == BODY
+    assert registry.fetch("toy", f"{server}/good").read_bytes() == BODY
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_what_is_there_already_is_not_fetched_again_and_what_is_damaged_is(serve
 )
 def test_nothing_is_kept_of_a_failed_transfer(server: str, toy: Path, page: str, error: type, words: str) -> None:
     with pytest.raises(error, match=words) as raised:
-        models.fetch("toy", server + page)
+        registry.fetch("toy", server + page)
     assert server + page in str(raised.value)
     assert list(toy.iterdir()) == []
 
@@ -98,7 +98,7 @@ def test_a_failed_transfer_leaves_the_file_before_as_it_was(server: str, toy: Pa
     toy.mkdir(parents=True)
     (toy / "toy.onnx").write_bytes(b"mine")
     with pytest.raises(ValueError, match="not the published"):
-        models.fetch("toy", f"{server}/other")
+        registry.fetch("toy", f"{server}/other")
     assert (toy / "toy.onnx").read_bytes() == b"mine"
 
 
@@ -107,32 +107,32 @@ def test_without_network_the_way_out_is_named(toy: Path) -> None:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/toy"
     with pytest.raises(OSError, match=r"cannot be reached.*--detector-model FILE.*MIEN_MODELS"):
-        models.fetch("toy", url)
+        registry.fetch("toy", url)
 
 
 def test_a_proxy_that_is_down_or_refuses_is_named(server: str, toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "")
     with pytest.raises(OSError, match="Check network and proxy"):
-        models.fetch("toy", "http://models.invalid/toy")
+        registry.fetch("toy", "http://models.invalid/toy")
     monkeypatch.setenv("http_proxy", server)
     with pytest.raises(OSError, match=r"answered 407 .*\(from the proxy\)"):
-        models.fetch("toy", "http://models.invalid/toy")
+        registry.fetch("toy", "http://models.invalid/toy")
 
 
 def test_the_named_folder_comes_before_the_cache(
     server: str, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cached = models.fetch("toy", f"{server}/good")
+    cached = registry.fetch("toy", f"{server}/good")
     mine = tmp_path / "mine"
     mine.mkdir()
     monkeypatch.setenv("MIEN_MODELS", str(mine))
-    assert models.find("toy") == cached
+    assert registry.find("toy") == cached
     (mine / "toy.onnx").write_bytes(BODY)
-    assert models.find("toy") == mine / "toy.onnx"
+    assert registry.find("toy") == mine / "toy.onnx"
     monkeypatch.setenv("MIEN_MODELS", str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match="MIEN_MODELS"):
-        models.find("toy")
+        registry.find("toy")
 
 
 def test_the_command_gets_and_lists(server: str, toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,8 +145,8 @@ def test_the_command_gets_and_lists(server: str, toy: Path, capsys: pytest.Captu
 
 
 def test_the_published_detector_is_the_one_that_was_measured(media: Path) -> None:
-    path = media.parent / "models" / models.MODELS["yunet"].file
+    path = media.parent / "models" / registry.MODELS["yunet"].file
     if not path.is_file():
         pytest.skip("no YuNet file beside the media")
-    assert models.sha256(path) == models.MODELS["yunet"].sha256
-    assert path.stat().st_size == models.MODELS["yunet"].size
+    assert registry.sha256(path) == registry.MODELS["yunet"].sha256
+    assert path.stat().st_size == registry.MODELS["yunet"].size

@@ -20,8 +20,8 @@ from mien.inference.timeline import Timeline
 from mien.interfaces import Clip
 from mien.modules.pixels import PixelsConfig
 from mien.statistics import metrics
-from mien.statistics.answers import labelled
-from mien.statistics.statistics import bootstrap, intervals
+from mien.statistics.intervals import bootstrap, intervals
+from mien.statistics.predictions import labelled
 from mien.tasks.multilabel import MultilabelConfig
 
 NAMES = ("brow", "smile", "jaw")
@@ -290,7 +290,7 @@ def test_cost_needs_no_manifest(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_page_is_told_that_outputs_are_probabilities(trained: Path) -> None:
     from mien.inference.analyzer import load
-    from mien.web.answers import about_model
+    from mien.web.schemas import about_model
 
     about = about_model("toy", load(trained, "cpu"))
     assert (about.kind, about.bounds, about.names) == ("multilabel", (0.0, 1.0), list(UNITS))

@@ -13,7 +13,7 @@ import pytest
 from mien import files
 from mien.commands import cross, features
 from mien.engine import runlog
-from mien.evaluation import marking
+from mien.evaluation import results
 from mien.inference.job import PICTURES, Job
 from mien.inference.tables import Layout
 from mien.inference.timeline import ABOUT, Timeline
@@ -35,7 +35,7 @@ def clips(version: int) -> list[Clip]:
 def evaluation(folder: Path, version: int) -> None:
     """The second one has other clips and no subgroups."""
     outputs, targets = np.array([[0.9, 0.1], [0.2, 0.8]] * 2), np.array([0, 1, 0, 1])
-    marks = marking.mark(
+    marks = results.mark(
         ClassificationConfig.outputs, clips(version), outputs, targets, NAMES, ["subject"] if version == 1 else []
     )
     evaluation_report.clear(folder)

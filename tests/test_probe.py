@@ -20,9 +20,9 @@ from conftest import DATA, ONE_PROCESS, TINY_VJEPA
 from mien import cli
 from mien.commands import convert, evaluate, probe
 from mien.config import parse
-from mien.features.features import Features, ProbeFeatureConfig
+from mien.features.cache import Features, ProbeFeatureConfig
 from mien.features.frozen import Frozen, load_encoder
-from mien.features.probing import Best, ProbeConfig, train_probes
+from mien.features.probes import Best, ProbeConfig, train_probes
 from mien.modules.heads import AttentiveHeadConfig, MeanHeadConfig
 from mien.modules.pixels import Pixels
 from mien.tasks.regression import RegressionConfig

@@ -12,13 +12,13 @@ import mien
 from mien.cli import main
 from mien.commands.pretrain import Config as Pretrain
 from mien.faces.face import Face, Sighting
-from mien.inference.answers import Answer
-from mien.inference.dense import Averager
 from mien.inference.live import LiveConfig
-from mien.inference.streaming import read
+from mien.inference.overlap import Averager
+from mien.inference.pipeline import read
+from mien.inference.window_prediction import Answer
 from mien.inference.windows import Window, Windower
 from mien.interfaces import Clip
-from mien.training.fitting import decisive
+from mien.training.fit import decisive
 from mien.video.clips import ClipConfig, ClipDataset
 from mien.video.decode import VideoError
 from mien.video.rates import paced, rate_warnings

@@ -20,7 +20,7 @@ import pytest
 from conftest import ROOT
 from mien.commands import synth
 from mien.config import RECIPES as SHIPPED
-from mien.faces.detectors import models
+from mien.faces.detectors import registry
 
 RECIPES = {
     "svfap_pretrain": """
@@ -66,9 +66,9 @@ def test_readme_names_the_commands_and_recipes_that_there_are() -> None:
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A folder that holds what README takes for granted."""
-    detector = models.find("yunet")
+    detector = registry.find("yunet")
     if detector is None:
-        beside = ROOT.parent / "shared" / "models" / models.known("yunet").file
+        beside = ROOT.parent / "shared" / "models" / registry.known("yunet").file
         detector = beside if beside.is_file() else pytest.skip("no YuNet file here; MIEN_MODELS names its folder")
     cache = tmp_path / "cache" / "mien" / "models"
     cache.mkdir(parents=True)

@@ -14,7 +14,7 @@ from mien.config import RECIPES, build, parse
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.encoders.vit import ViTConfig
 from mien.encoders.vjepa import VJEPAConfig
-from mien.features.probing import ProbeConfig
+from mien.features.probes import ProbeConfig
 from mien.models.card import ModelCard
 from mien.modules.heads import AttentiveHeadConfig, HeadConfig
 from mien.objectives.joint_embedding import JointEmbeddingConfig

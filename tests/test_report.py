@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mien.reports import plots
-from mien.reports.report import HIDE, SHOW, Report, as_png
+from mien.reports.page import HIDE, SHOW, Report, as_png
 
 EVIL = "<script>alert(1)</script> \" onload='x' & $1$"
 VOID = {"meta", "img", "link", "br"}

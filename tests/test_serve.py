@@ -29,13 +29,13 @@ import mien
 from conftest import HERE
 from mien.calibration import reliability
 from mien.calibration.calibration import fit as calibrate
+from mien.calibration.clip_statistics import size_of
 from mien.calibration.density import Density
-from mien.calibration.pooling import size_of
 from mien.cli import main
 from mien.commands.serve import short_names
 from mien.faces.detectors import DetectConfig
 from mien.inference.analyzer import Analyzer
-from mien.inference.predicting import ReadConfig
+from mien.inference.predict import ReadConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.video.inspection import digest
 from mien.web.app import application

@@ -21,7 +21,7 @@ from safetensors.numpy import load_file, save_file
 from conftest import HERE
 from mien.cli import main
 from mien.inference.analyzer import Analyzer
-from mien.inference.predicting import ReadConfig
+from mien.inference.predict import ReadConfig
 from mien.video.stream import read_frames
 from mien.web import decoder
 from mien.web.app import application

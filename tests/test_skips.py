@@ -19,7 +19,7 @@ from mien import cli
 from mien.engine import runlog
 from mien.engine.runlog import read_metrics
 from mien.interfaces import Clip
-from mien.training import skips
+from mien.training import skipped_clips
 from mien.video import clips, crashes, views
 from mien.video.clips import BLANK, StepSampler
 from mien.video.decode import VideoError
@@ -161,7 +161,7 @@ def test_a_clip_that_crashes_the_decoder_is_named(corpus: Path, tmp_path: Path, 
 
     monkeypatch.setattr(clips, "open_clip", crashing)
     monkeypatch.setattr(views, "open_clip", crashing)
-    for module in (skips, crashes):  # which decodes them in processes of their own
+    for module in (skipped_clips, crashes):  # which decodes them in processes of their own
         monkeypatch.setattr(module, "find_crash", lambda paths: killer if killer in list(paths) else None)
     assert pretrain(manifest, tmp_path / "run", "--train.workers=1", "--train.batch=2") == 1
     error = capfd.readouterr().err

@@ -23,7 +23,7 @@ from mien.modules.heads import AttentiveHeadConfig
 from mien.modules.pixels import PixelsConfig
 from mien.objectives.joint_embedding import JointEmbeddingConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
-from mien.training.starting import start_encoder, start_objective
+from mien.training.initial_weights import start_encoder, start_objective
 from mien.video.clips import ClipConfig
 from test_training import torchrun
 

@@ -12,8 +12,8 @@ from scipy import stats
 from sklearn import metrics as reference
 
 from mien.statistics import metrics
-from mien.statistics.answers import Answers, classified, valued
-from mien.statistics.statistics import bootstrap, cross_validation, differences, intervals, mcnemar
+from mien.statistics.intervals import bootstrap, cross_validation, differences, intervals, mcnemar
+from mien.statistics.predictions import Answers, classified, valued
 
 NAMES = ("happiness", "sadness", "neutral", "anger", "surprise")
 

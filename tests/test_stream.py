@@ -15,8 +15,8 @@ from av.stream import Disposition
 from PIL import Image
 
 from mien.video.decode import open_video
+from mien.video.packet_table import VideoError, open_container, scan, video_stream
 from mien.video.stream import Frame, read_frames
-from mien.video.table import VideoError, open_container, scan, video_stream
 from test_decode import FILES, drawn, number, write
 
 

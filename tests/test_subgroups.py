@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mien.evaluation.subgroups import EMPTY, grouped, subgroups
-from mien.statistics.answers import classified
-from mien.statistics.statistics import intervals
+from mien.statistics.intervals import intervals
+from mien.statistics.predictions import classified
 
 NAMES = ("anger", "fear", "neutral")
 

@@ -15,7 +15,7 @@ import mien
 from conftest import ONE_PROCESS, TINY_TPSBT
 from mien import cli
 from mien.encoders.vit import ViTConfig
-from mien.evaluation.grouping import mean_by
+from mien.evaluation.clip_groups import mean_by
 from mien.interfaces import Clip
 from mien.modules.pixels import PixelsConfig
 from mien.tasks.classification import ClassificationConfig

@@ -19,15 +19,15 @@ from mien.cli import main
 from mien.commands.analyze import Config, watch_live
 from mien.inference.analyzer import Analyzer
 from mien.inference.live import LiveConfig, Tally, live
-from mien.inference.predicting import ReadConfig
+from mien.inference.predict import ReadConfig
 from mien.inference.sources import open_source
 from mien.inference.tables import RECT
 from mien.inference.timeline import Timeline
 from mien.reports.curves import curves, palette, stretches
-from mien.reports.interactive import figure, write_page
-from mien.reports.overlay import Painter, doubt_of, overlay
 from mien.reports.plots import png
 from mien.reports.portraits import KEEP, Portraits
+from mien.reports.timeline_overlay import Painter, doubt_of, overlay
+from mien.reports.timeline_page import figure, write_page
 from mien.reports.timeline_plots import mosaic, timeline_plot
 from mien.video.decode import open_video
 from mien.video.stream import Frame

@@ -11,7 +11,7 @@ from mien.cli import main
 from mien.faces.detectors import DetectConfig
 from mien.interfaces import Clip
 from mien.tasks.classification import ClassificationConfig
-from mien.training.parts import SplitConfig, divide
+from mien.training.partition import SplitConfig, divide
 
 REFUSED = {
     "finetune: the means of a probe": (["finetune", "--task.head.standardise"], "mien probe --head.standardise"),

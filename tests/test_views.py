@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mien.interfaces import Clip
-from mien.models.reading import read_views
+from mien.models.batching import read_views
 from mien.video import clips as reading_clips
 from mien.video.clips import ClipConfig
 from mien.video.transforms import AugmentConfig

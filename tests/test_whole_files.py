@@ -15,13 +15,13 @@ from mien import cli
 from mien.commands import pretrain
 from mien.faces.clipfile import ClipFile, ClipFileConfig
 from mien.interfaces import Clip
-from mien.training.fitting import DataConfig, decisive, load_clips
+from mien.training.fit import DataConfig, decisive, load_clips
 from mien.video.container import limited
 from mien.video.decode import open_video
 from mien.video.inspection import Look, inspect
 from mien.video.manifest import check
+from mien.video.packet_table import VideoError, scan
 from mien.video.stream import read_frames
-from mien.video.table import VideoError, scan
 from mien.web.decoder import Allowance, frames
 from slow.judging import judge_all
 from slow.mutants import mutant, write_one

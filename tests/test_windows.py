@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mien.faces.face import Face, Sighting
-from mien.inference.answers import Answer
-from mien.inference.dense import Averager
-from mien.inference.streaming import read
+from mien.inference.overlap import Averager
+from mien.inference.pipeline import read
+from mien.inference.window_prediction import Answer
 from mien.inference.windows import Seen, Window, Windower
 from mien.video.clips import ClipConfig
 from mien.video.stream import Frame

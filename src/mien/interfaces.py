@@ -153,7 +153,7 @@ class Outputs:
     nouns: str
     """What a name among the outputs is, and several of them: class, classes."""
     answers: Literal["classes", "values", "labels"]
-    """How truth and predictions look and are measured (``mien.statistics.answers``)."""
+    """How truth and predictions look and are measured (``mien.statistics.predictions``)."""
     metrics: tuple[str, ...]
     """Metrics over all names."""
     headline: str

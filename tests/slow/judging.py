@@ -13,8 +13,8 @@ from mien.interfaces import Clip
 from mien.video.decode import open_video
 from mien.video.inspection import Look, inspect
 from mien.video.manifest import Problem, check_one
+from mien.video.packet_table import VideoError
 from mien.video.stream import read_frames
-from mien.video.table import VideoError
 
 PATIENCE = 20
 """Seconds after which a small file has hung a reader."""

@@ -25,15 +25,15 @@ from mien.files import LOCK
 from mien.inference.analyzer import Analyzer, load
 from mien.inference.journal import Journal
 from mien.inference.live import LiveConfig, Tally, live
-from mien.inference.predicting import ReadConfig, predict_into
+from mien.inference.predict import ReadConfig, predict_into
 from mien.inference.profiling import Profile
 from mien.inference.reliability_share import UNCALIBRATED
 from mien.inference.sources import Source, camera, open_source
 from mien.inference.tables import ordered, trust
 from mien.inference.timeline import Timeline
 from mien.names import folder_name
-from mien.reports.findings import illustrate
 from mien.reports.portraits import Portraits
+from mien.reports.timeline_report import illustrate
 from mien.video.container import FrameLimit
 from mien.video.decode import VIDEOS, ends_in
 from mien.video.stream import Frame

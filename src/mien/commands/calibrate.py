@@ -25,8 +25,8 @@ from mien.files import LOCK
 from mien.inference.analyzer import Analyzer, Scores, load
 from mien.interfaces import Clip, Outputs
 from mien.reports import diagrams, plots
-from mien.training.fitting import DataConfig, load_clips, located, warn
-from mien.training.parts import seen_by
+from mien.training.fit import DataConfig, load_clips, located, warn
+from mien.training.partition import seen_by
 from mien.video.container import FrameLimit
 from mien.video.inspection import digest
 from mien.video.leaks import find_seen, hash_clips

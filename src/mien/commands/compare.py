@@ -20,9 +20,9 @@ from mien.config import STRICT
 from mien.evaluation import reference
 from mien.evaluation.runs import Run, read_runs
 from mien.files import withdraw, write_whole
-from mien.reports import comparing
-from mien.reports.sections import Section, markdown, page
-from mien.statistics.statistics import RESAMPLES
+from mien.reports import comparison
+from mien.reports.document import Section, markdown, page
+from mien.statistics.intervals import RESAMPLES
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -73,15 +73,15 @@ def sections(config: Config, runs: list[Run], folder: Path) -> list[Section]:
     """All tables, and the radar plot in ``folder``."""
     own = runs[0].protocol.corpus if runs[0].protocol else None
     corpus = config.corpus or (own if own and reference.known(own) else "")
-    lines = comparing.compared(runs, corpus, config.labels, config.methods, config.draws, config.seed)
+    lines = comparison.compared(runs, corpus, config.labels, config.methods, config.draws, config.seed)
     names, task = runs[0].answers.names, runs[0].task
     metric = task.by_name[0]
     what = f"{metric} per {task.noun}"
     place = reference.title(corpus) if corpus else "Runs"
-    picture = comparing.draw(lines, names, metric, f"{place}, {what}", folder / "radar.png")
+    picture = comparison.draw(lines, names, metric, f"{place}, {what}", folder / "radar.png")
     heading = what[0].upper() + what[1:]
-    found = [comparing.overall(task, lines, place), comparing.by_part(lines, names, metric, picture, heading)]
-    found += [comparing.pair(runs[0], other, config.draws, config.seed) for other in runs[1:]]
+    found = [comparison.overall(task, lines, place), comparison.by_part(lines, names, metric, picture, heading)]
+    found += [comparison.pair(runs[0], other, config.draws, config.seed) for other in runs[1:]]
     return [*found, legend()] if corpus else [*found, Section("Published results", [none_named()])]
 
 

@@ -23,12 +23,12 @@ from mien.config import read_recipe, recipe_file, recipe_words
 from mien.engine import distributed
 from mien.engine.cost import made_up, products
 from mien.engine.distributed import Session
+from mien.engine.loop import require_company
 from mien.engine.memory import available, gigabytes
-from mien.engine.training import require_company
 from mien.interfaces import Clip, Objective, Task
 from mien.models.card import ModelCard
+from mien.training.initial_weights import with_encoder_of
 from mien.training.preflight import ProbeCost, duration, measure_objective, measure_probes, needed, probe_times, ranks
-from mien.training.starting import with_encoder_of
 from mien.video.clips import ClipConfig
 from mien.video.manifest import read_manifest, select
 

@@ -21,18 +21,18 @@ from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT
 from mien.engine import distributed
-from mien.evaluation.crossing import Crossed, crossings
+from mien.evaluation.cross_corpus import Crossed, crossings
 from mien.files import LOCK, withdraw, write_whole
 from mien.inference.analyzer import load
 from mien.interfaces import Clip
 from mien.names import write_csv
 from mien.reports import plots
 from mien.reports.evaluation_report import warnings
-from mien.reports.report import Report
+from mien.reports.page import Report
 from mien.statistics import metrics
 from mien.tasks.labels import canonical, cell
-from mien.training.fitting import DataConfig, load_clips, located, warn
-from mien.training.parts import remarks
+from mien.training.fit import DataConfig, load_clips, located, warn
+from mien.training.partition import remarks
 from mien.video.container import FrameLimit
 from mien.video.views import ViewConfig
 

@@ -30,19 +30,19 @@ from mien.commands import finetune, probe
 from mien.config import STRICT, to_yaml
 from mien.engine import distributed
 from mien.engine.runlog import open_run
-from mien.evaluation import marking
+from mien.evaluation import results
 from mien.evaluation.protocol import Protocol, write_protocol
 from mien.interfaces import Clip
 from mien.names import read_csv
+from mien.reports import cross_validation as table
 from mien.reports import evaluation_report
-from mien.reports import folds as table
-from mien.reports.sections import markdown
-from mien.statistics.answers import answered
-from mien.statistics.statistics import CrossValidation, cross_validation
+from mien.reports.document import markdown
+from mien.statistics.intervals import CrossValidation, cross_validation
+from mien.statistics.predictions import answered
 from mien.tasks import TaskConfig
-from mien.training import choosing
-from mien.training.fitting import decisive, identity_of, load_clips, located
-from mien.training.parts import SplitConfig
+from mien.training import selection
+from mien.training.fit import decisive, identity_of, load_clips, located
+from mien.training.partition import SplitConfig
 from mien.training.scoring import origin
 from mien.video.splits import Rows, find_folds, refuse_shared
 
@@ -159,7 +159,7 @@ def read_corpus(config: Config, workers: int, session: distributed.Session) -> C
     clips = load_clips(config.data, workers, session.say)
     task = located(config.task, clips, session.say)
     names = task.names(clips)
-    marking.require(clips, config.folds.subgroups, names)
+    results.require(clips, config.folds.subgroups, names)
     folds = find_folds(clips, config.folds.column)
     refuse_shared(clips, folds, config.folds.group)
     return Corpus(clips, tuple(names), task.targets(clips, names).numpy(), folds, task)
@@ -181,10 +181,10 @@ def marked(config: Config, fold: str) -> dict[str, Path]:
     folder = fold_folder(config, fold)
     if isinstance(config, Probe):
         whole = next(folder.glob(f"*/evaluation/{evaluation_report.METRICS}"), None)
-        return {choosing.VALIDATION: whole.parent} if whole else {}
-    if not (folder / choosing.RESULTS).is_file():
+        return {selection.VALIDATION: whole.parent} if whole else {}
+    if not (folder / selection.RESULTS).is_file():
         return {}
-    return {kind: weights / "evaluation" for kind, weights in choosing.folders(folder).items()}
+    return {kind: weights / "evaluation" for kind, weights in selection.folders(folder).items()}
 
 
 def logged_fold(config: Config, fold: str, device: str) -> None:
@@ -239,7 +239,7 @@ def pool_choice(config: Config, corpus: Corpus, kind: str, folder: Path) -> Cros
     task = config.task.outputs
     answers = answered(task, outputs, corpus.targets, corpus.names)
     found = cross_validation(answers, folds.tolist())
-    marks = marking.mark(task, corpus.clips, outputs, corpus.targets, corpus.names, config.folds.subgroups)
+    marks = results.mark(task, corpus.clips, outputs, corpus.targets, corpus.names, config.folds.subgroups)
     evaluation_report.clear(folder)
     section = table.section(found, marks, folder, kind)
     print("\n" + markdown("Cross-validation", [section]), flush=True)

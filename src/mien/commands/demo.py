@@ -23,18 +23,18 @@ from pydantic.dataclasses import dataclass
 from mien.commands import evaluate, finetune, predict, pretrain, synth
 from mien.config import STRICT
 from mien.encoders.tpsbt import TPSBTConfig
+from mien.engine.loop import TrainConfig
 from mien.engine.optim import OptimConfig
 from mien.engine.runlog import read_metrics, worth_keeping
-from mien.engine.training import TrainConfig
 from mien.evaluation.runs import paired, read_run
 from mien.modules.heads import MeanHeadConfig
 from mien.names import to_cell
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.reports import plots
-from mien.reports.report import Report, as_png
-from mien.statistics.statistics import Difference, Interval, differences
+from mien.reports.page import Report, as_png
+from mien.statistics.intervals import Difference, Interval, differences
 from mien.tasks.classification import ClassificationConfig
-from mien.training.fitting import DataConfig, TrainingDataConfig
+from mien.training.fit import DataConfig, TrainingDataConfig
 from mien.video.clips import ClipConfig
 from mien.video.manifest import read_manifest, write_manifest
 from mien.video.stream import read_frames

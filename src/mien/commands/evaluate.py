@@ -22,14 +22,14 @@ from pydantic.dataclasses import dataclass
 from mien.calibration.calibration import Calibration, require_calibration
 from mien.config import STRICT
 from mien.engine import distributed
-from mien.evaluation import marking
-from mien.evaluation.grouping import mean_by
+from mien.evaluation import results
+from mien.evaluation.clip_groups import mean_by
 from mien.files import LOCK, write_whole
 from mien.inference.analyzer import Analyzer, Scores, load
-from mien.reports import trust
+from mien.reports import calibration_quality
 from mien.reports.evaluation_report import Targets, clear, report
-from mien.training.fitting import DataConfig, load_clips, located, warn
-from mien.training.parts import remarks
+from mien.training.fit import DataConfig, load_clips, located, warn
+from mien.training.partition import remarks
 from mien.training.scoring import origin, score
 from mien.video.container import FrameLimit
 from mien.video.inspection import digest
@@ -68,15 +68,17 @@ def run(config: Config) -> dict[str, float]:
         require_calibration(calibration, config.coverage)
         clips = load_clips(config.data, config.workers, session.say)
         warn(config.data, clips, analyzer.card, session.say)
-        marking.require(clips, config.subgroups, analyzer.names)
+        results.require(clips, config.subgroups, analyzer.names)
         targets = located(analyzer.config, clips, session.say).targets(clips, analyzer.names).numpy()
         measure = calibration is not None
         scores = score(analyzer, clips, config.views, config.workers, session, measure)
         said = remarks(config.model, clips, config.workers) if session.first else {}
-        judged = trust.judge(analyzer.outputs, calibration, scores, targets, analyzer.names, config.coverage)
+        judged = calibration_quality.judge(
+            analyzer.outputs, calibration, scores, targets, analyzer.names, config.coverage
+        )
         if session.first:
             clear(folder)
-        lines = trust.write(judged, clips, config.subgroups, folder) if session.first else []
+        lines = calibration_quality.write(judged, clips, config.subgroups, folder) if session.first else []
         cautions = caution(calibration, config.data, analyzer.suited(config.views))
         said |= origin(config.model, config.data, clips) | {"cautions": cautions}
         predictions = scores.mean
@@ -94,7 +96,7 @@ def caution(calibration: Calibration | None, data: DataConfig, views: ViewConfig
     """What a reader of the calibration's marks must know."""
     if calibration is None:
         return ["not calibrated: mien calibrate gives probabilities that mean what they say, and prediction sets"]
-    facts, found = calibration.facts, trust.other_views(calibration, views)
+    facts, found = calibration.facts, calibration_quality.other_views(calibration, views)
     if (facts.manifest_sha256, facts.select) == (digest(Path(data.manifest)), data.select):
         found.append("warning: the model was calibrated on these very clips; error and coverage on them are flattered")
     return found

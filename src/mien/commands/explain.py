@@ -29,15 +29,15 @@ from pydantic.dataclasses import dataclass
 from mien.config import STRICT
 from mien.engine import distributed
 from mien.engine.distributed import choose_device
-from mien.explanations import drawing, explanation, overlay
+from mien.explanations import drawing, explanation, map_overlay
 from mien.explanations.checks import Curves
 from mien.explanations.explanation import MapConfig, Maps
-from mien.explanations.faces import Stretch, Windows, find_windows, read_face, spread_over
+from mien.explanations.face_windows import Stretch, Windows, find_windows, read_face, spread_over
 from mien.explanations.question import answers, ask, own_answer, refuse_unknown
 from mien.explanations.reconstruction import load_autoencoder
 from mien.files import withdraw, write_whole
 from mien.inference.analyzer import load
-from mien.inference.predicting import ReadConfig
+from mien.inference.predict import ReadConfig
 from mien.inference.sources import Source, open_source
 from mien.models.card import ModelCard
 from mien.names import to_text
@@ -159,10 +159,10 @@ def write(found: Found, folder: Path) -> None:
     rows: dict[str, NDArray[Any]] = {}
     for method, maps in found.maps.items():
         pairs, signed = zip(found.windows.frames, maps, strict=True), method == "occlusion"
-        shown = [overlay.Window(frames, one) for frames, one in pairs]
+        shown = [map_overlay.Window(frames, one) for frames, one in pairs]
         title = f"{method}: {found.about['target']}"
-        overlay.write_video(found.stretch, shown, folder / f"{method}.mp4", title, signed)
-        rows["video"], rows[method] = overlay.rows_of(found.stretch, shown, signed)
+        map_overlay.write_video(found.stretch, shown, folder / f"{method}.mp4", title, signed)
+        rows["video"], rows[method] = map_overlay.rows_of(found.stretch, shown, signed)
     plots.save_png(plots.mosaic([(name, frames / 255) for name, frames in rows.items()]), folder / "maps.png")
     if found.moments:
         plots.save(drawing.when(found.windows.times, found.moments, found.about), folder / "when.png")

@@ -22,14 +22,14 @@ from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT
 from mien.engine import distributed
-from mien.features.features import FeatureConfig, Features, ProbeFeatureConfig
+from mien.features.cache import FeatureConfig, Features, ProbeFeatureConfig
 from mien.features.frozen import load_encoder
 from mien.files import write_whole
 from mien.models.card import ModelCard
 from mien.modules.pixels import Pixels
 from mien.names import write_parquet as to_parquet
 from mien.progress import progress_bar
-from mien.training.fitting import DataConfig, load_clips, warn
+from mien.training.fit import DataConfig, load_clips, warn
 from mien.video.container import FrameLimit
 from mien.video.manifest import write_manifest
 from mien.video.views import ViewConfig

@@ -22,16 +22,15 @@ from mien.encoders import EncoderConfig
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.engine import distributed
 from mien.engine.distributed import Session
+from mien.engine.loop import TrainConfig
 from mien.engine.optim import OptimConfig
-from mien.engine.training import TrainConfig
 from mien.inference.analyzer import Analyzer
 from mien.interfaces import Clip, Task
 from mien.models.card import ModelCard
 from mien.modules.pixels import PixelsConfig
 from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
-from mien.training.choosing import LAST, RESULTS, TEST, VALIDATION, Choice, Marking, mark_all, watch
-from mien.training.fitting import (
+from mien.training.fit import (
     ClipConfig,
     TrainingDataConfig,
     card_of,
@@ -41,10 +40,11 @@ from mien.training.fitting import (
     located,
     open_folder,
 )
-from mien.training.parts import History, Parts, SplitConfig, divide, examine, guard, hash_shared
+from mien.training.initial_weights import start_encoder, with_encoder_of
+from mien.training.partition import History, Parts, SplitConfig, divide, examine, guard, hash_shared
 from mien.training.preflight import preflight
-from mien.training.skips import unread_paths
-from mien.training.starting import start_encoder, with_encoder_of
+from mien.training.selection import LAST, RESULTS, TEST, VALIDATION, Choice, Marking, mark_all, watch
+from mien.training.skipped_clips import unread_paths
 from mien.video.container import FrameLimit
 from mien.video.leaks import Hashes
 from mien.video.transforms import AugmentConfig

@@ -13,7 +13,7 @@ import tyro
 from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT, changed
-from mien.faces.detectors import models
+from mien.faces.detectors import registry
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -37,11 +37,11 @@ def run(config: Config) -> None:
             raise ValueError(
                 f"{', '.join(given)}: only `mien models get NAME` takes these; `mien models list` shows all"
             )
-        for name, model in models.MODELS.items():
-            where = models.find(name) or f"not here; get it: mien models get {name}"
+        for name, model in registry.MODELS.items():
+            where = registry.find(name) or f"not here; get it: mien models get {name}"
             print(f"{name:<8} {model.what}; {model.licence}; {model.size / 1000:.0f} kB\n         {where}")
         return
     if config.name is None:
-        raise ValueError(f"get which model? There are {', '.join(models.MODELS)}: mien models get yunet")
-    path = models.fetch(config.name, config.url, config.folder)
-    print(f"{config.name}: {path} (SHA-256 checked, {models.known(config.name).licence})")
+        raise ValueError(f"get which model? There are {', '.join(registry.MODELS)}: mien models get yunet")
+    path = registry.fetch(config.name, config.url, config.folder)
+    print(f"{config.name}: {path} (SHA-256 checked, {registry.known(config.name).licence})")

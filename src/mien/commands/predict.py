@@ -25,7 +25,7 @@ from mien.calibration.calibration import require_calibration
 from mien.config import STRICT
 from mien.engine import distributed
 from mien.inference.analyzer import Analyzer, load
-from mien.inference.predicting import ReadConfig, predict_into
+from mien.inference.predict import ReadConfig, predict_into
 from mien.inference.reliability_share import share_of
 from mien.inference.sources import open_source
 from mien.inference.timeline import Timeline

@@ -21,18 +21,18 @@ from mien.encoders.tpsbt import TPSBTConfig
 from mien.engine import distributed
 from mien.engine.checkpoint import checkpoints
 from mien.engine.distributed import Session
+from mien.engine.loop import TrainConfig
 from mien.engine.optim import OptimConfig
-from mien.engine.training import TrainConfig
 from mien.interfaces import Clip, Objective
 from mien.modules.pixels import PixelsConfig
 from mien.objectives import ObjectiveConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.reports.plots import reconstruction_grid, save_png
-from mien.training.fitting import ClipConfig, TrainingDataConfig, claim_folder, fit, load_training_clips, open_folder
-from mien.training.parts import remember
+from mien.training.fit import ClipConfig, TrainingDataConfig, claim_folder, fit, load_training_clips, open_folder
+from mien.training.initial_weights import start_objective, with_encoder_of
+from mien.training.partition import remember
 from mien.training.preflight import preflight
-from mien.training.skips import read_skips, unread_paths
-from mien.training.starting import start_objective, with_encoder_of
+from mien.training.skipped_clips import read_skips, unread_paths
 from mien.video.clips import ClipDataset
 from mien.video.container import FrameLimit
 from mien.video.decode import VideoError

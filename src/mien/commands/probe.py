@@ -27,23 +27,23 @@ from torch import Tensor, nn
 from mien.config import STRICT, changed, to_yaml
 from mien.engine import checkpoint, distributed
 from mien.features import baselines
-from mien.features.features import Features, ProbeFeatureConfig
+from mien.features.cache import Features, ProbeFeatureConfig
 from mien.features.frozen import Frozen, answers, load_encoder, views_of
-from mien.features.probing import Best, ProbeConfig, train_probes
+from mien.features.probes import Best, ProbeConfig, train_probes
 from mien.files import withdraw
 from mien.interfaces import Clip, Task
 from mien.models.card import ModelCard
 from mien.modules.heads import AttentiveHeadConfig, HeadConfig, MeanHeadConfig, Standardised
 from mien.reports import evaluation_report, plots
 from mien.reports.evaluation_report import warnings
-from mien.reports.report import Report
+from mien.reports.page import Report
 from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
-from mien.training.choosing import VALIDATION
-from mien.training.fitting import DataConfig, load_clips, located, warn
-from mien.training.parts import History, Parts, SplitConfig, divide, examine, guard, remarks
+from mien.training.fit import DataConfig, load_clips, located, warn
+from mien.training.partition import History, Parts, SplitConfig, divide, examine, guard, remarks
 from mien.training.preflight import preflight_probes
 from mien.training.scoring import origin
+from mien.training.selection import VALIDATION
 from mien.video.clips import order
 from mien.video.container import FrameLimit
 from mien.video.leaks import hash_clips

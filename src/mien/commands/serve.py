@@ -23,7 +23,7 @@ from mien.config import STRICT
 from mien.engine import distributed
 from mien.extras import install
 from mien.inference.analyzer import Analyzer, load
-from mien.inference.predicting import ReadConfig
+from mien.inference.predict import ReadConfig
 from mien.video.container import FrameLimit
 
 NEEDS = ("fastapi", "uvicorn", "websockets")

@@ -26,7 +26,7 @@ from mien.config import STRICT
 from mien.engine import distributed
 from mien.files import withdraw, write_whole
 from mien.inference.analyzer import Analyzer, load
-from mien.inference.predicting import predict_into
+from mien.inference.predict import predict_into
 from mien.inference.reliability_share import together
 from mien.inference.sources import open_source
 from mien.inference.timeline import Timeline
@@ -34,9 +34,9 @@ from mien.interfaces import Clip
 from mien.names import printable, write_csv
 from mien.progress import progress_bar
 from mien.reports import plots
-from mien.reports.findings import illustrate
 from mien.reports.portraits import Portraits
 from mien.reports.study import by_condition, clip_name, condition_plot, of_participants, require_column, tidy
+from mien.reports.timeline_report import illustrate
 from mien.video.manifest import read_manifest, select
 
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mien.datasets.corpus import Cell, Corpus, Entry, Fault, Listing, Options, number_in
+from mien.datasets.label_tables import decode
 from mien.datasets.layout import choose_folder, require, walk_clips
-from mien.datasets.tables import decode
 
 CLASSES = {
     "arousal": ("Excited", "Wide-awake", "Neutral", "Dull", "Calm"),

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from mien.datasets.corpus import Cell, Corpus, Entry, Fault, Listing, Options
 from mien.datasets.folds import block_of
+from mien.datasets.label_tables import Row, read_table
 from mien.datasets.layout import choose_folder, clips_by_name, require
-from mien.datasets.tables import Row, read_table
 
 LABELS = {
     "ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral", "SAD": "sadness",

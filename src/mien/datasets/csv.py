@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mien.datasets.corpus import Cell, Corpus, Entry, Fault, Listing, Options
+from mien.datasets.label_tables import Row, read_table
 from mien.datasets.layout import walk_clips
-from mien.datasets.tables import Row, read_table
 
 LAYOUT = """
 --labels TABLE        CSV, TSV or XLSX with a header: path (see --path-column) and any other columns

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from mien.datasets.corpus import Corpus, Listing, Options
 from mien.datasets.folds import Line, combine, read_lists
+from mien.datasets.label_tables import read_table
 from mien.datasets.layout import choose_folder, clips_by_name, require
-from mien.datasets.tables import read_table
 
 LABELS = {
     "1": "happiness", "2": "sadness", "3": "neutral", "4": "anger", "5": "surprise", "6": "disgust", "7": "fear",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from mien.datasets.corpus import Corpus, Entry, Fault, Listing, Options
 from mien.datasets.folds import Line, combine, read_lists
+from mien.datasets.label_tables import read_pairs
 from mien.datasets.layout import choose_folder, is_video, require, walk_clips
-from mien.datasets.tables import read_pairs
 
 LABELS = {
     "Happy": "happiness", "Sad": "sadness", "Neutral": "neutral", "Angry": "anger", "Surprise": "surprise",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from mien.datasets.corpus import Corpus, Listing, Options
 from mien.datasets.folds import Line, combine, read_lists
+from mien.datasets.label_tables import read_pairs
 from mien.datasets.layout import choose_folder, clips_by_name, require
-from mien.datasets.tables import read_pairs
 
 NAMES = (
     "anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise", "contempt", "anxiety", "helplessness",

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from mien.datasets.corpus import Cell, Corpus, Entry, Fault, Listing, Options, number_in
 from mien.datasets.folds import block_of
+from mien.datasets.label_tables import Row, read_table
 from mien.datasets.layout import all_clips_by_name, require
-from mien.datasets.tables import Row, read_table
 
 CLIP_COLUMNS = ("VideoName", "clip")
 TARGETS = {

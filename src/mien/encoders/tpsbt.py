@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from mien.config import STRICT, Depth, Ratio, Share, Sized, Width
 from mien.interfaces import Encoder
 from mien.modules.layers import MLP, Block, CrossAttention, DropPath, LayerNorm, PatchEmbed, divide, drop_rates, xavier
-from mien.modules.masking import tubes
+from mien.modules.masks import tubes
 from mien.modules.positions import sinusoid
 
 

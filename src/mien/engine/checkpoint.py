@@ -25,7 +25,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from mien.engine.distributed import Session, gather
-from mien.engine.pickled import load_pickled
+from mien.engine.torch_files import load_pickled
 from mien.extras import install
 from mien.files import write_whole as write_whole
 

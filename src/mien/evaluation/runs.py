@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mien.evaluation.marking import SUBJECT, TIMES, clusters
 from mien.evaluation.protocol import Protocol, read_protocol
+from mien.evaluation.results import SUBJECT, TIMES, clusters
 from mien.interfaces import Outputs
 from mien.names import read_csv
-from mien.statistics.answers import LEAVES, Answers, Cell, answered
+from mien.statistics.predictions import LEAVES, Answers, Cell, answered
 from mien.tasks import outputs_of
 
 

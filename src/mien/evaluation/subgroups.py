@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mien.statistics.answers import Answers, number
+from mien.statistics.intervals import LEVEL, RESAMPLES, Interval, fewest, intervals, natural
 from mien.statistics.metrics import Array
-from mien.statistics.statistics import LEVEL, RESAMPLES, Interval, fewest, intervals, natural
+from mien.statistics.predictions import Answers, number
 
 EMPTY = "(empty)"
 """The group of clips whose cell is empty; they are shown, not dropped."""

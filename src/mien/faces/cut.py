@@ -25,10 +25,10 @@ from mien.faces.crop import CropConfig, crop
 from mien.faces.detectors import DetectConfig
 from mien.faces.face import Face, Sighting
 from mien.faces.follow import FollowConfig, follow
-from mien.faces.rows import RowWriter, empty_row, face_row
+from mien.faces.frame_table import RowWriter, empty_row, face_row
 from mien.files import DiskError, on_disk
+from mien.video.packet_table import VideoError
 from mien.video.stream import read_frames
-from mien.video.table import VideoError
 
 Status = Literal["done", "broken", "failed"]
 """done; broken: the file is cut off, damaged or no video (what came before is kept); failed: tried again next time."""

@@ -26,8 +26,8 @@ from mien.faces.face import Sighting
 from mien.faces.level import EVERY, level
 from mien.faces.matching import People, match
 from mien.faces.motion import carry, likeness, template
-from mien.faces.settle import face_at
 from mien.faces.shots import Shots
+from mien.faces.smoothing import face_at
 from mien.faces.track import Place, Track, alone, centre_of, close, covered, single
 from mien.video.stream import Frame
 

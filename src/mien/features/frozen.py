@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mien.encoders import EncoderConfig
-from mien.features.features import Features
+from mien.features.cache import Features
 from mien.interfaces import Encoder, Task
 from mien.models.card import ModelCard
 from mien.modules.pixels import PixelsConfig

@@ -18,21 +18,21 @@ from torch import Tensor
 
 from mien import __version__
 from mien.calibration.calibration import Calibration
-from mien.calibration.pooling import encode, size_of
+from mien.calibration.clip_statistics import encode, size_of
 from mien.config import build
 from mien.engine import checkpoint
 from mien.engine.distributed import choose_device
 from mien.faces.quality import clip_sharpness
-from mien.inference.answers import Answer, require_finite, trusted
-from mien.inference.predicting import Listener, ReadConfig, predict_into, stream
+from mien.inference.predict import Listener, ReadConfig, predict_into, stream
 from mien.inference.profiling import Profile
 from mien.inference.sources import Video, open_source
 from mien.inference.tables import Layout
 from mien.inference.timeline import Timeline
+from mien.inference.window_prediction import Answer, require_finite, trusted
 from mien.inference.windows import Window
 from mien.interfaces import Clip, Outputs, Task
+from mien.models.batching import read_views
 from mien.models.card import ModelCard
-from mien.models.reading import read_views
 from mien.progress import progress_bar
 from mien.video.inspection import digest
 from mien.video.views import View, ViewConfig, ViewDataset, load_views

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from mien.files import withdraw, write_whole
 from mien.inference.journal import Journal, has_rows, writing
-from mien.inference.streaming import Answer, Progress
+from mien.inference.pipeline import Answer, Progress
 from mien.inference.tables import Layout
 from mien.inference.timeline import ABOUT, write_about
 

@@ -21,13 +21,13 @@ from pydantic.dataclasses import dataclass as config_dataclass
 
 from mien.config import STRICT
 from mien.faces.face import Sighting
-from mien.inference.answers import Answer
+from mien.inference.window_prediction import Answer
 from mien.inference.windows import Appearance, Window
 from mien.video.stream import Frame
 
 if TYPE_CHECKING:
     from mien.inference.analyzer import Analyzer
-    from mien.inference.predicting import ReadConfig
+    from mien.inference.predict import ReadConfig
 
 
 @config_dataclass(frozen=True, config=STRICT)

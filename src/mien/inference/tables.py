@@ -15,8 +15,8 @@ import numpy as np
 
 from mien.calibration.calibrated import SEPARATOR, Calibrated
 from mien.calibration.maps import MAPS
-from mien.inference.answers import Answer
-from mien.inference.dense import Dense
+from mien.inference.overlap import Dense
+from mien.inference.window_prediction import Answer
 from mien.inference.windows import Appearance, Seen, Window
 from mien.interfaces import Outputs
 from mien.tasks import outputs_of

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from mien.config import STRICT, Depth, Width
 from mien.interfaces import Batch, Encoder, Objective
-from mien.modules.blocks import Blocks, block_mask, lengths
+from mien.modules.block_masks import Blocks, block_mask, lengths
 from mien.modules.layers import Block, LayerNorm, divide, patchify, rescale, take, truncated_normal, unpatchify
-from mien.modules.masking import Mask
+from mien.modules.masks import Mask
 from mien.modules.pixels import Pixels, PixelsConfig
 from mien.modules.positions import sincos3d
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mien.config import STRICT, Depth, Ratio, Width
 from mien.interfaces import Batch, Encoder, Objective
 from mien.modules.layers import Block, LayerNorm, divide, patchify, take, unpatchify, xavier
-from mien.modules.masking import MASKS, Mask
+from mien.modules.masks import MASKS, Mask
 from mien.modules.pixels import Pixels, PixelsConfig
 from mien.modules.positions import sinusoid
 

@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mien.evaluation import marking
-from mien.evaluation.marking import Marks, brief, full, listed, spaced
+from mien.evaluation import results
+from mien.evaluation.results import Marks, brief, full, listed, spaced
 from mien.files import withdraw, write_whole
 from mien.interfaces import Clip, Outputs
 from mien.names import write_csv
 from mien.reports import figures
-from mien.reports.sections import Section, page, table
+from mien.reports.document import Section, page, table
 
 METRICS = "metrics.json"
 """Says that an evaluation is whole."""
@@ -47,9 +47,9 @@ def report(
 ) -> Marks:  # fmt: skip
     """Mark predictions, print the metrics with their intervals and write everything into ``folder``.
 
-    ``said`` is what the numbers have to carry (``mien.training.parts.remarks``, ``warnings`` below).
+    ``said`` is what the numbers have to carry (``mien.training.partition.remarks``, ``warnings`` below).
     """
-    marks = marking.mark(task, clips, predictions, targets, names, subgroups)
+    marks = results.mark(task, clips, predictions, targets, names, subgroups)
     tell(marks)
     write(marks, clips, predictions, targets, names, folder, subgroups, said=said or {})
     return marks
@@ -66,7 +66,7 @@ def write(
     touched = warnings(dict(said or {}))
     for line in touched:
         print(f"  ! {line}")
-    predicted = marking.predictions(marks.task, clips, predictions, targets, names, kept)
+    predicted = results.predictions(marks.task, clips, predictions, targets, names, kept)
     write_whole(folder / "predictions.csv", lambda path: write_csv(predicted, path))
     figures.draw(marks.task, predictions, targets, names, folder)
     save_page(marks, folder, [*context(said or {}, touched), *first])

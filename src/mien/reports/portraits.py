@@ -10,8 +10,8 @@ import pandas as pd
 
 from mien.faces.crop import CropConfig, crop
 from mien.faces.face import Face, Pixels
+from mien.inference.pipeline import Progress
 from mien.inference.sources import Source
-from mien.inference.streaming import Progress
 from mien.inference.tables import RECT
 from mien.inference.timeline import Timeline
 from mien.video.decode import VideoError

@@ -1,7 +1,7 @@
 """What each person's clips add to the metrics, so that persons can be drawn again without going over the clips again.
 
 The metrics of ``mien.statistics.metrics`` are functions of sums over clips: a confusion matrix, or moments. Sums per subject are
-made once; drawing subjects again (``mien.statistics.statistics``) then is one product of small matrices, whatever the number of
+made once; drawing subjects again (``mien.statistics.intervals``) then is one product of small matrices, whatever the number of
 clips. The area under a ROC curve is no such function: there each draw goes over the sorted clips.
 """
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from mien.engine.cost import COPIES, RUNTIME, Cost, finish, made_up, measure
 from mien.engine.distributed import Session
+from mien.engine.loop import TrainConfig
 from mien.engine.memory import available, gigabytes
-from mien.engine.training import TrainConfig
-from mien.features.features import DTYPES, pool_sites
+from mien.features.cache import DTYPES, pool_sites
 from mien.interfaces import Objective, Task
 from mien.video.clips import ClipConfig
 

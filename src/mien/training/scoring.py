@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mien.engine.distributed import Session
-from mien.evaluation.marking import SUBJECT
+from mien.evaluation.results import SUBJECT
 from mien.evaluation.subgroups import blank
 from mien.inference.analyzer import Analyzer, Scores
 from mien.interfaces import Clip
-from mien.training.fitting import DataConfig
+from mien.training.fit import DataConfig
 from mien.video.inspection import digest
 from mien.video.views import ViewConfig
 

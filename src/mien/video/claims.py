@@ -6,7 +6,7 @@ from pathlib import Path
 
 import av
 
-from mien.video.table import FOLDER_FPS, open_container, video_stream
+from mien.video.packet_table import FOLDER_FPS, open_container, video_stream
 
 FASTEST = 500.0
 """Frames per second beyond which a container tells the unit of its clock, not its rate."""

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mien.video.container import VideoError, check_pixels, decoding_threads, open_container, reason, video_stream
+from mien.video.packet_table import FOLDER_FPS, FrameTable, scan
 from mien.video.pictures import Frames, Pictures, Region, Size
-from mien.video.table import FOLDER_FPS, FrameTable, scan
 
 __all__ = [
     "FOLDER_FPS", "IMAGES", "VIDEOS", "Frames", "Reader", "Region", "Size", "VideoError", "ends_in", "natural", "open_video", "scan",

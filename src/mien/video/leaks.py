@@ -1,6 +1,6 @@
 """Leaks: clips, contents or people that are in two parts of which one is to mark what the other has taught.
 
-Nothing here decides what to do about a leak; ``mien.training.parts`` refuses it. A clip's content is the SHA-256 of its
+Nothing here decides what to do about a leak; ``mien.training.partition`` refuses it. A clip's content is the SHA-256 of its
 file (or of its frames), so a copy under another name is found; of one file, stretches that do not overlap in time are
 different clips.
 """

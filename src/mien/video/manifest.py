@@ -21,8 +21,8 @@ from mien.interfaces import Clip
 from mien.names import write_csv, write_parquet
 from mien.progress import progress_bar
 from mien.video.decode import IMAGES, VIDEOS, VideoError, ends_in, natural
+from mien.video.manifest_table import PARQUET, Cells, Column, read_columns
 from mien.video.rates import rate_of
-from mien.video.rows import PARQUET, Cells, Column, read_columns
 from mien.video.stream import judge
 
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from mien.video.container import decode_all, open_container, video_stream
 from mien.video.decode import ImageFolder, open_video
+from mien.video.packet_table import FOLDER_FPS
 from mien.video.pictures import Frames, Pictures, Size
-from mien.video.table import FOLDER_FPS
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,11 @@ from mien import __version__
 from mien.files import write_whole
 from mien.inference.journal import to_parquet
 from mien.inference.timeline import Timeline
-from mien.reports.interactive import figure
+from mien.reports.timeline_page import figure
 from mien.web import camera
-from mien.web.answers import FileName, JobStatus, ServerAbout, about_model, status
 from mien.web.guard import Guard
 from mien.web.queue import OVER, Queue, WebJob
+from mien.web.schemas import FileName, JobStatus, ServerAbout, about_model, status
 from mien.web.uploads import clean, receive
 
 STATIC = Path(__file__).parent / "static"

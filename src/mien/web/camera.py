@@ -21,8 +21,8 @@ from starlette.concurrency import run_in_threadpool
 
 from mien.faces.face import Pixels
 from mien.inference.analyzer import Analyzer
-from mien.inference.answers import Answer
 from mien.inference.live import LiveConfig, Moment, Tally, live
+from mien.inference.window_prediction import Answer
 from mien.video.stream import Frame
 from mien.web.queue import Queue
 

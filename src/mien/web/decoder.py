@@ -24,8 +24,8 @@ import numpy as np
 
 from mien.video.claims import duration_of, rate_of_path
 from mien.video.decode import VideoError
+from mien.video.packet_table import open_container, scan, video_stream
 from mien.video.stream import Frame, read_frames
-from mien.video.table import open_container, scan, video_stream
 
 HEAD = struct.Struct("<cqdII")
 """What stands before every record: kind, and of a frame its number, seconds, height and width; else bytes of JSON."""

@@ -20,12 +20,12 @@ from typing import Literal
 
 from mien.engine.memory import ran_out
 from mien.inference.analyzer import Analyzer
-from mien.inference.predicting import ReadConfig, predict_into
+from mien.inference.pipeline import Progress
+from mien.inference.predict import ReadConfig, predict_into
 from mien.inference.sources import Source
-from mien.inference.streaming import Progress
 from mien.inference.timeline import Timeline
-from mien.reports.findings import illustrate
 from mien.reports.portraits import Portraits
+from mien.reports.timeline_report import illustrate
 from mien.video.decode import VideoError
 from mien.video.stream import Frame, read_frames
 from mien.web.decoder import Allowance, VideoFacts, frames

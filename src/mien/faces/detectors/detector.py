@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.faces.detectors import models
+from mien.faces.detectors import registry
 from mien.faces.face import Box, Pixels, Points
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Detector(ABC):
     @classmethod
     def find(cls) -> Path | None:
         """Its model file on this machine, where ``mien models get`` put it or MIEN_MODELS says; None if there is none."""
-        return models.find(cls.download) if cls.download else None
+        return registry.find(cls.download) if cls.download else None
 
     def detect(self, pixels: Pixels, thorough: bool = True) -> list[Detection]:
         """Faces of one RGB picture (H, W, 3), best first, in its pixels."""

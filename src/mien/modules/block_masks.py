@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mien.modules.masking import Mask, tubes, uniforms
+from mien.modules.masks import Mask, tubes, uniforms
 from mien.modules.positions import Grid
 
 

@@ -21,13 +21,13 @@ from mien.faces.crop import CropConfig
 from mien.faces.detectors import DetectConfig
 from mien.faces.follow import FollowConfig
 from mien.files import LOCK, locked
-from mien.inference.dense import Averager
+from mien.inference.face_crops import Found, Preset, Watcher, Whole, suited_crop
 from mien.inference.job import Job
+from mien.inference.overlap import Averager
+from mien.inference.pipeline import Answer, Progress, read, watch
 from mien.inference.profiling import Profile, ahead
 from mien.inference.sources import Source
-from mien.inference.streaming import Answer, Progress, read, watch
 from mien.inference.timeline import Timeline
-from mien.inference.watching import Found, Preset, Watcher, Whole, suited_crop
 from mien.inference.windows import Windower
 from mien.progress import progress_bar
 from mien.video.clips import ClipConfig

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mien.reports.report import Report, written
+from mien.reports.page import Report, written
 
 Rows = Sequence[Mapping[str, object]]
 

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from mien.engine import checkpoint
 from mien.engine.distributed import Session, meet
-from mien.evaluation.grouping import mean_by
+from mien.evaluation.clip_groups import mean_by
 from mien.inference.analyzer import Analyzer, load
 from mien.interfaces import Clip
 from mien.models.card import Chosen, ModelCard
 from mien.reports import evaluation_report
-from mien.training.fitting import DataConfig
-from mien.training.parts import History, Parts, SplitConfig
+from mien.training.fit import DataConfig
+from mien.training.partition import History, Parts, SplitConfig
 from mien.training.scoring import origin, score
 from mien.video.views import ViewConfig
 

@@ -14,8 +14,8 @@ import pandas as pd
 
 from mien.inference.timeline import Timeline
 from mien.reports.curves import Curve, curves, palette, stretches
-from mien.reports.overlay import rgb
-from mien.reports.report import Report, data
+from mien.reports.page import Report, data
+from mien.reports.timeline_overlay import rgb
 
 SEEK = """
 const plot = document.getElementById('timeline'), video = document.querySelector('video.seek');

@@ -20,10 +20,10 @@ from torch import Tensor
 from mien.faces.crop import CropConfig
 from mien.faces.face import Face, Pixels, Sighting
 from mien.inference.analyzer import Analyzer
-from mien.inference.predicting import ReadConfig, predict_into
+from mien.inference.pipeline import Progress, watch
+from mien.inference.predict import ReadConfig, predict_into
 from mien.inference.profiling import Profile
 from mien.inference.sources import Source
-from mien.inference.streaming import Progress, watch
 from mien.inference.timeline import Timeline
 from mien.inference.windows import Window
 from mien.video.clips import ClipConfig, Indices

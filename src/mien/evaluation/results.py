@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from mien.evaluation.subgroups import Group, blank, group, grouped, subgroups
 from mien.interfaces import Clip, Outputs
-from mien.statistics.answers import LEAVES, Answers, answered, number
+from mien.statistics.intervals import LEVEL, RESAMPLES, Interval, fewest
 from mien.statistics.metrics import MAJORITY
-from mien.statistics.statistics import LEVEL, RESAMPLES, Interval, fewest
+from mien.statistics.predictions import LEAVES, Answers, answered, number
 
 SUBJECT = "subject"
 TIMES = ("start", "end")

@@ -20,7 +20,7 @@ from mien.calibration.calibrated import Calibrated, calibration_error
 from mien.calibration.calibration import Calibration
 from mien.calibration.maps import MAPS
 from mien.calibration.reliability import reasons
-from mien.evaluation import marking
+from mien.evaluation import results
 from mien.evaluation.subgroups import grouped
 from mien.files import write_whole
 from mien.inference.analyzer import Scores
@@ -111,15 +111,15 @@ def other_views(calibration: Calibration, views: ViewConfig) -> list[str]:
 
 def rows_by(clips: Sequence[Clip], given: str) -> dict[str, Array]:
     """A column, or a column with edges as ``--subgroups`` takes them -> row numbers by group name."""
-    column, edges = marking.banded(given)
+    column, edges = results.banded(given)
     cells = [clip.columns.get(column) for clip in clips]
-    return grouped(cells, edges, math.inf if marking.identifier(column) else 8)
+    return grouped(cells, edges, math.inf if results.identifier(column) else 8)
 
 
 def write(trust: Trust, clips: Sequence[Clip], subgroups: Sequence[str], folder: Path) -> list[str]:
     """Write trust.csv (a line per group), calibrated.csv (per clip) and the reliability diagram; lines to print."""
     lines = [{"column": "", **line} for line in trust.by({"all": np.arange(len(clips))})]
-    groups = {marking.banded(given)[0]: rows_by(clips, given) for given in subgroups}
+    groups = {results.banded(given)[0]: rows_by(clips, given) for given in subgroups}
     lines += [{"column": column, **line} for column, found in groups.items() for line in trust.by(found)]
     frame = pd.DataFrame(lines)
     write_whole(folder / "trust.csv", lambda path: write_csv(frame, path))

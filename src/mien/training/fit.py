@@ -14,14 +14,22 @@ from torch import Tensor
 from mien.config import STRICT, build, read_yaml, to_tree, to_yaml
 from mien.engine import checkpoint
 from mien.engine.distributed import Session, meet
+from mien.engine.loop import EXECUTION, MicroBatch, TrainConfig, require_company, require_whole_batches, train
 from mien.engine.optim import OptimConfig
 from mien.engine.runlog import finished, open_run, refuse_other_run
-from mien.engine.training import EXECUTION, MicroBatch, TrainConfig, require_company, require_whole_batches, train
 from mien.faces.crop import CropConfig
 from mien.interfaces import Clip, Objective
 from mien.models.card import ModelCard
 from mien.tasks import TaskConfig
-from mien.training.skips import broke, keep_skips, micro_batches, naming_crashes, read_skips, under_way, unread_paths
+from mien.training.skipped_clips import (
+    broke,
+    keep_skips,
+    micro_batches,
+    naming_crashes,
+    read_skips,
+    under_way,
+    unread_paths,
+)
 from mien.video.clips import ClipConfig, ClipDataset
 from mien.video.decode import VideoError
 from mien.video.manifest import Problem, checked, read_manifest, select

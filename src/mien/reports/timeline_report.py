@@ -10,9 +10,9 @@ from PIL import Image
 from mien.inference.sources import Source
 from mien.inference.timeline import Timeline
 from mien.reports import plots
-from mien.reports.interactive import write_page
-from mien.reports.overlay import overlay
 from mien.reports.portraits import Portraits, recalled
+from mien.reports.timeline_overlay import overlay
+from mien.reports.timeline_page import write_page
 from mien.reports.timeline_plots import mosaic, timeline_plot
 
 

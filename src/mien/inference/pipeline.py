@@ -13,10 +13,10 @@ from itertools import islice
 
 import numpy as np
 
-from mien.inference.answers import Answer
-from mien.inference.dense import Averager, Dense
+from mien.inference.face_crops import Watcher
+from mien.inference.overlap import Averager, Dense
 from mien.inference.profiling import Profile
-from mien.inference.watching import Watcher
+from mien.inference.window_prediction import Answer
 from mien.inference.windows import Seen, Window, Windower
 from mien.video.decode import VideoError
 from mien.video.stream import Frame

@@ -9,13 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from mien.evaluation.marking import Marks, beside, spaced
+from mien.evaluation.results import Marks, beside, spaced
 from mien.files import write_whole
 from mien.names import write_csv
 from mien.reports import plots
+from mien.reports.document import Section
 from mien.reports.radar import FEWEST, radar
-from mien.reports.sections import Section
-from mien.statistics.statistics import CrossValidation
+from mien.statistics.intervals import CrossValidation
 
 POOLED = "all folds"
 MOST = 8

@@ -24,7 +24,7 @@ from mien import __version__
 from mien.config import STRICT, to_tree
 from mien.files import write_whole
 from mien.interfaces import Clip, Encoder
-from mien.models.reading import read_views
+from mien.models.batching import read_views
 from mien.progress import progress_bar
 from mien.video.clips import ClipConfig
 from mien.video.leaks import hash_files

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from mien.statistics.answers import Answers, numbered
 from mien.statistics.metrics import Array
+from mien.statistics.predictions import Answers, numbered
 
 RESAMPLES, LEVEL = 2000, 0.95
 

@@ -18,7 +18,7 @@ from mien.config import to_tree
 from mien.engine import checkpoint
 from mien.interfaces import Encoder, Objective
 from mien.models.card import ModelCard
-from mien.training.fitting import face_crop
+from mien.training.fit import face_crop
 
 PARTS = (
     "encoder",

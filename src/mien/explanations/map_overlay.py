@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
 
-from mien.explanations.faces import Stretch
+from mien.explanations.face_windows import Stretch
 from mien.files import write_whole
 from mien.video.clips import Indices
 from mien.video.writing import VideoWriter

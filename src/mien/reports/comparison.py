@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mien.evaluation import reference
-from mien.evaluation.marking import basis
 from mien.evaluation.protocol import COMPARED, Protocol, differences, shown
 from mien.evaluation.reference import PERCENT, Published
+from mien.evaluation.results import basis
 from mien.evaluation.runs import Run, paired
 from mien.evaluation.subgroups import group
 from mien.interfaces import Outputs
 from mien.reports import plots
+from mien.reports.document import Section
 from mien.reports.radar import FEWEST, radar
-from mien.reports.sections import Section
+from mien.statistics.intervals import LEVEL, Difference, Interval, mcnemar, tail
+from mien.statistics.intervals import differences as differ
 from mien.statistics.metrics import Array
-from mien.statistics.statistics import LEVEL, Difference, Interval, mcnemar, tail
-from mien.statistics.statistics import differences as differ
 
 TEST_MARK = "†"
 """Stands at every number of a result whose weights were chosen on the test clips."""

@@ -20,8 +20,8 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from mien.engine.distributed import Session
+from mien.engine.loop import MicroBatch, TrainConfig
 from mien.engine.memory import ran_out
-from mien.engine.training import MicroBatch, TrainConfig
 from mien.files import write_whole
 from mien.interfaces import Clip
 from mien.video.clips import ClipDataset, Key, StepSampler, prepare_worker
