@@ -1,4 +1,8 @@
-"""Encoders: one file per family. Adding one is a file and a name in ``EncoderConfig``."""
+"""Encoders: one file per family. Adding one is a file and a name in ``EncoderConfig``.
+
+Read ``vit.py`` first, the plainest. What every encoder declares stands in ``mien.interfaces.Encoder``. It imports
+``modules``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Ways of learning without labels: one file each. Adding one is a file and a name in ``ObjectiveConfig``."""
+"""Ways of learning without labels: one file each. Adding one is a file and a name in ``ObjectiveConfig``.
+
+Read ``masked_autoencoding.py`` first. It imports ``modules``; encoders come in through ``build``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tasks with labels: one file each. Adding one is a file and a name in ``TaskConfig``."""
+"""Tasks with labels: one file each. Adding one is a file and a name in ``TaskConfig``.
+
+Read ``classification.py`` first: an ``Outputs`` says as data what depends on the kind of label. It imports
+``modules`` and ``statistics``.
+"""
 
 from __future__ import annotations
 
