@@ -19,9 +19,10 @@ from mien.inference.tables import Layout
 from mien.inference.timeline import ABOUT, Timeline
 from mien.interfaces import Clip
 from mien.reports import evaluation_report, figures
-from mien.tasks.classification import ClassificationConfig
+from mien.tasks import outputs_of
 
 NAMES = ("anger", "fear")
+CLASSES = outputs_of("classification")
 
 
 class Killed(BaseException):
@@ -35,9 +36,7 @@ def clips(version: int) -> list[Clip]:
 def evaluation(folder: Path, version: int) -> None:
     """The second one has other clips and no subgroups."""
     outputs, targets = np.array([[0.9, 0.1], [0.2, 0.8]] * 2), np.array([0, 1, 0, 1])
-    marks = results.mark(
-        ClassificationConfig.outputs, clips(version), outputs, targets, NAMES, ["subject"] if version == 1 else []
-    )
+    marks = results.mark(CLASSES, clips(version), outputs, targets, NAMES, ["subject"] if version == 1 else [])
     evaluation_report.clear(folder)
     said = {"evaluated": {"model": version}}
     evaluation_report.write(marks, clips(version), outputs, targets, NAMES, folder, said=said)

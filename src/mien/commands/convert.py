@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT, changed
 from mien.models.layouts import Layout, recognise
-from mien.models.layouts.options import ImportOptions
+from mien.models.layouts.import_options import ImportOptions
 from mien.models.layouts.source import Imported, Source
 
 

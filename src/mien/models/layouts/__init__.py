@@ -14,7 +14,7 @@ from mien.models.layouts import autoencoders, transformers, vjepa
 from mien.models.layouts.source import Imported, Source
 
 if TYPE_CHECKING:
-    from mien.models.layouts.options import ImportOptions
+    from mien.models.layouts.import_options import ImportOptions
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from mien.tasks.labels import canonical
 from mien.video.clips import ClipConfig
 
 if TYPE_CHECKING:
-    from mien.models.layouts.options import ImportOptions
+    from mien.models.layouts.import_options import ImportOptions
 
 SIZE = 224
 """Side in pixels that all published VideoMAE weights were made for."""

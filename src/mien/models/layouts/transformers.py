@@ -19,7 +19,7 @@ from mien.models.layouts.vjepa import with_probe
 from mien.modules.pixels import PixelsConfig
 
 if TYPE_CHECKING:
-    from mien.models.layouts.options import ImportOptions
+    from mien.models.layouts.import_options import ImportOptions
 
 RENAMED = (
     (r"^videomae\.layernorm\.", "encoder.norm."),

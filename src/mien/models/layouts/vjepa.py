@@ -23,7 +23,7 @@ from mien.tasks.classification import ClassificationConfig
 from mien.tasks.labels import canonical
 
 if TYPE_CHECKING:
-    from mien.models.layouts.options import ImportOptions
+    from mien.models.layouts.import_options import ImportOptions
 
 MASK_TOKENS = 10
 """Mask tokens of V-JEPA 2's published predictors; V-JEPA 1 has two."""
