@@ -26,7 +26,7 @@ from pathlib import Path
 import av
 import cv2
 
-from mien.faces.cut import CutConfig, Source, cut
+from mien.faces.cut import CutConfig, VideoSource, cut
 from mien.faces.detectors import DetectConfig
 from mien.faces.follow import FollowConfig
 from mien.video.stream import read_frames
@@ -115,7 +115,7 @@ def once(a: argparse.Namespace) -> None:
     config.detector.build()
     cv2.setNumThreads(1)
     cpu, wall = time.process_time(), time.perf_counter()
-    record = cut(Source("once", "once", a.video[0]), Path(a.folder) / "store", config)
+    record = cut(VideoSource("once", "once", a.video[0]), Path(a.folder) / "store", config)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     scale = 2**20 if sys.platform == "darwin" else 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale

@@ -18,7 +18,7 @@ from mien.inference.job import Job
 from mien.inference.tables import Layout
 from mien.training.fit import ONCE_FIXED, identity
 from mien.video.clips import ClipConfig
-from mien.video.inspection import Journal, survey
+from mien.video.inspection import InspectionJournal, survey
 from models import write_model
 from trees import inspect
 
@@ -35,12 +35,12 @@ def test_a_store_in_which_nothing_was_cut_takes_other_settings(tmp_path: Path) -
 
 def test_a_journal_without_findings_takes_another_subject(tmp_path: Path) -> None:
     path = tmp_path / "checked.jsonl"
-    Journal(path, "typo").close()
-    journal = Journal(path, "right")
+    InspectionJournal(path, "typo").close()
+    journal = InspectionJournal(path, "right")
     survey([tmp_path / "no.mp4"], journal, 1, True, act=inspect)
     journal.close()
     with pytest.raises(ValueError, match="is about right"):
-        Journal(path, "typo")
+        InspectionJournal(path, "typo")
 
 
 def test_an_analysis_without_rows_makes_way_for_another(tmp_path: Path) -> None:

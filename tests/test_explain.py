@@ -17,7 +17,7 @@ from mien.encoders.tpsbt import TPSBTConfig
 from mien.explanations.checks import curves, randomised, similarity
 from mien.explanations.explanation import MapConfig, occlusion_maps, surviving
 from mien.explanations.face_windows import Stretch, Windows, read_face, spread_over
-from mien.explanations.map_overlay import Window, paint
+from mien.explanations.map_overlay import MapWindow, paint
 from mien.explanations.occlusion import boxes, hide, losses, occlusion_map, spatial, spread, temporal
 from mien.explanations.question import answers, ask
 from mien.explanations.reconstruction import error_map, load_autoencoder
@@ -126,12 +126,12 @@ def test_deletion_and_insertion_tell_the_map_from_random_regions(noise: Tensor) 
 
 def test_a_window_gives_its_map_between_its_frames_and_no_further() -> None:
     values = np.arange(4.0)[:, None, None] * np.ones((1, 2, 2))
-    window = Window(np.array([10, 12, 14, 16, 18, 20, 22, 24]), values)
+    window = MapWindow(np.array([10, 12, 14, 16, 18, 20, 22, 24]), values)
     assert window.at(9) is None
     assert window.at(25) is None
     middle = [window.at(n) for n in (10, 11, 13, 24)]
     assert [float(m[0, 0]) for m in middle if m is not None] == [0, 0, 0.5, 3]
-    short = Window(np.array([0, 1, 2, 2, 2, 2, 2, 2]), values)
+    short = MapWindow(np.array([0, 1, 2, 2, 2, 2, 2, 2]), values)
     assert short.at(2) is not None
 
 

@@ -13,7 +13,7 @@ import trees
 from conftest import ONE_PROCESS, TINY_DECODER, TINY_TPSBT
 from mien import cli
 from mien.interfaces import Clip
-from mien.video.leaks import Seen, as_seen, find_leaks, find_seen, hash_clips, read_seen, write_seen
+from mien.video.leaks import LearntClip, as_seen, find_leaks, find_seen, hash_clips, read_seen, write_seen
 from mien.video.splits import carve
 
 
@@ -67,9 +67,9 @@ def test_contents_come_from_the_manifest_or_the_files(tmp_path: Path) -> None:
 
 def test_what_was_seen_is_kept_in_a_file(tmp_path: Path) -> None:
     seen = [
-        Seen("pretraining", "b" * 64),
-        Seen("pretraining", "a" * 64, 0.1, None),
-        Seen("training", "a" * 64, None, 2.5),
+        LearntClip("pretraining", "b" * 64),
+        LearntClip("pretraining", "a" * 64, 0.1, None),
+        LearntClip("training", "a" * 64, None, 2.5),
     ]
     write_seen(tmp_path / "seen.csv", [*seen, *seen])
     assert sorted(read_seen(tmp_path / "seen.csv"), key=seen.index) == seen

@@ -39,11 +39,11 @@ from mien.inference.predict import ReadConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.video.inspection import digest
 from mien.web.app import application
-from mien.web.queue import Limits, Queue
+from mien.web.queue import Queue, ServerLimits
 from mien.web.uploads import clean
 from models import EXPRESSIONS, pictures, write_model, write_video
 
-LIMITS = Limits(bytes=3_000_000, seconds=20, waiting=2, keep=3600, isolated=False)
+LIMITS = ServerLimits(bytes=3_000_000, seconds=20, waiting=2, keep=3600, isolated=False)
 """The process that decodes is started in tests/test_serve_attacks.py."""
 
 

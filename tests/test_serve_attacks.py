@@ -27,12 +27,12 @@ from mien.web import decoder
 from mien.web.app import application
 from mien.web.camera import picture_of
 from mien.web.decoder import Allowance
-from mien.web.queue import Limits, Queue
+from mien.web.queue import Queue, ServerLimits
 from mien.web.uploads import clean
 from models import pictures, write_model, write_video
 from openapi_requests import requests, wrong
 
-LIMITS = Limits(bytes=3_000_000, seconds=20, waiting=2, keep=3600)
+LIMITS = ServerLimits(bytes=3_000_000, seconds=20, waiting=2, keep=3600)
 ENOUGH = Allowance(2_000_000_000, 60)
 
 

@@ -9,7 +9,7 @@ from mien.faces.face import Face, Sighting
 from mien.inference.overlap import Averager
 from mien.inference.pipeline import read
 from mien.inference.window_prediction import Answer
-from mien.inference.windows import Seen, Window, Windower
+from mien.inference.windows import FrameEvent, Window, Windower
 from mien.video.clips import ClipConfig
 from mien.video.stream import Frame
 
@@ -24,7 +24,7 @@ def sighting(index: int, ids: tuple[int, ...], shot: int = 0, bridged: tuple[int
     return Sighting(frame, tuple(faces), shot, None if ids else "no face found")
 
 
-def windows_of(sightings: list[Sighting], hop: int, clip: ClipConfig = CLIP, segments: int = 1) -> list[Seen]:
+def windows_of(sightings: list[Sighting], hop: int, clip: ClipConfig = CLIP, segments: int = 1) -> list[FrameEvent]:
     windower = Windower(clip, segments, hop)
     seen = [windower.see(s, [np.full((16, 16, 3), s.frame.index % 256, np.uint8)] * len(s.faces)) for s in sightings]
     return [*seen, windower.finish()]

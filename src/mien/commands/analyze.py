@@ -24,7 +24,7 @@ from mien.engine import distributed
 from mien.files import LOCK
 from mien.inference.analyzer import Analyzer, load
 from mien.inference.journal import Journal
-from mien.inference.live import LiveConfig, Tally, live
+from mien.inference.live import LiveConfig, LiveTally, live
 from mien.inference.predict import ReadConfig, predict_into
 from mien.inference.profiling import Profile
 from mien.inference.reliability_share import UNCALIBRATED
@@ -131,9 +131,9 @@ LIVE = ("frame", "timestamp", "face_id", "latency", "dropped", "reliable", "reas
 """First columns of live.csv; the model's outputs follow."""
 
 
-def watch_live(analyzer: Analyzer, frames: Iterable[Frame], config: Config) -> Tally:
+def watch_live(analyzer: Analyzer, frames: Iterable[Frame], config: Config) -> LiveTally:
     """Print what a camera shows, a line per face and reading, and append it to live.csv in --output."""
-    tally, names = Tally(), analyzer.names
+    tally, names = LiveTally(), analyzer.names
     if analyzer.calibration is None:
         print(UNCALIBRATED)
     journal = Journal(config.output / "live.csv", (*LIVE, *names)) if config.output else None

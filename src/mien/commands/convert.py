@@ -19,9 +19,9 @@ import tyro
 from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT, changed
-from mien.models.layouts import Layout, recognise
+from mien.models.layouts import WeightLayout, recognise
 from mien.models.layouts.import_options import ImportOptions
-from mien.models.layouts.source import Imported, Source
+from mien.models.layouts.source import Imported, WeightFile
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -36,7 +36,7 @@ class Config(ImportOptions):
 
 def run(config: Config) -> None:
     """Recognise, read, load strictly, export."""
-    source = Source.open(config.checkpoint)
+    source = WeightFile.open(config.checkpoint)
     layout = recognise(source)
     try:
         imported = layout.read(source, config)
@@ -53,7 +53,7 @@ def run(config: Config) -> None:
     print(f"{layout.name}: {name}, {count / 1e6:.2f} M parameters, every key used: {config.output}")
 
 
-def refuse_unread(config: Config, imported: Imported, layout: Layout) -> None:
+def refuse_unread(config: Config, imported: Imported, layout: WeightLayout) -> None:
     """Options that say nothing of what was imported are refused, for they would change nothing."""
     made = imported.card
     probed = config.probe is not None and layout.probes

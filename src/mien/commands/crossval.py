@@ -93,7 +93,7 @@ C = TypeVar("C")
 
 
 @plain(frozen=True)
-class Corpus:
+class FoldedCorpus:
     """All clips and what is asked of them."""
 
     clips: list[Clip]
@@ -154,7 +154,7 @@ def require_folds_alone(config: Config) -> None:
         raise ValueError("cross-validation takes one --model, and no --baselines")
 
 
-def read_corpus(config: Config, workers: int, session: distributed.Session) -> Corpus:
+def read_corpus(config: Config, workers: int, session: distributed.Session) -> FoldedCorpus:
     """The clips, their folds, and the classes over all folds, so that every fold has the same outputs."""
     clips = load_clips(config.data, workers, session.say)
     task = located(config.task, clips, session.say)
@@ -162,7 +162,7 @@ def read_corpus(config: Config, workers: int, session: distributed.Session) -> C
     results.require(clips, config.folds.subgroups, names)
     folds = find_folds(clips, config.folds.column)
     refuse_shared(clips, folds, config.folds.group)
-    return Corpus(clips, tuple(names), task.targets(clips, names).numpy(), folds, task)
+    return FoldedCorpus(clips, tuple(names), task.targets(clips, names).numpy(), folds, task)
 
 
 def identity(config: Config, clips: Sequence[Clip]) -> str:
@@ -220,7 +220,7 @@ def narrowed(schema: type[C], config: Any, **changes: Any) -> C:
     return schema(**{field.name: getattr(config, field.name) for field in fields(schema)} | changes)  # pyright: ignore[reportArgumentType]
 
 
-def pool(config: Config, corpus: Corpus) -> CrossValidation:
+def pool(config: Config, corpus: FoldedCorpus) -> CrossValidation:
     """The table of every choice of weights; that of the first lies in the run's folder and is returned."""
     first, *others = marked(config, next(iter(corpus.folds)))
     found = pool_choice(config, corpus, first, config.output)
@@ -229,7 +229,7 @@ def pool(config: Config, corpus: Corpus) -> CrossValidation:
     return found
 
 
-def pool_choice(config: Config, corpus: Corpus, kind: str, folder: Path) -> CrossValidation:
+def pool_choice(config: Config, corpus: FoldedCorpus, kind: str, folder: Path) -> CrossValidation:
     """All predictions as one evaluation, and the folds beside it."""
     outputs = np.full((len(corpus.clips), len(corpus.names)), np.nan)
     folds = np.empty(len(corpus.clips), dtype=object)
@@ -268,7 +268,7 @@ def read_outputs(folder: Path, clips: Sequence[Clip], names: Sequence[str]) -> N
     return saved[list(names)].to_numpy().astype(float)
 
 
-def protocol(config: Config, corpus: Corpus) -> Protocol:
+def protocol(config: Config, corpus: FoldedCorpus) -> Protocol:
     """How the pooled numbers came about."""
     return Protocol(
         corpus=config.folds.corpus or recorded_corpus(Path(config.data.manifest)),

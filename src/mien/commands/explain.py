@@ -69,7 +69,7 @@ class Config(ReadConfig, FrameLimit, distributed.DeviceOptions):
 
 
 @plain
-class Found:
+class Explained:
     """What is written in the end."""
 
     path: Path
@@ -100,7 +100,7 @@ def run(config: Config) -> None:
     print(f"maps in {config.output}")
 
 
-def explain_answer(config: Config, source: Source) -> Found:
+def explain_answer(config: Config, source: Source) -> Explained:
     """Maps of a fine-tuned model."""
     analyzer, reading = load(config.model, config.device), config.reading()
     refuse_unknown(analyzer, config.target)
@@ -113,7 +113,7 @@ def explain_answer(config: Config, source: Source) -> Found:
     about = {"target": name, "answer": float(row[name]), "unit": analyzer.outputs.evidence or name}
     about |= {"face": there[0].face_id, "windows": len(there)}
     about["explained"] = answers(question)[:, question.output].tolist()
-    found = Found(config.video, stretch, windows, about)
+    found = Explained(config.video, stretch, windows, about)
     makers = {
         "occlusion": lambda task: explanation.occlusion_maps(question.of(task), config.maps),
         "attention": lambda task: explanation.attention_maps(task, windows.clips, config.maps),
@@ -130,7 +130,7 @@ def explain_answer(config: Config, source: Source) -> Found:
     return found
 
 
-def explain_guesses(config: Config, source: Source) -> Found:
+def explain_guesses(config: Config, source: Source) -> Explained:
     """Error maps of a masked autoencoder."""
     if config.target:
         raise ValueError(f"--target {config.target}: {config.model} is a pre-trained encoder and has no outputs")
@@ -139,7 +139,7 @@ def explain_guesses(config: Config, source: Source) -> Found:
     there = find_windows(source, reading, clip, face_crop, config.face)
     stretch = Stretch(source, reading, clip, face_crop, spread_over(there, config.windows))
     windows, about = stretch.read(), {"target": "reconstruction", "unit": "squared error"}
-    found = Found(config.video, stretch, windows, about | {"face": there[0].face_id, "windows": len(there)})
+    found = Explained(config.video, stretch, windows, about | {"face": there[0].face_id, "windows": len(there)})
 
     def make(model: Any) -> Maps:
         return explanation.error_maps(model, windows.clips, config.maps)
@@ -151,7 +151,7 @@ def explain_guesses(config: Config, source: Source) -> Found:
     return found
 
 
-def write(found: Found, folder: Path) -> None:
+def write(found: Explained, folder: Path) -> None:
     """Videos, pictures, maps.npz and, last, explanation.json."""
     films = [f"{method}.mp4" for method in ("occlusion", "attention", "reconstruction")]
     withdraw(folder, ["explanation.json", "maps.npz", "maps.png", "when.png", "where.png", "check.png", *films])
@@ -159,7 +159,7 @@ def write(found: Found, folder: Path) -> None:
     rows: dict[str, NDArray[Any]] = {}
     for method, maps in found.maps.items():
         pairs, signed = zip(found.windows.frames, maps, strict=True), method == "occlusion"
-        shown = [map_overlay.Window(frames, one) for frames, one in pairs]
+        shown = [map_overlay.MapWindow(frames, one) for frames, one in pairs]
         title = f"{method}: {found.about['target']}"
         map_overlay.write_video(found.stretch, shown, folder / f"{method}.mp4", title, signed)
         rows["video"], rows[method] = map_overlay.rows_of(found.stretch, shown, signed)
@@ -183,7 +183,7 @@ def save_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
         np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
 
 
-def checks(found: Found) -> dict[str, dict[str, Any]]:
+def checks(found: Explained) -> dict[str, dict[str, Any]]:
     """What each method's maps did in the checks, means over the windows."""
     result: dict[str, dict[str, Any]] = {}
     for method, survival in found.survival.items():
@@ -193,7 +193,7 @@ def checks(found: Found) -> dict[str, dict[str, Any]]:
     return result
 
 
-def told(found: Found) -> list[str]:
+def told(found: Explained) -> list[str]:
     """What a person is told: the answer, and what the checks say of each method."""
     answer = f" {found.about['answer']:.3f}" if "answer" in found.about else ""
     what = f"face {found.about['face']}, {found.about['target']}{answer}"

@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass
 from mien.config import STRICT
 from mien.faces.clipfile import ClipFileConfig
 from mien.faces.crop import CropConfig
-from mien.faces.cut import CutConfig, Record, Source
+from mien.faces.cut import CutConfig, Record, VideoSource
 from mien.faces.detectors import DetectConfig
 from mien.faces.farm import on_ray, on_this_machine
 from mien.faces.follow import FollowConfig
@@ -84,7 +84,7 @@ def run(config: Config) -> None:
     report(config, [record for record in index(config.output) if record.key in keys], time.perf_counter() - began)
 
 
-def work(config: Config, cut: CutConfig, jobs: Sequence[Source]) -> None:
+def work(config: Config, cut: CutConfig, jobs: Sequence[VideoSource]) -> None:
     """Cut all jobs, with a bar of videos and frames."""
     if config.engine == "ray":
         steps = on_ray(jobs, config.output, cut, config.ray_address)

@@ -31,12 +31,12 @@ from mien.datasets.corpora import CORPORA, find_corpus
 from mien.datasets.corpus import Cell, Corpus, Kind, Listing, Options
 from mien.datasets.folds import deal
 from mien.datasets.layout import indent
-from mien.datasets.report import PROBLEM_COLUMNS, Account, as_text, as_tree, manifest_rows, problem_rows
+from mien.datasets.report import PROBLEM_COLUMNS, CorpusAccount, as_text, as_tree, manifest_rows, problem_rows
 from mien.files import LOCK, write_whole
 from mien.names import to_cell
 from mien.progress import progress_bar
 from mien.video.container import FrameLimit
-from mien.video.inspection import Finding, Journal, survey
+from mien.video.inspection import Finding, InspectionJournal, survey
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -168,7 +168,7 @@ def look(corpus: Corpus, root: Path, output: Path, listing: Listing, config: Con
     paths = [entry.path for entry in listing.entries if entry.fault is None and entry.path.exists()]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = config.workers or max(cores, 2)  # one alone is this process, which a file may bring down
-    journal = Journal(output / "checked.jsonl", f"{corpus.name} in {root}")
+    journal = InspectionJournal(output / "checked.jsonl", f"{corpus.name} in {root}")
     try:
         with progress_bar(total=len(set(paths)), what="checking clips") as bar:
             return survey(paths, journal, workers, config.decode, bar.update)
@@ -178,7 +178,7 @@ def look(corpus: Corpus, root: Path, output: Path, listing: Listing, config: Con
 
 def settle_all(
     corpus: Corpus, root: Path, listing: Listing, findings: Mapping[Path, Finding], config: Config
-) -> Account:
+) -> CorpusAccount:
     """What became of every clip."""
     outcomes = settle(listing.entries, findings, config.min_frames)
     marked, duplicates = mark_duplicates(outcomes, corpus.labels)
@@ -186,10 +186,10 @@ def settle_all(
         listing.problems += duplicates
     else:
         outcomes = marked
-    return Account(corpus, root, listing, outcomes, tally(corpus, outcomes))
+    return CorpusAccount(corpus, root, listing, outcomes, tally(corpus, outcomes))
 
 
-def write(account: Account, output: Path, config: Config) -> None:
+def write(account: CorpusAccount, output: Path, config: Config) -> None:
     """Write manifest, problems and report, each whole or not at all."""
     (output / "report.json").unlink(missing_ok=True)  # written last: where it stands, all three are of one run
     write_table(output / "manifest.csv", *manifest_rows(account, output))
@@ -211,12 +211,12 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Mapping[str, C
     write_whole(path, fill)
 
 
-def failures(account: Account, config: Config) -> dict[str, int]:
+def failures(account: CorpusAccount, config: Config) -> dict[str, int]:
     """Problems that are not allowed."""
     return account.failures({*config.allow, *(["duplicate"] if config.keep_duplicates else [])})
 
 
-def refuse(account: Account, output: Path, config: Config) -> None:
+def refuse(account: CorpusAccount, output: Path, config: Config) -> None:
     """Fail where something is wrong that is not allowed, and where no clip is left."""
     if found := failures(account, config):
         said = ", ".join(f"{kind} {number}" for kind, number in found.items())

@@ -67,10 +67,10 @@ def run(config: Config) -> None:
     from mien.web.app import application
     from mien.web.folders import temporary_folder
     from mien.web.guard import is_local
-    from mien.web.queue import Limits, Queue
+    from mien.web.queue import Queue, ServerLimits
 
     logging.basicConfig(level=logging.WARNING)
-    limits = Limits(
+    limits = ServerLimits(
         bytes=round(config.max_megabytes * 1e6),
         seconds=60 * config.max_minutes,
         waiting=config.max_waiting,

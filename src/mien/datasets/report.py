@@ -20,7 +20,7 @@ SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Account:
+class CorpusAccount:
     """Everything known about a corpus after its files were looked at."""
 
     corpus: Corpus
@@ -56,7 +56,7 @@ def differs(count: Count) -> bool:
     return count.expected is not None and count.expected != count.listed
 
 
-def manifest_rows(account: Account, folder: Path) -> tuple[list[str], list[dict[str, Cell]]]:
+def manifest_rows(account: CorpusAccount, folder: Path) -> tuple[list[str], list[dict[str, Cell]]]:
     """Header and rows of the manifest in ``folder``; paths are absolute, or relative where they lie below it."""
     columns = dict.fromkeys(name for outcome in account.outcomes for name in outcome.entry.columns)
     header = ["path", *columns, *(name for name in SEEN if name not in columns)]
@@ -69,7 +69,7 @@ def manifest_row(outcome: Outcome, folder: Path) -> dict[str, Cell]:
     return {"path": to_cell(below(outcome.entry.path, folder)), **seen, **outcome.entry.columns}
 
 
-def problem_rows(account: Account) -> Iterator[dict[str, Cell]]:
+def problem_rows(account: CorpusAccount) -> Iterator[dict[str, Cell]]:
     """One row for everything that is wrong."""
     for path, source, fault in account.faults:
         where = to_cell(below(path, account.root))
@@ -81,7 +81,7 @@ def below(path: Path, folder: Path) -> Path:
     return path.relative_to(folder) if path.is_relative_to(folder) else path
 
 
-def as_tree(account: Account) -> dict[str, Any]:
+def as_tree(account: CorpusAccount) -> dict[str, Any]:
     """The account as plain values for JSON."""
     corpus, usable = account.corpus, len(account.usable)
     return {
@@ -95,7 +95,7 @@ def as_tree(account: Account) -> dict[str, Any]:
     }
 
 
-def as_text(account: Account) -> str:
+def as_text(account: CorpusAccount) -> str:
     """The account for a person."""
     corpus, listed, usable = account.corpus, len(account.outcomes), len(account.usable)
     lines = [f"{corpus.title} in {account.root}: {listed} clips listed = {usable} usable + {listed - usable} not", ""]
@@ -117,7 +117,7 @@ def count_lines(counts: Sequence[Count]) -> list[str]:
     return lines
 
 
-def problem_lines(account: Account) -> list[str]:
+def problem_lines(account: CorpusAccount) -> list[str]:
     """Each kind of problem with its number and its first cases."""
     lines = []
     for kind, number in account.kinds.most_common():

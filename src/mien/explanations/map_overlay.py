@@ -26,7 +26,7 @@ STRIP = 64
 
 
 @dataclass(frozen=True)
-class Window:
+class MapWindow:
     """One window of a video and its map."""
 
     frames: Indices
@@ -46,7 +46,7 @@ class Window:
         return self.map[low] + (place - low) * (self.map[high] - self.map[low])
 
 
-def scale_of(windows: Sequence[Window], signed: bool) -> tuple[float, float]:
+def scale_of(windows: Sequence[MapWindow], signed: bool) -> tuple[float, float]:
     """Values at the ends of the colours: around 0 for signed maps, otherwise from the least to the most, without outliers."""
     values = np.concatenate([window.map.ravel() for window in windows])
     if signed:
@@ -70,7 +70,7 @@ def paint(frame: Array, values: Array, ends: tuple[float, float], signed: bool) 
     return ((1 - opacity) * (0.3 * frame + 0.7 * grey) + opacity * colour).round().astype(np.uint8)
 
 
-def write_video(stretch: Stretch, windows: Sequence[Window], path: Path, title: str, signed: bool) -> None:
+def write_video(stretch: Stretch, windows: Sequence[MapWindow], path: Path, title: str, signed: bool) -> None:
     """The windows as the model sees them, under their maps, with a curve over time below; H.264, true times from 0."""
     ends = scale_of(windows, signed)
 
@@ -83,7 +83,7 @@ def write_video(stretch: Stretch, windows: Sequence[Window], path: Path, title: 
 
 
 def compose(
-    frame: Array, number: int, windows: Sequence[Window], ends: tuple[float, float], title: str, signed: bool
+    frame: Array, number: int, windows: Sequence[MapWindow], ends: tuple[float, float], title: str, signed: bool
 ) -> Array:
     """A frame under its map, its title, and the curve with a mark at this frame (SIDE + STRIP, SIDE, 3)."""
     maps = [found for window in windows if (found := window.at(number)) is not None]
@@ -94,7 +94,7 @@ def compose(
     return np.concatenate([picture, strip(number, windows, signed)])
 
 
-def strip(number: int, windows: Sequence[Window], signed: bool) -> Array:
+def strip(number: int, windows: Sequence[MapWindow], signed: bool) -> Array:
     """A curve over time with a mark at a frame (STRIP, SIDE, 3): the mean of signed maps, the peak of amounts.
 
     The mean of an attention map is the same at all times; its peak tells how much one site stands out.
@@ -119,7 +119,7 @@ def strip(number: int, windows: Sequence[Window], signed: bool) -> Array:
     return picture
 
 
-def rows_of(stretch: Stretch, windows: Sequence[Window], signed: bool, most: int = 8) -> tuple[Array, Array]:
+def rows_of(stretch: Stretch, windows: Sequence[MapWindow], signed: bool, most: int = 8) -> tuple[Array, Array]:
     """Frames of the windows (N, SIDE / 2, SIDE / 2, 3), at most so many, and the same under their maps; uint8."""
     numbers = np.unique(np.concatenate([window.frames for window in windows]))
     chosen = numbers[np.unique(np.linspace(0, len(numbers) - 1, most).round().astype(int))].tolist()

@@ -30,7 +30,7 @@ Histogram = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class Descriptor:
     """Roots of histograms that sum to 1, so that the product of two is 1 where they agree."""
 
     texture: Histogram
@@ -40,7 +40,7 @@ class Look:
     """None where no hair is in the picture."""
 
 
-def look(pixels: Pixels, box: Box, landmarks: Points | None) -> Look:
+def look(pixels: Pixels, box: Box, landmarks: Points | None) -> Descriptor:
     """Descriptor of one face of a frame."""
     face = cv2.warpAffine(pixels, placement(box, landmarks, FACE), (FACE.size, FACE.size), flags=cv2.INTER_AREA)
     texture = patterns(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False))
@@ -48,10 +48,10 @@ def look(pixels: Pixels, box: Box, landmarks: Points | None) -> Look:
     hair = region(pixels, x, y - 0.45 * height, width, 0.5 * height)
     inside = hair.shape[0] > 0.15 * height and hair.shape[1] > 0.5 * width
     skin = colours(face[8:56, 8:56].astype(np.uint8, copy=False))
-    return Look(np.sqrt(texture.ravel()) / CELLS, np.sqrt(skin), np.sqrt(colours(hair)) if inside else None)
+    return Descriptor(np.sqrt(texture.ravel()) / CELLS, np.sqrt(skin), np.sqrt(colours(hair)) if inside else None)
 
 
-def unlikeness(a: Look, b: Look) -> float:
+def unlikeness(a: Descriptor, b: Descriptor) -> float:
     """How different two looks are: 0 for the same, above 1 for nothing in common."""
     difference = 1 - float(a.texture @ b.texture) + SKIN_WEIGHT * (1 - float(a.skin @ b.skin))
     if a.hair is not None and b.hair is not None:
@@ -59,7 +59,7 @@ def unlikeness(a: Look, b: Look) -> float:
     return difference
 
 
-def nearest(some: Iterable[Look], others: Iterable[Look]) -> float:
+def nearest(some: Iterable[Descriptor], others: Iterable[Descriptor]) -> float:
     """Unlikeness of the most similar pair; infinite without looks."""
     others = list(others)
     return min((unlikeness(a, b) for a in some for b in others), default=float("inf"))

@@ -45,7 +45,7 @@ class CutConfig:
 
 
 @plain(frozen=True)
-class Source:
+class VideoSource:
     """A video, or a stretch of one, to be cut."""
 
     name: str
@@ -69,7 +69,7 @@ class Source:
 
 
 @plain
-class Track:
+class CutTrack:
     """One run of one face: a line of the index."""
 
     track: int
@@ -122,16 +122,16 @@ class Record:
     frames_with_face: int = 0
     duration: float = 0.0
     """Seconds from the first to the last frame."""
-    tracks: list[Track] = field(default_factory=list)
+    tracks: list[CutTrack] = field(default_factory=list)
 
 
 class Cutter:
     """Takes the frames of one video and writes its clips and rows below ``folder``."""
 
-    def __init__(self, source: Source, folder: Path, config: CutConfig) -> None:
+    def __init__(self, source: VideoSource, folder: Path, config: CutConfig) -> None:
         self.source, self.folder, self.config = source, folder, config
         self.record = Record(source.name, source.key, source.stamp(), source.columns)
-        self.open: dict[int, tuple[Track, ClipFile]] = {}
+        self.open: dict[int, tuple[CutTrack, ClipFile]] = {}
         (folder / "clips").mkdir(parents=True)
         self.rows = RowWriter(folder / "frames.parquet")
         self.first: float | None = None
@@ -154,9 +154,9 @@ class Cutter:
         self.record.frames_with_face += bool(seen.faces)
         self.record.duration = seen.frame.time - self.first
 
-    def begin(self, face_id: int, shot: int) -> tuple[Track, ClipFile]:
+    def begin(self, face_id: int, shot: int) -> tuple[CutTrack, ClipFile]:
         """A new run."""
-        track = Track(len(self.record.tracks), face_id, shot)
+        track = CutTrack(len(self.record.tracks), face_id, shot)
         name = f"face{face_id:03d}-{track.track:04d}{self.config.clip.suffix}"
         track.path = f"clips/{self.source.key}/{name}"
         clip = ClipFile(self.folder / "clips" / name, self.config.crop.size, self.config.clip)
@@ -179,7 +179,7 @@ class Cutter:
         self.rows.close()
 
 
-def cut(source: Source, store: Path, config: CutConfig, progress: Callable[[], object] = lambda: None) -> Record:
+def cut(source: VideoSource, store: Path, config: CutConfig, progress: Callable[[], object] = lambda: None) -> Record:
     """Find, follow and crop the faces of one source into ``store``; ``progress`` is called after every frame.
 
     Never raises for a bad file: the record that is left says what happened. Raises ``DiskError`` where ``store`` cannot be
@@ -208,7 +208,7 @@ def cut(source: Source, store: Path, config: CutConfig, progress: Callable[[], o
     return record
 
 
-def feed(cutter: Cutter, source: Source, config: CutConfig, progress: Callable[[], object]) -> str | None:
+def feed(cutter: Cutter, source: VideoSource, config: CutConfig, progress: Callable[[], object]) -> str | None:
     """Give a source's frames to the cutter; returns why they end too early, if they do."""
     frames = read_frames(source.path, source.start, source.end)
     try:
@@ -248,4 +248,4 @@ def read_record(store: Path, key: str) -> Record | None:
     if not path.is_file():
         return None
     tree = json.loads(path.read_text(encoding="utf-8"))
-    return Record(**tree | {"tracks": [Track(**track) for track in tree["tracks"]]})
+    return Record(**tree | {"tracks": [CutTrack(**track) for track in tree["tracks"]]})

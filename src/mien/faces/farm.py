@@ -18,7 +18,7 @@ from typing import Any
 import cv2
 
 from mien.extras import install
-from mien.faces.cut import CutConfig, Record, Source, cut, write_record
+from mien.faces.cut import CutConfig, Record, VideoSource, cut, write_record
 from mien.files import DiskError
 from mien.video.container import limited, pixel_limit
 
@@ -27,8 +27,8 @@ PATIENCE = 1.0
 
 
 def on_this_machine(
-    jobs: Sequence[Source], store: Path, config: CutConfig, workers: int
-) -> Iterator[tuple[int, Source | None]]:
+    jobs: Sequence[VideoSource], store: Path, config: CutConfig, workers: int
+) -> Iterator[tuple[int, VideoSource | None]]:
     """Cut all jobs, ``workers`` at a time; yields (frames done so far, a source that was just finished or None)."""
     context: Any = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
     if hasattr(context, "set_forkserver_preload"):
@@ -59,7 +59,7 @@ def on_this_machine(
             process.kill()
 
 
-def alone(job: Source, store: Path, config: CutConfig, frames: Any, refused: Any, pixels: int) -> None:
+def alone(job: VideoSource, store: Path, config: CutConfig, frames: Any, refused: Any, pixels: int) -> None:
     """What the process of one video does; ``refused`` is told what keeps the store from being written."""
     threading.Thread(target=end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal's processes; the parent decides
@@ -89,12 +89,14 @@ def describe(code: int) -> str:
     return f"signal {-code} (a crash, or no memory left)" if code < 0 else f"exit code {code}"
 
 
-def fail(store: Path, job: Source, reason: str) -> None:
+def fail(store: Path, job: VideoSource, reason: str) -> None:
     """Leave a record of a source that left none itself."""
     write_record(store, Record(job.name, job.key, job.stamp(), job.columns, "failed", reason))
 
 
-def on_ray(jobs: Sequence[Source], store: Path, config: CutConfig, address: str) -> Iterator[tuple[int, Source | None]]:
+def on_ray(
+    jobs: Sequence[VideoSource], store: Path, config: CutConfig, address: str
+) -> Iterator[tuple[int, VideoSource | None]]:
     """The same on a Ray cluster whose machines share ``store`` and the videos; tasks of a dead machine start again.
 
     ``address`` is a cluster's; empty is RAY_ADDRESS or, without that, a cluster of this machine alone.
@@ -128,7 +130,7 @@ def on_ray(jobs: Sequence[Source], store: Path, config: CutConfig, address: str)
             yield frames, None
 
 
-def distant(job: Source, store: Path, config: CutConfig, pixels: int) -> int:
+def distant(job: VideoSource, store: Path, config: CutConfig, pixels: int) -> int:
     """What a Ray task does; returns its frames."""
     cv2.setNumThreads(1)
     with limited(pixels):

@@ -20,7 +20,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT
-from mien.faces.appearance import Look, look
+from mien.faces.appearance import Descriptor, look
 from mien.faces.detectors import Detection, Detector
 from mien.faces.face import Sighting
 from mien.faces.level import EVERY, level
@@ -98,9 +98,9 @@ class Looking:
 
     def __init__(self, frame: Frame) -> None:
         self.frame = frame
-        self.taken: dict[int, Look] = {}
+        self.taken: dict[int, Descriptor] = {}
 
-    def __call__(self, face: Detection) -> Look:
+    def __call__(self, face: Detection) -> Descriptor:
         if id(face) not in self.taken:
             self.taken[id(face)] = look(self.frame.pixels, face.box, face.landmarks)
         return self.taken[id(face)]
@@ -172,7 +172,7 @@ class Follower:
         for face in sorted((f for f in new if f.score >= detector.strong), key=lambda f: f.box[0]):
             self.begin(face, moment, first, look_at(face) if alone(face, found) else None, tilted)
 
-    def begin(self, face: Detection, moment: Moment, opening: bool, seen: Look | None, tilted: bool) -> None:
+    def begin(self, face: Detection, moment: Moment, opening: bool, seen: Descriptor | None, tilted: bool) -> None:
         """A new track."""
         frame = moment.frame
         upright = level(frame.pixels, face, self.detector, 0.0, tilted)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from mien.faces.appearance import Look, nearest
+from mien.faces.appearance import Descriptor, nearest
 from mien.faces.detectors import Detection
 from mien.faces.face import Box
 from mien.faces.track import Track, ahead, apart
@@ -35,7 +35,7 @@ def match(
     tracks: Sequence[Track],
     found: Sequence[Detection],
     time: float,
-    look_at: Callable[[Detection], Look],
+    look_at: Callable[[Detection], Descriptor],
     sudden: bool,
 ) -> list[tuple[Track, Detection]]:
     """Pairs of least total cost. ``look_at`` is asked only where place alone does not tell, or after a ``sudden``
@@ -74,7 +74,7 @@ def assign(cost: Costs) -> list[tuple[int, int]]:
 class Person:
     """Somebody seen in this video."""
 
-    looks: deque[Look] = field(default_factory=lambda: deque(maxlen=LOOKS))
+    looks: deque[Descriptor] = field(default_factory=lambda: deque(maxlen=LOOKS))
     box: Box = (0.0, 0.0, 0.0, 0.0)
     speed: tuple[float, float] = (0.0, 0.0)
     time: float = 0.0
@@ -103,7 +103,7 @@ class People:
             for seen in track.looks:
                 self.remember(track, seen)
 
-    def remember(self, track: Track, seen: Look | None) -> None:
+    def remember(self, track: Track, seen: Descriptor | None) -> None:
         """Keep where a named track is, if nobody is in the way, and, if given, what it looks like now."""
         if track.id is None:
             return

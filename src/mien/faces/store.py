@@ -25,7 +25,7 @@ import yaml
 from pyarrow import parquet
 
 from mien.config import read_yaml, to_tree
-from mien.faces.cut import CutConfig, Record, Source, Track, place, read_record
+from mien.faces.cut import CutConfig, CutTrack, Record, VideoSource, place, read_record
 from mien.files import write_whole
 from mien.interfaces import Clip
 from mien.names import to_text
@@ -36,14 +36,14 @@ MANIFEST = ("path", "input", "face_id", "track", "t_start", "t_end", "n_frames",
 FILES = ("input", "status", "reason", "frames", "frames_with_face", "duration", "faces", "tracks", "clips")
 
 
-def sources(given: Path, store: Path) -> list[Source]:
+def sources(given: Path, store: Path) -> list[VideoSource]:
     """The videos of a file, folder or manifest; clips that lie in ``store`` itself are none."""
     root = given if given.is_dir() else given.parent
     clips = [c for c in read_manifest(given) if store.resolve() not in c.path.resolve().parents]
     return [source(clip, root) for clip in clips]
 
 
-def source(clip: Clip, root: Path) -> Source:
+def source(clip: Clip, root: Path) -> VideoSource:
     """A clip as a source; its name is its path below ``root``, so that a corpus may move."""
     try:
         name = clip.path.relative_to(root).as_posix()
@@ -54,10 +54,10 @@ def source(clip: Clip, root: Path) -> Source:
         name += f"#{clip.start or 0:g}-{'' if clip.end is None else format(clip.end, 'g')}"
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:10]
     stem = re.sub(r"[^\w.-]+", "_", PurePath(name).stem)[:40]
-    return Source(to_text(name), f"{stem}-{digest}", clip.path, clip.start, clip.end, dict(clip.columns))
+    return VideoSource(to_text(name), f"{stem}-{digest}", clip.path, clip.start, clip.end, dict(clip.columns))
 
 
-def shard(chosen: Sequence[Source], part: str) -> list[Source]:
+def shard(chosen: Sequence[VideoSource], part: str) -> list[VideoSource]:
     """The i-th of n parts, written ``i/n`` with i from 1."""
     match = re.fullmatch(r"(\d+)/(\d+)", part)
     number, parts = map(int, match.groups()) if match else (0, 0)
@@ -108,7 +108,7 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = 
     return lines
 
 
-def pending(store: Path, chosen: Sequence[Source]) -> list[Source]:
+def pending(store: Path, chosen: Sequence[VideoSource]) -> list[VideoSource]:
     """Sources without a record, with a record of failure, or whose file has changed since: those are taken out of the
     index, so that none of its rows ever stands for a clip of another file."""
     todo = [s for s in chosen if not settled(store, s)]
@@ -120,7 +120,7 @@ def pending(store: Path, chosen: Sequence[Source]) -> list[Source]:
     return todo
 
 
-def sweep(store: Path, chosen: Sequence[Source]) -> None:
+def sweep(store: Path, chosen: Sequence[VideoSource]) -> None:
     """Remove what was half done of sources that nobody is cutting now."""
     keys = {source.key for source in chosen}
     for folder in (store / "partial").glob("*"):
@@ -128,7 +128,7 @@ def sweep(store: Path, chosen: Sequence[Source]) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def settled(store: Path, one: Source) -> bool:
+def settled(store: Path, one: VideoSource) -> bool:
     """Whether a source needs no further work."""
     record = read_record(store, one.key)
     if record is None or record.status == "failed" or record.stamp != one.stamp():
@@ -159,7 +159,7 @@ def write_tables(store: Path, keys: Sequence[str]) -> list[Record]:
     return records
 
 
-def manifest_row(record: Record, track: Track) -> dict[str, Any]:
+def manifest_row(record: Record, track: CutTrack) -> dict[str, Any]:
     """A clip as a row of the manifest: labels of the video go with every face of it."""
     own = {"input": record.input} | asdict(track)
     return dict(record.columns) | {name: own[name] for name in MANIFEST}
@@ -175,10 +175,10 @@ def file_row(record: Record) -> dict[str, Any]:
     return {name: value for name, value in (asdict(record) | counts).items() if name in FILES}
 
 
-def write_tracks(path: Path, tracks: Sequence[tuple[Record, Track]]) -> None:
+def write_tracks(path: Path, tracks: Sequence[tuple[Record, CutTrack]]) -> None:
     """The index of all runs."""
     kinds = {"int": pa.int32(), "float": pa.float64()}
-    fields = [(name, kinds.get(str(kind), pa.string())) for name, kind in Track.__annotations__.items()]
+    fields = [(name, kinds.get(str(kind), pa.string())) for name, kind in CutTrack.__annotations__.items()]
     rows = [{"input": record.input} | asdict(track) for record, track in tracks]
     table = pa.Table.from_pylist(rows, schema=pa.schema([("input", pa.string()), *fields]))
     parquet.write_table(table, path, compression="zstd")

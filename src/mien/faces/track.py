@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.faces.appearance import Look
+from mien.faces.appearance import Descriptor
 from mien.faces.detectors import Detection
 from mien.faces.face import Box, Points
 from mien.faces.level import Level
@@ -63,7 +63,7 @@ class Track:
     """Pixels per second of late."""
     alone: bool = True
     """Whether nobody was in the way when last detected."""
-    looks: deque[Look] = field(default_factory=lambda: deque(maxlen=8))
+    looks: deque[Descriptor] = field(default_factory=lambda: deque(maxlen=8))
     id: int | None = None
     ended: bool = False
 

@@ -58,7 +58,7 @@ class Scores:
 
 
 @dataclass(frozen=True, eq=False)
-class Features:
+class VideoFeatures:
     """What the encoder makes of the windows of a video."""
 
     windows: pd.DataFrame
@@ -120,7 +120,9 @@ class Analyzer:
             folder = Path(output or stack.enter_context(TemporaryDirectory(prefix="mien-")))
             return predict_into(folder, self, source, config, format, overwrite, progress, profile, listen)
 
-    def extract_features(self, video: Video, *, timestamps: Sequence[float] | None = None, **options: Any) -> Features:
+    def extract_features(
+        self, video: Video, *, timestamps: Sequence[float] | None = None, **options: Any
+    ) -> VideoFeatures:
         """The encoder's mean token of every window of every face, with the windows' table; options as in ``predict``."""
         config = build(ReadConfig, options)
         layout, rows, values = self.layout(config.clock), [], []
@@ -129,7 +131,7 @@ class Analyzer:
                 rows.append(layout.window_row(source.name, window, answer))
                 values.append(answer.features)
         table = pd.DataFrame(rows, columns=list(layout.windows))
-        return Features(table, np.array(values, np.float32).reshape(len(rows), self.task.encoder.dim))
+        return VideoFeatures(table, np.array(values, np.float32).reshape(len(rows), self.task.encoder.dim))
 
     def layout(self, clock: float | None = None) -> Layout:
         """Columns of the tables; ``clock`` is what a stimulus' clock shows at the video's second 0."""

@@ -49,7 +49,7 @@ class LiveConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
+class LiveMoment:
     """What is known of one frame, and how late."""
 
     number: int
@@ -65,7 +65,7 @@ class Moment:
 
 
 @dataclass
-class Tally:
+class LiveTally:
     """How a live analysis went."""
 
     shown: int = 0
@@ -170,13 +170,13 @@ class Recent:
 
 
 def live(
-    analyzer: Analyzer, frames: Iterable[Frame], reading: ReadConfig, config: LiveConfig, tally: Tally | None = None
-) -> Iterator[Moment]:
+    analyzer: Analyzer, frames: Iterable[Frame], reading: ReadConfig, config: LiveConfig, tally: LiveTally | None = None
+) -> Iterator[LiveMoment]:
     """Moments of a source that shows frames by the clock, for as long as it does; ``tally`` counts along.
 
     Faces are followed without looking ahead, so that nothing waits for frames to come.
     """
-    tally = tally if tally is not None else Tally()
+    tally = tally if tally is not None else LiveTally()
     at_once = replace(reading.follow, lookahead=1, smoothing=0.0)
     now = reading if reading.faces == "whole" else replace(reading, follow=at_once)
     watcher, recent, newest = now.watcher(analyzer), Recent(analyzer, config.pace(analyzer)), Newest(frames)
@@ -203,7 +203,7 @@ def live(
                 answers = dict(zip([face.id for face in sighting.faces], said, strict=True))
                 tally.latencies.append(monotonic() - when)
             tally.shown = newest.count
-            yield Moment(number, sighting, answers, monotonic() - when, tally.dropped)
+            yield LiveMoment(number, sighting, answers, monotonic() - when, tally.dropped)
             if config.seconds is not None and monotonic() - began >= config.seconds:
                 return
     finally:

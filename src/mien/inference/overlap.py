@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.inference.windows import Appearance, Seen, Window
+from mien.inference.windows import Appearance, FrameEvent, Window
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +91,10 @@ class Averager:
 
     names: int
     runs: dict[int, RunSums] = field(default_factory=dict)
-    queue: deque[tuple[Seen, list[tuple[int, int, Appearance]]]] = field(default_factory=deque)
+    queue: deque[tuple[FrameEvent, list[tuple[int, int, Appearance]]]] = field(default_factory=deque)
     """Frames not given out yet, with (run, place in the run, appearance) of their faces."""
 
-    def see(self, seen: Seen) -> None:
+    def see(self, seen: FrameEvent) -> None:
         """A frame, in order; the windows that it completes wait for ``add``."""
         for number in seen.ended:
             self.runs[number].ended = True
@@ -112,7 +112,7 @@ class Averager:
         """What the model says of a window (names,)."""
         self.runs[window.run].add(window, outputs, reasons)
 
-    def settled(self) -> Iterator[tuple[Seen, list[Dense]]]:
+    def settled(self) -> Iterator[tuple[FrameEvent, list[Dense]]]:
         """Frames that no later window can change."""
         while self.queue and all(place < self.runs[number].settled for number, place, _ in self.queue[0][1]):
             seen, places = self.queue.popleft()

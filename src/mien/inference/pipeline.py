@@ -17,7 +17,7 @@ from mien.inference.face_crops import Watcher
 from mien.inference.overlap import Averager, Dense
 from mien.inference.profiling import Profile
 from mien.inference.window_prediction import Answer
-from mien.inference.windows import Seen, Window, Windower
+from mien.inference.windows import FrameEvent, Window, Windower
 from mien.video.decode import VideoError
 from mien.video.stream import Frame
 
@@ -33,11 +33,11 @@ class Progress:
     """Seconds of the video read so far."""
     windows: list[tuple[Window, Answer]] = field(default_factory=list)
     """In the order of batches."""
-    frames: list[tuple[Seen, list[Dense]]] = field(default_factory=list)
+    frames: list[tuple[FrameEvent, list[Dense]]] = field(default_factory=list)
     """In the order of the video; every decoded frame comes once."""
 
 
-def watch(frames: Iterator[Frame], watcher: Watcher, windower: Windower, profile: Profile) -> Iterator[Seen]:
+def watch(frames: Iterator[Frame], watcher: Watcher, windower: Windower, profile: Profile) -> Iterator[FrameEvent]:
     """Frames -> what each brought, and at the end the windows of the faces that are still there.
 
     A ``VideoError`` is raised after the end, so that all that was decoded before the break counts.
@@ -60,7 +60,7 @@ def watch(frames: Iterator[Frame], watcher: Watcher, windower: Windower, profile
 
 
 def read(
-    watched: Iterator[Seen],
+    watched: Iterator[FrameEvent],
     step: Step,
     averager: Averager,
     batch: int,

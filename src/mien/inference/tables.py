@@ -17,7 +17,7 @@ from mien.calibration.calibrated import SEPARATOR, Calibrated
 from mien.calibration.maps import MAPS
 from mien.inference.overlap import Dense
 from mien.inference.window_prediction import Answer
-from mien.inference.windows import Appearance, Seen, Window
+from mien.inference.windows import Appearance, FrameEvent, Window
 from mien.interfaces import Outputs
 from mien.tasks import outputs_of
 
@@ -87,7 +87,7 @@ class Layout:
         """A time on the stimulus' clock, where there is one."""
         return {} if self.offset is None else {column: round(time + self.offset, 6)}
 
-    def frame_rows(self, name: str, seen: Seen, faces: Sequence[Dense]) -> list[Row]:
+    def frame_rows(self, name: str, seen: FrameEvent, faces: Sequence[Dense]) -> list[Row]:
         """The rows of one frame: one per face, or one that says why there is none."""
         shared = {"input": name, "frame": seen.frame, "timestamp": round(seen.time, 6), "shot": seen.shot}
         shared |= self.clock("stimulus_time", seen.time)

@@ -67,7 +67,7 @@ class Window:
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class FrameEvent:
     """What one frame brought: who is on it, which windows are complete with it, which runs ended before it."""
 
     frame: int
@@ -83,7 +83,7 @@ class Seen:
 
 
 @dataclass
-class Run:
+class FaceRun:
     """An unbroken stretch of one face, as far as the next windows need it."""
 
     number: int
@@ -117,7 +117,7 @@ class Windower:
     segments: int
     hop: int
     """Steps between the starts of windows."""
-    runs: dict[int, Run] = field(default_factory=dict)
+    runs: dict[int, FaceRun] = field(default_factory=dict)
     count: int = 0
     frames: int = 0
     """Frames seen."""
@@ -127,7 +127,7 @@ class Windower:
         """Steps that a window covers."""
         return self.segments * ((self.clip.frames - 1) * self.clip.stride + 1)
 
-    def see(self, sighting: Sighting, pictures: Sequence[Pixels]) -> Seen:
+    def see(self, sighting: Sighting, pictures: Sequence[Pixels]) -> FrameEvent:
         """One frame with the crops of its faces, in the order of ``sighting.faces``."""
         self.frames += 1
         present = {face.id for face in sighting.faces}
@@ -141,28 +141,30 @@ class Windower:
             windows.extend(self.add(run, appearance))
         frame, ended = sighting.frame, tuple(run.number for run in over)
         still = {self.runs[face.id].number: self.runs[face.id].base for face in sighting.faces}
-        return Seen(frame.index, frame.time, sighting.shot, sighting.reason, tuple(faces), tuple(windows), ended, still)
+        return FrameEvent(
+            frame.index, frame.time, sighting.shot, sighting.reason, tuple(faces), tuple(windows), ended, still
+        )
 
-    def finish(self) -> Seen:
+    def finish(self) -> FrameEvent:
         """The windows of the runs that end with the video; the frame number is -1, there is no frame."""
         over = list(self.runs.values())
         windows = tuple(window for run in over for window in self.end(run))
-        return Seen(-1, 0.0, 0, None, (), windows, tuple(run.number for run in over))
+        return FrameEvent(-1, 0.0, 0, None, (), windows, tuple(run.number for run in over))
 
-    def broken(self, run: Run, sighting: Sighting) -> bool:
+    def broken(self, run: FaceRun, sighting: Sighting) -> bool:
         """Whether a run cannot go on with this frame: another shot, or a pause longer than a window of seconds."""
         fps = self.clip.fps
         paused = fps > 0 and sighting.frame.time - run.recent[-1].time > self.span / fps
         return run.shot != sighting.shot or paused
 
-    def begin(self, face_id: int, sighting: Sighting) -> Run:
+    def begin(self, face_id: int, sighting: Sighting) -> FaceRun:
         """A run starts."""
-        run = Run(self.count, face_id, sighting.shot, sighting.frame.time)
+        run = FaceRun(self.count, face_id, sighting.shot, sighting.frame.time)
         self.runs[face_id] = run
         self.count += 1
         return run
 
-    def add(self, run: Run, appearance: Appearance) -> Iterator[Window]:
+    def add(self, run: FaceRun, appearance: Appearance) -> Iterator[Window]:
         """One more frame of a run, and the windows that it completes."""
         fps = self.clip.fps
         run.recent.append(appearance)
@@ -174,7 +176,7 @@ class Windower:
             run.recent.popleft()
             run.at.popleft()
 
-    def step(self, run: Run, steps: int) -> Iterator[Window]:
+    def step(self, run: FaceRun, steps: int) -> Iterator[Window]:
         """Take the steps up to that many, with the windows that they complete."""
         while run.steps < steps:
             run.taken.append(self.frame_of(run, run.steps))
@@ -185,14 +187,14 @@ class Windower:
             if start >= 0 and start % self.hop == 0:
                 yield self.window(run, start)
 
-    def frame_of(self, run: Run, step: int) -> int:
+    def frame_of(self, run: FaceRun, step: int) -> int:
         """Place in the run of the frame that a step takes."""
         if not self.clip.fps:
             return step
         times = [appearance.time for appearance in run.recent]
         return run.base + int(nearest(times, run.start + step / self.clip.fps))
 
-    def end(self, run: Run) -> Iterator[Window]:
+    def end(self, run: FaceRun) -> Iterator[Window]:
         """A run is over: its last windows, and the one that ends with it, unless there is one already."""
         del self.runs[run.face_id]
         yield from self.step(run, run.at[-1] + 1)
@@ -200,7 +202,7 @@ class Windower:
         if run.emitted != last:
             yield self.window(run, last)
 
-    def window(self, run: Run, start: int) -> Window:
+    def window(self, run: FaceRun, start: int) -> Window:
         """The window over the most recent steps: every frame nearest to one of them, and those that they take."""
         run.emitted = start
         taken = np.array(run.taken) - run.base

@@ -26,7 +26,7 @@ TEST_MARK = "†"
 
 
 @dataclass(frozen=True)
-class Line:
+class ComparedLine:
     """A result in the tables."""
 
     name: str
@@ -40,7 +40,7 @@ class Line:
 
 def compared(
     runs: Sequence[Run], corpus: str, labels: str, methods: Sequence[str], draws: int, seed: int
-) -> list[Line]:
+) -> list[ComparedLine]:
     """A line per run, then per published result: with as many classes first, then by the metric that ranks."""
     results = chosen(runs, corpus, labels, methods) if corpus else []
     lines = [run_line(run, corpus, draws, seed) for run in runs]
@@ -77,7 +77,7 @@ def chosen(runs: Sequence[Run], corpus: str, labels: str, methods: Sequence[str]
     return found
 
 
-def run_line(run: Run, corpus: str, draws: int, seed: int) -> Line:
+def run_line(run: Run, corpus: str, draws: int, seed: int) -> ComparedLine:
     """A run with its intervals and its protocol in words."""
     found = group(run.name, run.answers, draws, LEVEL, seed)
     notes = [f"{run.name}: {recorded(run.protocol)}"]
@@ -89,7 +89,7 @@ def run_line(run: Run, corpus: str, draws: int, seed: int) -> Line:
     if run.protocol and run.protocol.clips not in (None, found.clips):
         notes.append(f"{run.name}: its protocol says {run.protocol.clips:,} clips, its predictions are {found.clips:,}")
     test = run.protocol is not None and run.protocol.selection == "best on test"
-    return Line(run.name, {"input": here(run).modality, "source": "this run"}, found.metrics, tuple(notes),
+    return ComparedLine(run.name, {"input": here(run).modality, "source": "this run"}, found.metrics, tuple(notes),
                 TEST_MARK if test else "", own=True)  # fmt: skip
 
 
@@ -113,7 +113,7 @@ def here(run: Run) -> Protocol:
     return replace(given, modality=given.modality or "video", classes=count, clips=len(answers.targets))
 
 
-def published_line(result: Published, runs: Sequence[Run]) -> Line:
+def published_line(result: Published, runs: Sequence[Run]) -> ComparedLine:
     """A published result and where its protocol differs from those of the runs."""
     each = [apart(run, result) for run in runs]
     differing = [
@@ -126,7 +126,9 @@ def published_line(result: Published, runs: Sequence[Run]) -> Line:
     about = {"year": result.year, "input": result.protocol.modality, "model": result.model, "source": sources}
     name = f"{result.method} ({result.protocol.labels})" if result.protocol.labels else result.method
     metrics = {metric: Interval(value, math.nan, math.nan) for metric, value in result.metrics.items()}
-    return Line(name, about, metrics, tuple(notes), TEST_MARK if result.protocol.selection == "best on test" else "")
+    return ComparedLine(
+        name, about, metrics, tuple(notes), TEST_MARK if result.protocol.selection == "best on test" else ""
+    )
 
 
 def apart(run: Run, result: Published) -> list[str]:
@@ -149,7 +151,7 @@ def named(result: Published) -> set[str]:
     return found if result.protocol.classes in (None, len(found)) else set()
 
 
-def overall(task: Outputs, lines: Sequence[Line], heading: str) -> Section:
+def overall(task: Outputs, lines: Sequence[ComparedLine], heading: str) -> Section:
     """The first table: a result per row, its notes by number."""
     published = {name for line in lines if not line.own for name in line.metrics}
     kinds = [name for name in task.published if name in {*task.published[:2]} | published]
@@ -171,7 +173,7 @@ def overall(task: Outputs, lines: Sequence[Line], heading: str) -> Section:
     return Section(heading, sentences, rows, notes=[f"{number}: {note}" for note, number in numbers.items()])
 
 
-def value(line: Line, metric: str) -> str:
+def value(line: ComparedLine, metric: str) -> str:
     """A metric of a line as text, empty where it has none."""
     interval = line.metrics.get(metric)
     return spoken(metric, interval) + line.mark if interval and math.isfinite(interval.value) else ""
@@ -186,7 +188,9 @@ def spoken(metric: str, interval: Interval) -> str:
     return f"{middle} [{low}, {high}]" if math.isfinite(interval.low) else middle
 
 
-def by_part(lines: Sequence[Line], names: Sequence[str], metric: str, picture: Path | None, heading: str) -> Section:
+def by_part(
+    lines: Sequence[ComparedLine], names: Sequence[str], metric: str, picture: Path | None, heading: str
+) -> Section:
     """The second table: a class or target per row, the results that have them in columns, and the radar plot."""
     with_parts = [line for line in lines if any(f"{metric}.{name}" in line.metrics for name in names)]
     rows = [{"": name} | {line.name: value(line, f"{metric}.{name}") for line in with_parts} for name in names]
@@ -194,7 +198,7 @@ def by_part(lines: Sequence[Line], names: Sequence[str], metric: str, picture: P
     return Section(heading, few, rows, picture, heading)
 
 
-def draw(lines: Sequence[Line], names: Sequence[str], metric: str, title: str, path: Path) -> Path | None:
+def draw(lines: Sequence[ComparedLine], names: Sequence[str], metric: str, title: str, path: Path) -> Path | None:
     """Write the radar plot of all runs and of the published results that are complete; None for too few spokes."""
     if len(names) < FEWEST:
         return None

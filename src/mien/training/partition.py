@@ -22,7 +22,7 @@ from mien.engine.distributed import Session, gather
 from mien.interfaces import Clip
 from mien.models.card import ModelCard
 from mien.tasks import TaskConfig
-from mien.video.leaks import Hashes, Leak, Seen, as_seen, find_leaks, find_seen, hash_clips, read_seen, write_seen
+from mien.video.leaks import Hashes, Leak, LearntClip, as_seen, find_leaks, find_seen, hash_clips, read_seen, write_seen
 from mien.video.manifest import select
 from mien.video.splits import carve
 
@@ -94,7 +94,7 @@ def hold_out(clips: list[Clip], group: str, task: TaskConfig, parts: int, seed: 
 class History:
     """What a model has learnt from, and what the guard found."""
 
-    seen: list[Seen]
+    seen: list[LearntClip]
     leaks: list[Leak]
     notes: list[str]
     """What could not be checked."""
@@ -133,12 +133,12 @@ def examine(parts: Parts, init: str, group: str, hashes: Hashes) -> History:
     )  # fmt: skip
 
 
-def before_test(before: Sequence[Seen] | None, hashes: Hashes, parts: Parts) -> list[Leak]:
+def before_test(before: Sequence[LearntClip] | None, hashes: Hashes, parts: Parts) -> list[Leak]:
     """Test clips that the weights training starts from have seen."""
     return find_seen(before or [], hashes, "test", parts["test"])
 
 
-def seen_by(init: str | Path) -> list[Seen] | None:
+def seen_by(init: str | Path) -> list[LearntClip] | None:
     """What the weights of a folder have learnt from; None where that is not recorded, nothing for no weights."""
     if not str(init):
         return []

@@ -109,7 +109,7 @@ def duration(timestamps: np.ndarray) -> float:
     return round(float(timestamps[-1] - timestamps[0]) * len(timestamps) / (len(timestamps) - 1), 3)
 
 
-class Journal:
+class InspectionJournal:
     """Findings in a file, a line each, written at once."""
 
     def __init__(self, path: Path, subject: str) -> None:
@@ -169,7 +169,7 @@ class Journal:
 
 def survey(
     paths: Iterable[Path],
-    journal: Journal,
+    journal: InspectionJournal,
     workers: int,
     decode: bool,
     tick: Callable[[int], object] = lambda count: None,

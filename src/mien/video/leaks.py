@@ -30,7 +30,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class Seen:
+class LearntClip:
     """A stretch of video that a model has learnt from, by its content; ``start`` and ``end`` in seconds."""
 
     part: str
@@ -91,7 +91,7 @@ def find_leaks(parts: Mapping[str, Sequence[Clip]], hashes: Hashes, group: str) 
     return found
 
 
-def find_seen(seen: Iterable[Seen], hashes: Hashes, part: str, clips: Sequence[Clip]) -> list[Leak]:
+def find_seen(seen: Iterable[LearntClip], hashes: Hashes, part: str, clips: Sequence[Clip]) -> list[Leak]:
     """Clips of a part whose content a model has learnt from, by the part that taught it."""
     stretches: dict[tuple[str, str], list[tuple[float | None, float | None]]] = defaultdict(list)
     for row in seen:
@@ -126,12 +126,12 @@ def meet(a: tuple[float | None, float | None], b: tuple[float | None, float | No
     return all(starts_before_end)
 
 
-def as_seen(part: str, clips: Iterable[Clip], hashes: Hashes) -> list[Seen]:
+def as_seen(part: str, clips: Iterable[Clip], hashes: Hashes) -> list[LearntClip]:
     """Clips as a model remembers them; without those whose content is not known, for it has never read them."""
-    return [Seen(part, hashes[clip.path], clip.start, clip.end) for clip in clips if hashes[clip.path]]
+    return [LearntClip(part, hashes[clip.path], clip.start, clip.end) for clip in clips if hashes[clip.path]]
 
 
-def write_seen(path: Path, seen: Iterable[Seen]) -> None:
+def write_seen(path: Path, seen: Iterable[LearntClip]) -> None:
     """One line per stretch, sorted, each once."""
     rows = sorted({(s.part, s.sha256, text(s.start), text(s.end)) for s in seen})
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -145,7 +145,7 @@ def text(seconds: float | None) -> str:
     return "" if seconds is None else repr(seconds)
 
 
-def read_seen(path: Path) -> list[Seen]:
+def read_seen(path: Path) -> list[LearntClip]:
     """What ``write_seen`` wrote; ``ValueError`` names file and line of anything else."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
@@ -155,7 +155,7 @@ def read_seen(path: Path) -> list[Seen]:
     for line, row in enumerate(rows[1:], start=2):
         try:
             part, sha256, start, end = row
-            found.append(Seen(part, sha256, float(start) if start else None, float(end) if end else None))
+            found.append(LearntClip(part, sha256, float(start) if start else None, float(end) if end else None))
         except ValueError as error:
             raise ValueError(f"{path} line {line}: not {','.join(SEEN)}: {error}") from error
     return found

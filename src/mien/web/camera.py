@@ -21,7 +21,7 @@ from starlette.concurrency import run_in_threadpool
 
 from mien.faces.face import Pixels
 from mien.inference.analyzer import Analyzer
-from mien.inference.live import LiveConfig, Moment, Tally, live
+from mien.inference.live import LiveConfig, LiveMoment, LiveTally, live
 from mien.inference.window_prediction import Answer
 from mien.video.stream import Frame
 from mien.web.queue import Queue
@@ -72,7 +72,7 @@ async def heard(socket: WebSocket, what: dict[str, Any]) -> bool:
 
 async def converse(socket: WebSocket, queue: Queue, analyzer: Analyzer, inbox: Inbox) -> None:
     """Answers as they are known, while a task beside fills the inbox."""
-    tally = Tally()
+    tally = LiveTally()
     moments = live(analyzer, pictures(inbox), queue.reading, LiveConfig(), tally)
     listening = asyncio.create_task(listen(socket, inbox))
     try:
@@ -124,7 +124,7 @@ def doubts(answer: Answer | None) -> list[str] | None:
     return None if answer is None or answer.reasons is None else sorted(answer.reasons)
 
 
-def said(moment: Moment, tally: Tally) -> dict[str, Any]:
+def said(moment: LiveMoment, tally: LiveTally) -> dict[str, Any]:
     """One frame for the page; ``values`` only on frames on which the model was asked."""
     frame = moment.sighting.frame
     faces = [

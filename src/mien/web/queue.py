@@ -41,7 +41,7 @@ class Cancelled(Exception):
 
 
 @dataclass(frozen=True)
-class Limits:
+class ServerLimits:
     """What a server takes and keeps."""
 
     bytes: int
@@ -134,7 +134,9 @@ class WebJob:
 class Queue:
     """Runs jobs one at a time, in the order in which they came."""
 
-    def __init__(self, analyzers: Mapping[str, Analyzer], reading: ReadConfig, limits: Limits, root: Path) -> None:
+    def __init__(
+        self, analyzers: Mapping[str, Analyzer], reading: ReadConfig, limits: ServerLimits, root: Path
+    ) -> None:
         self.analyzers, self.reading, self.limits, self.root = dict(analyzers), reading, limits, root
         self.jobs: dict[str, WebJob] = {}
         self.coming = 0
@@ -246,7 +248,7 @@ class Queue:
         illustrate(timeline, followed(source, job, timeline), portraits, job.folder, video=True, progress=False)
 
 
-def source_of(job: WebJob, limits: Limits) -> Source:
+def source_of(job: WebJob, limits: ServerLimits) -> Source:
     """The upload as ``open_source`` would give it, decoded beside the server or in it."""
     if not job.upload.is_file():
         raise VideoError(f"{job.upload}: no such file any more; give it again")

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from mien.video.stream import read_frames
 from mien.web.decoder import VideoFacts, facts, facts_here
-from mien.web.queue import Limits, WebJob
+from mien.web.queue import ServerLimits, WebJob
 
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"v=0")
 """How files begin that are not videos but tell FFmpeg to open other files."""
@@ -20,7 +20,7 @@ LONGEST_NAME = 120
 """Bytes of the name that an upload gets on disk; file systems take 255, and results add an ending."""
 
 
-async def receive(job: WebJob, content: AsyncIterator[bytes], limits: Limits, announced: int | None) -> None:
+async def receive(job: WebJob, content: AsyncIterator[bytes], limits: ServerLimits, announced: int | None) -> None:
     """Write an upload and look into it; leaves nothing behind when it is refused or breaks off.
 
     Raises ``HTTPException``: 400 for what broke off, 413 for too large, 422 for what is no readable video or too long, 507 for a full disk.
@@ -41,7 +41,7 @@ async def receive(job: WebJob, content: AsyncIterator[bytes], limits: Limits, an
         raise
 
 
-async def write(path: Path, content: AsyncIterator[bytes], limits: Limits) -> None:
+async def write(path: Path, content: AsyncIterator[bytes], limits: ServerLimits) -> None:
     """Chunks into a file, as long as there are not too many."""
     size = 0
     with path.open("wb") as file:
@@ -51,7 +51,7 @@ async def write(path: Path, content: AsyncIterator[bytes], limits: Limits) -> No
             file.write(chunk)
 
 
-def check_size(size: int, limits: Limits) -> None:
+def check_size(size: int, limits: ServerLimits) -> None:
     """Refuse what is too large, at the latest when so much of it has come."""
     if size > limits.bytes:
         raise HTTPException(
@@ -61,7 +61,7 @@ def check_size(size: int, limits: Limits) -> None:
         )
 
 
-def inspect(path: Path, limits: Limits) -> VideoFacts:
+def inspect(path: Path, limits: ServerLimits) -> VideoFacts:
     """Decode one frame and tell length and rate; raises ``ValueError`` for what cannot be analyzed."""
     with path.open("rb") as file:
         if file.read(16).lstrip().startswith(PLAYLISTS):

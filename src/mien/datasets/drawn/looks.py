@@ -24,7 +24,7 @@ _IRISES = np.array([(70, 44, 24), (60, 110, 150), (70, 120, 70), (40, 40, 40), (
 
 
 @dataclass(frozen=True)
-class Face:
+class DrawnFace:
     """Proportions of one person in face units (the chin is at y = 1)."""
 
     width: float
@@ -89,7 +89,7 @@ class Palette:
 class Looks:
     """What one person looks like."""
 
-    face: Face
+    face: DrawnFace
     palette: Palette
 
 
@@ -105,11 +105,11 @@ _PROPORTIONS: Mapping[str, Mapping[str, float]] = {
 }
 
 
-def _face(rng: Generator, breadth: float, eyes: float, apart: float) -> Face:
+def _face(rng: Generator, breadth: float, eyes: float, apart: float) -> DrawnFace:
     """Draw proportions; ``breadth`` is the mean half width, ``eyes`` and ``apart`` scale the eyes."""
     u = rng.uniform
     beard = float(rng.random() < 0.25) * u(0.5, 1.0)
-    return Face(
+    return DrawnFace(
         width=breadth * u(0.92, 1.08),
         taper=u(0.12, 0.34),
         square=u(2.0, 2.6),

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets.drawn.acting import Curve
-from mien.datasets.drawn.looks import Colour, Face, Looks, Palette
+from mien.datasets.drawn.looks import Colour, DrawnFace, Looks, Palette
 
 Array = NDArray[np.float64]
 Actions = Mapping[str, Array]
@@ -83,7 +83,7 @@ def _hatching(p: Palette, start: Array, stop: Array) -> list[Stroke]:
     return [] if p.pencil is None else [Stroke(zigzag, p.pencil, line=True)]
 
 
-def _oval(f: Face, a: Actions) -> Array:
+def _oval(f: DrawnFace, a: Actions) -> Array:
     """The outline of the face from the right temple down around, the jaw lowering its chin -> (T, 32, 2)."""
     angle = np.linspace(0, 2 * np.pi, 32, endpoint=False)
     c, s = np.cos(angle), np.sin(angle)
@@ -92,7 +92,7 @@ def _oval(f: Face, a: Actions) -> Array:
     return _xy(x, y + 0.13 * a["jaw"] * np.clip(y, 0, 1) ** 2, a["jaw"])
 
 
-def _back(f: Face, p: Palette, a: Actions) -> list[Stroke]:
+def _back(f: DrawnFace, p: Palette, a: Actions) -> list[Stroke]:
     """Behind the face: long hair, shoulders, neck, ears."""
     drawn = []
     if f.long_hair:
@@ -111,13 +111,13 @@ def _back(f: Face, p: Palette, a: Actions) -> list[Stroke]:
     return drawn
 
 
-def _skin(f: Face, p: Palette, a: Actions) -> list[Stroke]:
+def _skin(f: DrawnFace, p: Palette, a: Actions) -> list[Stroke]:
     """The face itself."""
     oval = _oval(f, a)
     return [Stroke(oval, p.skin), *_contour(p, oval)]
 
 
-def _beard(f: Face, p: Palette, a: Actions) -> list[Stroke]:
+def _beard(f: DrawnFace, p: Palette, a: Actions) -> list[Stroke]:
     """A beard between the chin and a line over the mouth."""
     if not f.beard:
         return []
@@ -127,7 +127,7 @@ def _beard(f: Face, p: Palette, a: Actions) -> list[Stroke]:
     return [Stroke(np.concatenate((_oval(f, a)[:, :17], edge), axis=1), tone)]
 
 
-def _cheek(f: Face, p: Palette, a: Actions, side: float) -> list[Stroke]:
+def _cheek(f: DrawnFace, p: Palette, a: Actions, side: float) -> list[Stroke]:
     """Blush, the fold from nose to mouth, and the bag that a raised cheek pushes up."""
     cheek, nose = a["cheek"], a["nose"]
     radius = 0.15 + 0.04 * cheek
@@ -147,7 +147,7 @@ def _cheek(f: Face, p: Palette, a: Actions, side: float) -> list[Stroke]:
     ]
 
 
-def _nose(f: Face, p: Palette, a: Actions) -> list[Stroke]:
+def _nose(f: DrawnFace, p: Palette, a: Actions) -> list[Stroke]:
     """Bridge, wings and nostrils; wrinkles across the bridge when it is drawn up."""
     up, width = a["nose"], f.nose_width
     tip = f.nose_y - 0.07 * up
@@ -165,7 +165,7 @@ def _nose(f: Face, p: Palette, a: Actions) -> list[Stroke]:
     return drawn
 
 
-def _mouth(f: Face, p: Palette, a: Actions) -> list[Stroke]:
+def _mouth(f: DrawnFace, p: Palette, a: Actions) -> list[Stroke]:
     """Lips around the open mouth with teeth and tongue; a moustache above."""
     jaw, smile, up = np.clip(a["jaw"], 0, 1.2), a["smile"], np.clip(a["lip_raise"], 0, 1.2)
     arch, oval = 1 - _ALONG**2, np.sqrt(1 - _ALONG**2)
@@ -191,7 +191,7 @@ def _mouth(f: Face, p: Palette, a: Actions) -> list[Stroke]:
     ]
 
 
-def _lids(f: Face, a: Actions, side: float, u: Array) -> tuple[Array, Array]:
+def _lids(f: DrawnFace, a: Actions, side: float, u: Array) -> tuple[Array, Array]:
     """Upper and lower lid (T, N) of one eye at places u from its left to its right corner, -1 to 1."""
     arch = np.clip(1 - u * u, 0, 1) ** 0.7
     corner = f.eye_y - f.slant * u * side
@@ -201,7 +201,7 @@ def _lids(f: Face, a: Actions, side: float, u: Array) -> tuple[Array, Array]:
     return np.minimum(high, low), low
 
 
-def _eye(f: Face, p: Palette, a: Actions, side: float) -> list[Stroke]:
+def _eye(f: DrawnFace, p: Palette, a: Actions, side: float) -> list[Stroke]:
     """Eyeball, iris and pupil cut off by the lids, the lash line and the lower lid."""
     u = np.linspace(-1, 1, 11)
     centre = side * f.eye_x
@@ -216,7 +216,7 @@ def _eye(f: Face, p: Palette, a: Actions, side: float) -> list[Stroke]:
     return [*drawn, Stroke(_ribbon(centre + f.eye_width * u, low, 0.009), p.shade(0.6), lift=0.03), lash]
 
 
-def _forehead(f: Face, p: Palette, a: Actions) -> list[Stroke]:
+def _forehead(f: DrawnFace, p: Palette, a: Actions) -> list[Stroke]:
     """Lines across the forehead over raised brows, and two upright ones between drawn brows."""
     raised, drawn = np.maximum(a["brow_inner"], 0), []
     u = np.linspace(-1, 1, 7)
@@ -230,7 +230,7 @@ def _forehead(f: Face, p: Palette, a: Actions) -> list[Stroke]:
     return drawn
 
 
-def _brow(f: Face, p: Palette, a: Actions, side: float) -> Stroke:
+def _brow(f: DrawnFace, p: Palette, a: Actions, side: float) -> Stroke:
     """One brow; its inner and its outer end move each on their own."""
     u = np.linspace(0, 1, 8)
     raised = 0.18 * a["brow_inner"] * (1 - u) + 0.16 * a["brow_outer"] * u
@@ -240,7 +240,7 @@ def _brow(f: Face, p: Palette, a: Actions, side: float) -> Stroke:
     return Stroke(_ribbon(x, y, f.brow_thickness * (1 - 0.55 * u)), p.brow, lift=0.04)
 
 
-def _front_hair(f: Face, p: Palette, a: Actions) -> list[Stroke]:
+def _front_hair(f: DrawnFace, p: Palette, a: Actions) -> list[Stroke]:
     """Hair over the skull down to the hairline; in pencil, hatched."""
     angle = np.linspace(np.pi * 0.98, np.pi * 2.02, 25)
     skull = _xy((f.width + 0.08) * np.cos(angle), 1.13 * np.sin(angle), a["jaw"])
@@ -251,7 +251,7 @@ def _front_hair(f: Face, p: Palette, a: Actions) -> list[Stroke]:
     return [Stroke(cap, p.hair), *_hatching(p, skull[:, 1:-1] * 0.98, edge[:, 1:-1]), *_contour(p, cap)]
 
 
-def _glasses(f: Face, a: Actions) -> list[Stroke]:
+def _glasses(f: DrawnFace, a: Actions) -> list[Stroke]:
     """Two rims and a bridge before the face."""
     angle, colour = np.linspace(0, 2 * np.pi, 17), np.full(3, 40.0)
     drawn = []

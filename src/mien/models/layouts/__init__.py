@@ -11,59 +11,59 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mien.models.layouts import autoencoders, transformers, vjepa
-from mien.models.layouts.source import Imported, Source
+from mien.models.layouts.source import Imported, WeightFile
 
 if TYPE_CHECKING:
     from mien.models.layouts.import_options import ImportOptions
 
 
 @dataclass(frozen=True)
-class Layout:
+class WeightLayout:
     """One way in which weights are published."""
 
     name: str
     holds: str
     """What it is known by, for a person."""
-    recognises: Callable[[Source], bool]
-    read: Callable[[Source, ImportOptions], Imported]
+    recognises: Callable[[WeightFile], bool]
+    read: Callable[[WeightFile, ImportOptions], Imported]
     probes: bool = False
     """Whether an attentive probe of V-JEPA can go with it."""
 
 
 LAYOUTS = (
-    Layout(
+    WeightLayout(
         "SVFAP, pre-trained or fine-tuned (.pth)",
         "patch_embed.proj, blocks and spatial_downsamples",
         autoencoders.is_svfap,
         autoencoders.read,
     ),
-    Layout(
+    WeightLayout(
         "VideoMAE or VideoMAE V2, pre-trained or fine-tuned (.pth)",
         "patch_embed.proj and blocks.N.attn.q_bias",
         autoencoders.is_videomae,
         autoencoders.read,
     ),
-    Layout(
+    WeightLayout(
         "VideoMAE of transformers (folder with config.json)",
         "embeddings.patch_embeddings.projection and encoder.layer",
         transformers.is_videomae,
         transformers.read_videomae,
     ),
-    Layout(
+    WeightLayout(
         "V-JEPA 1 (.pth.tar)",
         "encoder, target_encoder with pos_embed, predictor",
         vjepa.is_first,
         vjepa.read_first,
         probes=True,
     ),
-    Layout(
+    WeightLayout(
         "V-JEPA 2 (.pt)",
         "target_encoder without pos_embed, or a predictor with ten mask tokens",
         vjepa.is_second,
         vjepa.read_second,
         probes=True,
     ),
-    Layout(
+    WeightLayout(
         "V-JEPA 2 of transformers (folder with config.json)",
         "encoder.embeddings.patch_embeddings.proj and encoder.layer",
         transformers.is_vjepa2,
@@ -73,7 +73,7 @@ LAYOUTS = (
 )
 
 
-def recognise(source: Source) -> Layout:
+def recognise(source: WeightFile) -> WeightLayout:
     """The layout that a file has; ``ValueError`` that lists the known ones if it has none of them."""
     for layout in LAYOUTS:
         if layout.recognises(source):

@@ -17,7 +17,7 @@ from mien.encoders.vit import ViTConfig
 from mien.engine import checkpoint
 from mien.interfaces import Encoder
 from mien.models.card import EncoderOnly, ModelCard
-from mien.models.layouts.source import Imported, Source, clip_of, count, heads_of, shape_of
+from mien.models.layouts.source import Imported, WeightFile, clip_of, count, heads_of, shape_of
 from mien.modules import heads
 from mien.objectives import masked_autoencoding
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
@@ -34,18 +34,18 @@ SCALED = {"0": "cross_attn.proj", "1": "attn.proj", "2": "mlp.fc2"}
 """The projection before each LayerScale (``gamma_N``)."""
 
 
-def is_svfap(source: Source) -> bool:
+def is_svfap(source: WeightFile) -> bool:
     """Whether a file holds SVFAP's encoder."""
     return source.has(r"^(encoder\.)?patch_embed\.proj\.weight$") and source.has(r"spatial_downsamples\.")
 
 
-def is_videomae(source: Source) -> bool:
+def is_videomae(source: WeightFile) -> bool:
     """Whether a file holds VideoMAE's encoder."""
     plain = source.has(r"^(encoder\.)?patch_embed\.proj\.weight$") and source.has(r"blocks\.0\.attn\.q_bias$")
     return plain and not is_svfap(source)
 
 
-def read(source: Source, config: ImportOptions) -> Imported:
+def read(source: WeightFile, config: ImportOptions) -> Imported:
     """The model in a checkpoint and what it is."""
     official = fold_scales(source.weights)
     encoder = encoder_of(official, config.heads, config.depths)
@@ -54,7 +54,7 @@ def read(source: Source, config: ImportOptions) -> Imported:
 
 
 def build(
-    source: Source,
+    source: WeightFile,
     official: dict[str, Tensor],
     encoder_config: TPSBTConfig | ViTConfig,
     clip: ClipConfig,
@@ -77,7 +77,7 @@ def build(
 
 
 def classifier(
-    source: Source, official: dict[str, Tensor], encoder: Encoder, card: ModelCard, config: ImportOptions
+    source: WeightFile, official: dict[str, Tensor], encoder: Encoder, card: ModelCard, config: ImportOptions
 ) -> Imported:
     """A fine-tuned checkpoint as a classification task."""
     classes = shape_of(official, "head.weight", 2)[0]
@@ -98,7 +98,7 @@ def classifier(
 
 
 def autoencoder(
-    source: Source,
+    source: WeightFile,
     official: dict[str, Tensor],
     encoder: Encoder,
     card: ModelCard,

@@ -18,7 +18,7 @@ from mien.video.clips import ClipConfig
 
 
 @dataclass(frozen=True)
-class Source:
+class WeightFile:
     """All that a file of weights holds."""
 
     path: Path
@@ -28,7 +28,7 @@ class Source:
     """The tensors of the model by name, without a ``module.`` in front."""
 
     @classmethod
-    def open(cls, path: Path) -> Source:
+    def open(cls, path: Path) -> WeightFile:
         """Read a .pth, .pth.tar, .pt or .safetensors file, or the one in a folder."""
         tree = checkpoint.read_state(path)
         weights = checkpoint.tensors_of(tree)

@@ -14,7 +14,7 @@ from mien.encoders.vjepa import VJEPAConfig
 from mien.engine import checkpoint
 from mien.models.card import EncoderOnly, ModelCard
 from mien.models.layouts import autoencoders
-from mien.models.layouts.source import Imported, Source, clip_of
+from mien.models.layouts.source import Imported, WeightFile, clip_of
 from mien.models.layouts.vjepa import with_probe
 from mien.modules.pixels import PixelsConfig
 
@@ -40,17 +40,17 @@ RENAMED = (
 )
 
 
-def is_videomae(source: Source) -> bool:
+def is_videomae(source: WeightFile) -> bool:
     """Whether a file holds VideoMAE in transformers' names."""
     return source.has(r"(^|\.)embeddings\.patch_embeddings\.projection\.weight$") and source.has(r"layernorm_before")
 
 
-def is_vjepa2(source: Source) -> bool:
+def is_vjepa2(source: WeightFile) -> bool:
     """Whether a file holds V-JEPA 2 in transformers' names."""
     return source.has(r"encoder\.embeddings\.patch_embeddings\.proj\.weight$")
 
 
-def settings(source: Source, *needed: str) -> dict[str, Any]:
+def settings(source: WeightFile, *needed: str) -> dict[str, Any]:
     """The folder's config.json; what is needed of it must be there and whole numbers or fractions."""
     told = source.told("config.json")
     folder = source.path if source.path.is_dir() else source.path.parent
@@ -64,7 +64,7 @@ def settings(source: Source, *needed: str) -> dict[str, Any]:
     return told
 
 
-def read_videomae(source: Source, config: ImportOptions) -> Imported:
+def read_videomae(source: WeightFile, config: ImportOptions) -> Imported:
     """VideoMAE: names and the split of query, key and value as in the official files, then as those."""
     told = settings(source, "hidden_size", "num_attention_heads", "num_frames", "image_size")
     official = official_names(source.weights)
@@ -91,7 +91,7 @@ def official_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return vjepa.join_qkv(names)
 
 
-def with_pixels(imported: Imported, source: Source, config: ImportOptions) -> Imported:
+def with_pixels(imported: Imported, source: WeightFile, config: ImportOptions) -> Imported:
     """The same with the folder's own pixel normalisation, where the user gave none."""
     told = source.told("preprocessor_config.json") or source.told("video_preprocessor_config.json")
     if config.pixels != PixelsConfig() or not {"image_mean", "image_std"} <= told.keys():
@@ -103,7 +103,7 @@ def with_pixels(imported: Imported, source: Source, config: ImportOptions) -> Im
     return Imported(imported.model, replace(imported.card, pixels=pixels), (*imported.notes, note))
 
 
-def read_vjepa2(source: Source, config: ImportOptions) -> Imported:
+def read_vjepa2(source: WeightFile, config: ImportOptions) -> Imported:
     """V-JEPA 2: the encoder. Its predictor, which nothing here uses, is left out."""
     needed = (
         "hidden_size",

@@ -14,7 +14,7 @@ from mien.encoders.vjepa import VJEPAConfig
 from mien.engine import checkpoint
 from mien.interfaces import Encoder
 from mien.models.card import EncoderOnly, ModelCard
-from mien.models.layouts.source import Imported, Source, clip_of, count, heads_of, shape_of, table_in
+from mien.models.layouts.source import Imported, WeightFile, clip_of, count, heads_of, shape_of, table_in
 from mien.modules import heads
 from mien.modules.heads import AttentiveHeadConfig
 from mien.objectives import joint_embedding
@@ -29,19 +29,19 @@ MASK_TOKENS = 10
 """Mask tokens of V-JEPA 2's published predictors; V-JEPA 1 has two."""
 
 
-def is_first(source: Source) -> bool:
+def is_first(source: WeightFile) -> bool:
     """Whether a file holds V-JEPA 1."""
     return any(name.endswith("pos_embed") for name in source.names("target_encoder")) and not is_second(source)
 
 
-def is_second(source: Source) -> bool:
+def is_second(source: WeightFile) -> bool:
     """Whether a file holds V-JEPA 2, whose encoder has no use for a position table, also where one is stored."""
     names = [*source.names("target_encoder"), *source.names("ema_encoder")]
     tokens = sum("mask_tokens." in name for name in source.names("predictor"))
     return bool(names) and (not any(name.endswith("pos_embed") for name in names) or tokens == MASK_TOKENS)
 
 
-def read_first(source: Source, config: ImportOptions) -> Imported:
+def read_first(source: WeightFile, config: ImportOptions) -> Imported:
     """V-JEPA 1: encoder, teacher and predictor, as an objective that pre-training can go on with."""
     student, teacher, predictor = (source.network(part) for part in ("encoder", "target_encoder", "predictor"))
     table = table_in(teacher, "pos_embed")
@@ -102,7 +102,7 @@ def predictor_of(predictor: Mapping[str, Tensor], laid: tuple[int, int, int], at
     return config
 
 
-def read_second(source: Source, config: ImportOptions) -> Imported:
+def read_second(source: WeightFile, config: ImportOptions) -> Imported:
     """V-JEPA 2: the encoder that their evaluation uses (``target_encoder``), with rotary positions."""
     teacher = source.network("target_encoder" if "target_encoder" in source.tree else "ema_encoder")
     if any("norms_block." in name for name in teacher):
@@ -125,7 +125,7 @@ def read_second(source: Source, config: ImportOptions) -> Imported:
 
 def with_probe(encoder: Encoder, attention: int, file: Path, card: ModelCard, config: ImportOptions) -> Imported:
     """An official attentive probe on top of an encoder, whose number of heads it has, as a task."""
-    official = heads.convert_attentive(Source.open(file).network("classifier"))
+    official = heads.convert_attentive(WeightFile.open(file).network("classifier"))
     classes = shape_of(official, "linear.weight", 2)[0]
     if len(config.names) != classes:
         raise ValueError(
