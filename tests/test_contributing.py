@@ -8,11 +8,13 @@ import re
 import shlex
 import shutil
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+import yaml
 
 from conftest import ROOT
 
@@ -95,3 +97,27 @@ def test_things_are_added_by_the_letter(grown: Callable[[list[str]], int], place
     assert [(row["subject"], row["expression"]) for row in rows] == [("anna", "happiness"), ("bert", "sadness")]
     assert "bert-calm-2.mp4: label 'calm'" in (place / "data/stems/problems.csv").read_text()
     assert (place / "looked/anna-happy-1.png").is_file()
+
+
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/**/*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+def test_the_index_of_benchmarks_names_every_script_and_result() -> None:
+    folder = ROOT / "benchmarks"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    there = {*folder.glob("*.py"), *folder.glob("results/*.md")}
+    assert {file for file in there if f"`{file.name}`" in index or f"results/{file.name})" in index} == there
+
+
+def test_files_for_forges_and_for_citation_are_valid_yaml() -> None:
+    trees = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in (ROOT / ".github").rglob("*.yml")]
+    assert all(isinstance(tree, dict) for tree in trees)
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert len(citation["references"]) == 2
