@@ -11,14 +11,16 @@ import pandas as pd
 import pytest
 
 from mien import files, runlog
-from mien.analysis import marking
+from mien.analysis import figures, marking
 from mien.analysis.job import PICTURES, Job
 from mien.analysis.tables import Layout
 from mien.analysis.timeline import ABOUT, Timeline
 from mien.commands import cross, evaluate, features
 from mien.interfaces import Clip
+from mien.tasks import outputs_of
 
 NAMES = ("anger", "fear")
+CLASSES = outputs_of("classification")
 
 
 class Killed(BaseException):
@@ -32,7 +34,7 @@ def clips(version: int) -> list[Clip]:
 def evaluation(folder: Path, version: int) -> None:
     """The second one has other clips and no subgroups."""
     outputs, targets = np.array([[0.9, 0.1], [0.2, 0.8]] * 2), np.array([0, 1, 0, 1])
-    marks = marking.mark(clips(version), outputs, targets, NAMES, ["subject"] if version == 1 else [])
+    marks = marking.mark(CLASSES, clips(version), outputs, targets, NAMES, ["subject"] if version == 1 else [])
     evaluate.clear(folder)
     said = {"evaluated": {"model": version}}
     evaluate.write(marks, clips(version), outputs, targets, NAMES, folder, said=said)
@@ -55,7 +57,7 @@ def run_folder(folder: Path, version: int) -> None:
 
 
 def timeline(folder: Path, version: int) -> None:
-    layout = Layout(("valence",), "regression", "valence")
+    layout = Layout(("valence",), "regression", "")
     tables = [pd.DataFrame({"input": [f"{version}.mp4"]}) for _ in range(2)]
     Timeline(tables[0], tables[1], layout, {"input": version}).save(folder)
 
@@ -77,7 +79,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("case", CASES)
 def test_a_kill_before_any_rename_leaves_no_mixture(case: str, tmp_path: Path, monkeypatch) -> None:
     write, last = CASES[case]
-    monkeypatch.setattr(evaluate, "draw", lambda *given: None)
+    monkeypatch.setattr(figures, "draw", lambda *given: None)
     whole = {}
     for version in (1, 2):
         write(tmp_path / str(version), version)
@@ -115,7 +117,7 @@ def test_a_kill_before_any_rename_leaves_no_mixture(case: str, tmp_path: Path, m
 
 
 def test_pictures_of_the_analysis_before_do_not_stand_beside_new_tables(tmp_path: Path) -> None:
-    layout = Layout(("valence",), "regression", "valence")
+    layout = Layout(("valence",), "regression", "")
     (tmp_path / "report.html").write_text("not of an analysis")
     Job(tmp_path, layout, {"input": "a.mp4"}, "csv").open(overwrite=False)
     assert (tmp_path / "report.html").is_file()
