@@ -127,3 +127,11 @@ def test_pictures_of_the_analysis_before_do_not_stand_beside_new_tables(tmp_path
         (tmp_path / name).touch()
     Job(tmp_path, layout, {"input": "b.mp4"}, "csv").open(overwrite=True)
     assert not [name for name in (ABOUT, *PICTURES) if (tmp_path / name).exists()]
+
+
+def test_what_a_kill_left_of_an_evaluation_goes_with_the_next(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(figures, "draw", lambda *given: None)
+    evaluation(tmp_path, 1)
+    (tmp_path / ".confusion.png.1234567").touch()
+    evaluation(tmp_path, 2)
+    assert not list(tmp_path.glob(".*"))

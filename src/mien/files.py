@@ -78,10 +78,11 @@ def on_disk(path: Path, folder: Path) -> Iterator[None]:
 
 def withdraw(folder: Path, names: Iterable[str]) -> None:
     """Remove files that are about to be written together, in this order: the one that is written last goes first, so that
-    a kill on the way never leaves it beside files of another run."""
+    a kill on the way never leaves it beside files of another run. What a kill left of writing them goes too."""
     with on_disk(folder, folder):
         for name in names:
             (folder / name).unlink(missing_ok=True)
+        sweep(folder)
 
 
 def disk_fault(error: BaseException) -> OSError | None:
