@@ -104,7 +104,7 @@ def draw(
     objective.eval()
     rows = objective.picture(batch)
     objective.train()
-    if not session.first:
+    if not rows or not session.first:
         return
     image = reconstruction_grid({name: value.float().cpu().numpy() for name, value in rows.items()})
     save_png(image, config.output / "pictures" / f"reconstruction-{step:07d}.png")
