@@ -13,9 +13,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT
+from mien.faces.detectors.blazeface import MediaPipe
 from mien.faces.detectors.detector import Detection, Detector
 from mien.faces.detectors.haar import Haar
-from mien.faces.detectors.mediapipe import MediaPipe
 from mien.faces.detectors.retinaface import RetinaFace
 from mien.faces.detectors.scrfd import Scrfd
 from mien.faces.detectors.yunet import YuNet
