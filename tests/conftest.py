@@ -47,7 +47,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny classifier of seven expressions; tests leave it as it is."""
-    from models import write_model
+    from toy_models import write_model
 
     return write_model(tmp_path_factory.mktemp("models") / "expressions")
 

@@ -168,3 +168,8 @@ def test_no_span_of_time_is_measured_by_a_clock_that_may_be_set() -> None:
                 isinstance(node, ast.ImportFrom) and node.module == "time" and "time" in {a.name for a in node.names}
             )
             assert (wall, named) == (False, False), file
+
+
+def test_tests_mirror_the_rooms() -> None:
+    folders = {path.name for path in Path(__file__).parent.iterdir() if any(path.glob("test_*.py"))}
+    assert folders - {"slow"} <= ROOMS.keys()

@@ -20,7 +20,7 @@ from mien.modules.heads import MeanHeadConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.tasks.regression import RegressionConfig
 from mien.training.fit import DataConfig
-from models import write_model
+from toy_models import write_model
 
 GOLDEN = DATA / "golden"
 TASKS = {

@@ -25,9 +25,9 @@ import httpx
 import numpy as np
 
 from mien.cli import main
-from models import pictures, write_model, write_video
 from openapi_requests import requests, wrong
 from slow.tally import Tally, end, start
+from toy_models import pictures, write_model, write_video
 
 PATIENCE = 600.0
 """Seconds in which every job that was taken must be over."""

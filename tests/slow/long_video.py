@@ -13,8 +13,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from models import pictures, write_model, write_video
 from slow.tally import TRACEBACK, Tally, end, start
+from toy_models import pictures, write_model, write_video
 
 RATE = 25
 GROWTH = 1.05

@@ -11,9 +11,9 @@ import pytest
 
 from mien.names import from_text, read_csv
 from mien.video.manifest import read_manifest, write_manifest
-from models import pictures, write_model, write_video
 from slow.conftest import Tallying
 from slow.tally import Tally
+from toy_models import pictures, write_model, write_video
 
 SIGNS = [bytes([code]) for code in range(1, 256) if code != ord("/")]
 """Every byte that a name may hold."""

@@ -25,9 +25,9 @@ from safetensors.torch import load_file, save_file
 import mien
 from conftest import DATA
 from mien import cli
-from models import write_model
 from slow.conftest import Tallying
 from slow.tally import Tally
+from toy_models import write_model
 
 SECONDS = 60
 """Longer than this is a hang: the largest of these files has two megabytes."""

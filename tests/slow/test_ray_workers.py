@@ -12,9 +12,9 @@ from uuid import uuid4
 import pandas as pd
 import pytest
 
-from models import pictures, write_video
 from slow.conftest import Tallying
 from slow.tally import start
+from toy_models import pictures, write_video
 
 KILLS, VIDEOS = 5, 4
 
