@@ -1,8 +1,8 @@
 """Train and mark on every fold of a corpus, and pool the predictions of all folds as papers do.
 
-mien crossval finetune svfap_finetune --data.manifest dfew/manifest.csv --init runs/pretrain --output runs/dfew
+mien cross-validate finetune svfap_finetune --data.manifest dfew/manifest.csv --init runs/pretrain --output runs/dfew
 
-mien crossval probe --model runs/vjepa --data.manifest crema_d/manifest.csv --output runs/crema_d
+mien cross-validate probe --model runs/vjepa --data.manifest crema_d/manifest.csv --output runs/crema_d
 
 The first word is the command that trains; its options follow. Every clip is tested once, by a model trained on the other
 folds. Prints and saves the pooled metrics with intervals, the folds with their mean and deviation, subgroups and a radar
@@ -67,7 +67,7 @@ class FoldsConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class Finetune(finetune.Config):
-    """Options of ``mien crossval finetune``: those of ``mien finetune``, and the folds."""
+    """Options of ``mien cross-validate finetune``: those of ``mien finetune``, and the folds."""
 
     output: Path = Path("runs/crossval")
     """Folder for the folds, the table and the report."""
@@ -76,7 +76,7 @@ class Finetune(finetune.Config):
 
 @dataclass(frozen=True, config=STRICT)
 class Probe(probe.Config):
-    """Options of ``mien crossval probe``: those of ``mien probe``, and the folds."""
+    """Options of ``mien cross-validate probe``: those of ``mien probe``, and the folds."""
 
     output: Path = Path("runs/crossval")
     """Folder for the folds, the table and the report."""
