@@ -38,8 +38,8 @@ def evaluation(folder: Path, version: int) -> None:
     outputs, targets = np.array([[0.9, 0.1], [0.2, 0.8]] * 2), np.array([0, 1, 0, 1])
     marks = results.mark(CLASSES, clips(version), outputs, targets, NAMES, ["subject"] if version == 1 else [])
     evaluation_report.clear(folder)
-    said = {"evaluated": {"model": version}}
-    evaluation_report.write(marks, clips(version), outputs, targets, NAMES, folder, said=said)
+    notes = {"evaluated": {"model": version}}
+    evaluation_report.write(marks, clips(version), outputs, targets, NAMES, folder, notes=notes)
 
 
 def crossed(folder: Path, version: int) -> None:

@@ -32,7 +32,7 @@ from mien.reports.page import Report
 from mien.statistics import metrics
 from mien.tasks.labels import canonical, cell
 from mien.training.fit import DataConfig, load_clips, located, warn
-from mien.training.partition import remarks
+from mien.training.partition import provenance
 from mien.video.container import FrameLimit
 from mien.video.views import ViewConfig
 
@@ -78,7 +78,7 @@ def run(config: Config) -> list[dict[str, object]]:
         known = replace(own, column=config.column or own.column)
         column = located(known, clips).column
         labels = labels_of(clips, column, pairs(config.rename, "--rename"))
-        touched = warnings(remarks(config.model, clips, config.workers))
+        touched = warnings(provenance(config.model, clips, config.workers))
         probabilities = analyzer.score_clips(clips, config.views, config.workers).mean
     merge = pairs(config.merge, "--merge")
     found = crossings(probabilities, analyzer.names, labels, merge)
