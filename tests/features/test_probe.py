@@ -276,7 +276,7 @@ def test_regression_probes(encoder: Path, corpus: Path, tmp_path: Path) -> None:
 
 
 def test_features_for_other_tools(encoder: Path, corpus: Path, tmp_path: Path) -> None:
-    flags = ["features", f"--model={encoder}", f"--data.manifest={corpus}", "--workers=0", "--views.sliding=1"]
+    flags = ["extract-features", f"--model={encoder}", f"--data.manifest={corpus}", "--workers=0", "--views.sliding=1"]
     flags += [f"--features.folder={tmp_path / 'kept'}", "--features.dtype=fp32"]
     assert cli.main([*flags, f"--output={tmp_path}"]) == 0
     assert cli.main([*flags, f"--output={tmp_path}", "--format=npy", "--tokens"]) == 0

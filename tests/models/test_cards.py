@@ -157,7 +157,7 @@ def test_a_card_reads_back_as_it_was_written(tmp_path: Path) -> None:
         again = card.build(tmp_path / str(i))
         assert type(again) is type(model)
         assert all(torch.equal(value, model.state_dict()[name]) for name, value in again.state_dict().items())
-    assert [list(card.remarks()) for card in cards] == [[], [], ["selection", "leaks", "skipped"]]
+    assert [list(card.provenance()) for card in cards] == [[], [], ["selection", "leaks", "skipped"]]
 
 
 def test_cards_of_version_0_1_are_read_and_those_of_a_newer_mien_are_not(model: Path, tmp_path: Path) -> None:

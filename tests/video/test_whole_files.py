@@ -177,8 +177,8 @@ def test_the_largest_size_is_an_option_of_every_command_that_reads_videos(tmp_pa
     said = "frames of 64 x 32 pixels, more than the 2047"
     limit, out = "--max-pixels=2047", f"--output={tmp_path / 'out'}"
     for command in (
-        ["faces", str(path), f"{out}-faces", "--detector.name=haar", "--workers=1"],
-        ["look", str(path), f"{out}-look", "--detector.name=haar"],
+        ["extract-faces", str(path), f"{out}-faces", "--detector.name=haar", "--workers=1"],
+        ["preview", str(path), f"{out}-look", "--detector.name=haar"],
         ["prepare", "csv", str(tmp_path), f"--labels={tmp_path / 'm.csv'}", f"{out}-prepare", "--workers=1"],
         ["pretrain", f"--data.manifest={tmp_path / 'm.csv'}", f"{out}-pretrain", "--train.device=cpu"],
     ):

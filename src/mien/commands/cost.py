@@ -59,7 +59,7 @@ def say_training(config: Training) -> None:
     """Print what a step of training costs."""
     train = config.train
     with distributed.session(train.device, train.matmul) as session:
-        config = with_encoder_of(config, session.say)
+        config = with_encoder_of(config, session.print)
         clips, (objective, target) = len(clips_of(config)), make(config)
         require_company(objective, train, session)
         objective.to(session.device)
@@ -81,7 +81,7 @@ def say_training(config: Training) -> None:
             steps = train.total(clips)
             lines["whole"] = f"{duration(step * steps)} for {steps} steps"
         for name, line in lines.items():
-            session.say(f"{name:<12}{line}")
+            session.print(f"{name:<12}{line}")
 
 
 def say_probes(config: probe.Config) -> None:
@@ -101,7 +101,7 @@ def say_probes(config: probe.Config) -> None:
             for name, line in (
                 {"model": str(folder)} | probe_lines(task, config, card.clip, cost, views) | whole
             ).items():
-                session.say(f"{name:<12}{line}")
+                session.print(f"{name:<12}{line}")
 
 
 def probe_lines(

@@ -29,7 +29,7 @@ from mien.inference.analyzer import Analyzer, Scores, load
 from mien.reports import calibration_quality
 from mien.reports.evaluation_report import Targets, clear, report
 from mien.training.fit import DataConfig, load_clips, located, warn
-from mien.training.partition import remarks
+from mien.training.partition import provenance
 from mien.training.scoring import origin, score
 from mien.video.container import FrameLimit
 from mien.video.inspection import digest
@@ -66,13 +66,13 @@ def run(config: Config) -> dict[str, float]:
     with distributed.session(config.device, config.matmul) as session:
         analyzer, calibration = load(config.model, config.device), Calibration.load(config.model)
         require_calibration(calibration, config.coverage)
-        clips = load_clips(config.data, config.workers, session.say)
-        warn(config.data, clips, analyzer.card, session.say)
+        clips = load_clips(config.data, config.workers, session.print)
+        warn(config.data, clips, analyzer.card, session.print)
         results.require(clips, config.subgroups, analyzer.names)
-        targets = located(analyzer.config, clips, session.say).targets(clips, analyzer.names).numpy()
+        targets = located(analyzer.config, clips, session.print).targets(clips, analyzer.names).numpy()
         measure = calibration is not None
         scores = score(analyzer, clips, config.views, config.workers, session, measure)
-        said = remarks(config.model, clips, config.workers) if session.first else {}
+        notes = provenance(config.model, clips, config.workers) if session.first else {}
         judged = calibration_quality.judge(
             analyzer.outputs, calibration, scores, targets, analyzer.names, config.coverage
         )
@@ -80,14 +80,14 @@ def run(config: Config) -> dict[str, float]:
             clear(folder)
         lines = calibration_quality.write(judged, clips, config.subgroups, folder) if session.first else []
         cautions = caution(calibration, config.data, analyzer.suited(config.views))
-        said |= origin(config.model, config.data, clips) | {"cautions": cautions}
+        notes |= origin(config.model, config.data, clips) | {"cautions": cautions}
         predictions = scores.mean
         if config.group_by:
             clips, predictions, targets = mean_by(clips, predictions, targets, config.group_by)
         if session.first:
             if not config.group_by:
                 tell_majority(scores, targets, analyzer, folder)
-            report(analyzer.outputs, clips, predictions, targets, analyzer.names, folder, config.subgroups, said)
+            report(analyzer.outputs, clips, predictions, targets, analyzer.names, folder, config.subgroups, notes)
             print("\n".join([*lines, *cautions]), flush=True)
     return analyzer.task.score(predictions, targets)
 

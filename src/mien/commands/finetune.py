@@ -87,9 +87,9 @@ def run(config: Config) -> None:
     """Fine-tune, export, and mark what was chosen."""
     refuse_probing(config.task)
     with distributed.session(config.train.device, config.train.matmul, config.train.parallel) as session:
-        config = with_encoder_of(config, session.say)
+        config = with_encoder_of(config, session.print)
         clips = load_training_clips(config, session)
-        config = replace(config, task=located(config.task, clips, session.say))
+        config = replace(config, task=located(config.task, clips, session.print))
         parts, hashes, history = look(config, clips, session)
         names = config.task.names(parts["train"])
         targets = {part: config.task.targets(clips, names) for part, clips in parts.items()}
@@ -98,7 +98,7 @@ def run(config: Config) -> None:
         if open_folder(config, parts["train"], session, others):
             distributed.seed_step(config.train.seed)
             encoder = config.encoder.build(config.clip.frames, config.clip.size)
-            start_encoder(encoder, config.init, config, session.say)
+            start_encoder(encoder, config.init, config, session.print)
             task = config.task.build(encoder, config.pixels, names, targets["train"])
             learn(task, parts, names, history, hashes, config, marking)
         if others and not (config.output / RESULTS).is_file():
@@ -123,12 +123,12 @@ def look(config: Config, clips: list[Clip], session: Session) -> tuple[Parts, Ha
     """The clips of each part, their contents, and what the model will have learnt from; leaks are refused here."""
     parts = divide(clips, config.split, config.task, config.train.seed)
     if parts["validation"] or parts["test"]:
-        session.say(", ".join(f"{len(part)} {name} clips" for name, part in parts.items()))
+        session.print(", ".join(f"{len(part)} {name} clips" for name, part in parts.items()))
     refuse_sharded(parts, config)
     unread = unread_paths(config.output, clips, config.train.skip)
     hashes = hash_shared([clip for part in parts.values() for clip in part], config.train.workers, session, unread)
     history = examine(parts, config.init, config.split.group, hashes)
-    guard(history, config.leaks_allowed, session.say)
+    guard(history, config.leaks_allowed, session.print)
     return parts, hashes, history
 
 

@@ -69,7 +69,7 @@ class Config(FrameLimit):
 def run(config: Config) -> None:
     """Pre-train and export."""
     with distributed.session(config.train.device, config.train.matmul, config.train.parallel) as session:
-        config = with_encoder_of(config, session.say)
+        config = with_encoder_of(config, session.print)
         clips = load_training_clips(config, session)
         if not open_folder(config, clips, session):
             return
@@ -77,7 +77,7 @@ def run(config: Config) -> None:
         encoder = config.encoder.build(config.clip.frames, config.clip.size)
         objective = config.objective.build(encoder, config.pixels)
         if not checkpoints(config.output):
-            start_objective(objective, config.init, config, session.say)
+            start_objective(objective, config.init, config, session.print)
         preflight(objective, config, len(clips), session, fits=FITS)
         claim_folder(objective, config, clips, session)
         unread = unread_paths(config.output, clips, config.train.skip)
@@ -99,7 +99,7 @@ def draw(
     try:
         batch = session.to_device(default_collate([dataset[0, i] for i in range(len(dataset))]))
     except VideoError as error:
-        session.say(f"no picture at step {step}: {error}")
+        session.print(f"no picture at step {step}: {error}")
         return
     objective.eval()
     rows = objective.picture(batch)

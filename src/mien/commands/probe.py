@@ -40,7 +40,7 @@ from mien.reports.page import Report
 from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.training.fit import DataConfig, load_clips, located, warn
-from mien.training.partition import History, Parts, SplitConfig, divide, examine, guard, remarks
+from mien.training.partition import History, Parts, SplitConfig, divide, examine, guard, provenance
 from mien.training.preflight import preflight_probes
 from mien.training.scoring import origin
 from mien.training.selection import VALIDATION
@@ -199,12 +199,12 @@ def probe(
     print(f"{source.name}, marked on the test clips:")
     each = answers(task, heads, features["test"], device)
     truth = targets["test"].numpy()
-    said = remarks(folder) | origin(folder, config.data, parts["test"], config.test)
+    notes = provenance(folder) | origin(folder, config.data, parts["test"], config.test)
     evaluation_report.clear(folder / "evaluation")
     marks = evaluation_report.report(
-        task.outputs, parts["test"], each[found.index(best)], truth, names, folder / "evaluation", said=said
+        task.outputs, parts["test"], each[found.index(best)], truth, names, folder / "evaluation", notes=notes
     )
-    return row | marks.scores | over_seeds(task, each, truth) | history.remarks()
+    return row | marks.scores | over_seeds(task, each, truth) | history.provenance()
 
 
 def views_in_all(parts: Parts, config: Config) -> int:

@@ -123,7 +123,7 @@ def report(
     for name, rows in (("study", table), ("participants", people), ("summary", summary)):
         write_whole(out / f"{name}.csv", lambda path, rows=rows: write_csv(rows, path))
     plots.save(condition_plot(table, columns[1], bounds), out / "study.png")
-    print("\n".join(remarks(table, people, list(done.values()), columns, config.reliable_only)))
+    print("\n".join(notes(table, people, list(done.values()), columns, config.reliable_only)))
     empty = sum(timeline.empty for timeline in done.values())
     print(
         f"{len(done)} videos, {empty} without a face, {failures} with problems; study.csv, participants.csv, summary.csv, "
@@ -133,7 +133,7 @@ def report(
         raise ValueError(f"{failures} of {len(done) + failures} videos have problems, listed in {out / 'failures.csv'}")
 
 
-def remarks(
+def notes(
     table: pd.DataFrame, people: pd.DataFrame, read: Sequence[Timeline], columns: tuple[str, str], reliable_only: bool
 ) -> list[str]:
     """What a reader has to know before the numbers."""

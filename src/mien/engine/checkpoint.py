@@ -71,7 +71,7 @@ def resume(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, sessio
 
     One that is damaged is said, put aside as ``damaged-...`` and left out; if no other is there, ``ValueError``.
     """
-    newest = newest_whole(run, session.say) if session.first else None
+    newest = newest_whole(run, session.print) if session.first else None
     newest = gather([newest], session)[0]
     if newest is None:
         return 0

@@ -65,7 +65,7 @@ class Session:
         """Whether this process writes files and talks."""
         return self.rank == 0
 
-    def say(self, what: str) -> None:
+    def print(self, what: str) -> None:
         """Print, once for all ranks."""
         if self.first:
             print(what, flush=True)

@@ -63,7 +63,7 @@ class ModelCard:
     names: tuple[str, ...] = ()
     """Names of a task's outputs, in order."""
     face_crop: CropConfig | None = None
-    """How `mien faces` cut the training clips."""
+    """How `mien extract-faces` cut the training clips."""
     rates: dict[str, int] | None = None
     """Frame rates that training saw, with the number of videos."""
     selection: str | None = None
@@ -143,10 +143,10 @@ class ModelCard:
         checkpoint.load_strictly(model, weights, folder)
         return model
 
-    def remarks(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, Any]:
         """What every report on the weights repeats of how they came about; nothing where all is well."""
-        said = {"selection": self.selection, "leaks": [*self.leaks], "skipped": [*self.skipped]}
-        return {name: value for name, value in said.items() if value}
+        notes = {"selection": self.selection, "leaks": [*self.leaks], "skipped": [*self.skipped]}
+        return {name: value for name, value in notes.items() if value}
 
 
 class EncoderOnly(Objective):

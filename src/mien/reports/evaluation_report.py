@@ -43,42 +43,42 @@ def clear(folder: Path) -> None:
 
 def report(
     task: Outputs, clips: Sequence[Clip], predictions: Predictions, targets: Targets, names: Sequence[str], folder: Path,
-    subgroups: Sequence[str] = (), said: Mapping[str, Any] | None = None,
+    subgroups: Sequence[str] = (), notes: Mapping[str, Any] | None = None,
 ) -> Marks:  # fmt: skip
     """Mark predictions, print the metrics with their intervals and write everything into ``folder``.
 
-    ``said`` is what the numbers have to carry (``mien.training.partition.remarks``, ``warnings`` below).
+    ``notes`` is what the numbers have to carry (``mien.training.partition.provenance``, ``warnings`` below).
     """
     marks = results.mark(task, clips, predictions, targets, names, subgroups)
     tell(marks)
-    write(marks, clips, predictions, targets, names, folder, subgroups, said=said or {})
+    write(marks, clips, predictions, targets, names, folder, subgroups, notes=notes or {})
     return marks
 
 
 def write(
     marks: Marks, clips: Sequence[Clip], predictions: Predictions, targets: Targets, names: Sequence[str], folder: Path,
-    kept: Sequence[str] = (), first: Sequence[Section] = (), said: Mapping[str, Any] | None = None,
+    kept: Sequence[str] = (), first: Sequence[Section] = (), notes: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
     """Write predictions.csv with the ``kept`` columns of the manifest, pictures, report.html and, last, metrics.json.
 
     ``clear`` the folder first: where metrics.json stands, the whole is of one evaluation.
     """
-    touched = warnings(dict(said or {}))
+    touched = warnings(dict(notes or {}))
     for line in touched:
         print(f"  ! {line}")
     predicted = results.predictions(marks.task, clips, predictions, targets, names, kept)
     write_whole(folder / "predictions.csv", lambda path: write_csv(predicted, path))
     figures.draw(marks.task, predictions, targets, names, folder)
-    save_page(marks, folder, [*context(said or {}, touched), *first])
-    saved = json.dumps({"clips": len(clips)} | marks.saved() | dict(said or {}), indent=2) + "\n"
+    save_page(marks, folder, [*context(notes or {}, touched), *first])
+    saved = json.dumps({"clips": len(clips)} | marks.saved() | dict(notes or {}), indent=2) + "\n"
     write_whole(folder / METRICS, lambda path: path.write_text(saved))
     print(f"report in {folder}", flush=True)
 
 
-def context(said: Mapping[str, Any], touched: Sequence[str]) -> list[Section]:
+def context(notes: Mapping[str, Any], touched: Sequence[str]) -> list[Section]:
     """What stands before the numbers: what touches them, which model, which clips."""
-    warned = [*touched, *said.get("cautions", [])]
-    about = [{"what": name, "value": value} for name, value in said.get("evaluated", {}).items()]
+    warned = [*touched, *notes.get("cautions", [])]
+    about = [{"what": name, "value": value} for name, value in notes.get("evaluated", {}).items()]
     sections = [Section("What touches these numbers", warnings=warned)] if warned else []
     return sections + ([Section("What was evaluated", rows=about)] if about else [])
 
@@ -100,11 +100,11 @@ def tell_parts(marks: Marks) -> None:
         print(f"\nby {column}\n{table(brief(marks.task, column, groups))}")
 
 
-def warnings(remarks: dict[str, Any]) -> list[str]:
-    """The remarks that touch every number, as sentences."""
-    lines = [f"leak: {leak}" for leak in remarks.get("leaks", [])]
-    lines += [f"a training clip broke and is not in all of the training: {skip}" for skip in remarks.get("skipped", [])]
-    if remarks.get("selection") == "best on test":
+def warnings(notes: dict[str, Any]) -> list[str]:
+    """The notes that touch every number, as sentences."""
+    lines = [f"leak: {leak}" for leak in notes.get("leaks", [])]
+    lines += [f"a training clip broke and is not in all of the training: {skip}" for skip in notes.get("skipped", [])]
+    if notes.get("selection") == "best on test":
         lines.insert(0, "these weights were chosen on test clips: the numbers are the best of many, not a test")
     return lines
 

@@ -110,7 +110,7 @@ def warn(config: DataConfig, clips: Sequence[Clip], card: ModelCard, say: Callab
     if trained and trained != here:
         cut = "are cut otherwise" if here else "are not said to be cut to faces"
         lines.append(
-            f"the model was trained on faces that mien faces cut ({trained.preset}), the clips of {config.manifest} {cut}. "
+            f"the model was trained on faces that mien extract-faces cut ({trained.preset}), the clips of {config.manifest} {cut}. "
             "Clips of a manifest are read as they are: cut them with the same --crop, or take mien study, which finds faces"
         )
     for line in lines:
@@ -120,10 +120,10 @@ def warn(config: DataConfig, clips: Sequence[Clip], card: ModelCard, say: Callab
 def load_training_clips(config: Any, session: Session) -> list[Clip]:
     """The clips of a command that trains; those that its run leaves out (--train.skip) need not be readable."""
     clips = load_clips(
-        config.data, config.train.workers, session.say,
+        config.data, config.train.workers, session.print,
         lambda clips: unread_paths(config.output, clips, config.train.skip),
     )  # fmt: skip
-    warn(config.data, clips, card_of(config, clips), session.say)
+    warn(config.data, clips, card_of(config, clips), session.print)
     return clips
 
 
@@ -149,7 +149,7 @@ def fit(
     def batches(step: int) -> Iterator[MicroBatch]:
         skipped = keep_skips(folder, clips, train_config.skip, step, session.first)
         if skipped:
-            session.say("left out: " + "; ".join(map(str, read_skips(folder))))
+            session.print("left out: " + "; ".join(map(str, read_skips(folder))))
         try:
             dataset = ClipDataset(
                 clips, config.clip, config.augment, train_config.seed, targets, config.data.cache, skipped
@@ -172,7 +172,7 @@ def fit(
             watch=watch,
         )
     (card() if card else card_of(config, clips)).save(folder, objective, write=session.first)
-    session.say(f"{steps} steps done; weights in {folder}")
+    session.print(f"{steps} steps done; weights in {folder}")
 
 
 def open_folder(config: Any, clips: Sequence[Clip], session: Session, others: Sequence[Clip] = ()) -> bool:
@@ -184,11 +184,11 @@ def open_folder(config: Any, clips: Sequence[Clip], session: Session, others: Se
     refuse_other_run(config.output, identity(config, clips, others))
     meet()  # before any rank makes the folder
     if finished(config.output, steps):
-        session.say(f"{config.output} holds this run, finished at step {steps}: nothing to do")
+        session.print(f"{config.output} holds this run, finished at step {steps}: nothing to do")
         return False
     found = checkpoint.checkpoints(config.output)
     if found:
-        session.say(f"{config.output}: going on from {found[-1].name}")
+        session.print(f"{config.output}: going on from {found[-1].name}")
     return True
 
 

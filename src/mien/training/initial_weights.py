@@ -164,7 +164,7 @@ def compare_inputs(folder: Path, init: str, config: Any, say: Say) -> None:
         crops = [to_tree(crop) for crop in (cut, ours) if crop]
         said = [", ".join(f"{k} {v}" for k, v in crop.items() if v is not None) for crop in crops]
         here = f"here: {said[1]}" if ours else "how those of this run are cut is not known"
-        say(f"note: {init} was trained on faces that mien faces cut ({said[0]}); {here}")
+        say(f"note: {init} was trained on faces that mien extract-faces cut ({said[0]}); {here}")
 
 
 def flags_of(section: str, config: Any, usual: Any) -> str:

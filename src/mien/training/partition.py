@@ -99,7 +99,7 @@ class History:
     notes: list[str]
     """What could not be checked."""
 
-    def remarks(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, Any]:
         """What a table says of it: nothing where all is well."""
         return {"leaks": [str(leak) for leak in self.leaks]} if self.leaks else {}
 
@@ -181,12 +181,12 @@ def remember(
             History(seen, [], []).write(folder)
 
 
-def remarks(model: Path, clips: Sequence[Clip] = (), workers: int = 4) -> dict[str, Any]:
+def provenance(model: Path, clips: Sequence[Clip] = (), workers: int = 4) -> dict[str, Any]:
     """What a report on a model has to say: how its weights were chosen, leaks that were allowed, and how many of
     ``clips`` it has learnt from."""
-    said = ModelCard.load(model).remarks()
+    notes = ModelCard.load(model).provenance()
     seen = seen_by(model) if clips else None
     known = find_seen(seen, hash_clips(clips, workers), "these", clips) if seen else []
     if known:
-        said["leaks"] = [*said.get("leaks", []), *map(str, known)]
-    return said
+        notes["leaks"] = [*notes.get("leaks", []), *map(str, known)]
+    return notes

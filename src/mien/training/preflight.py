@@ -41,11 +41,11 @@ def preflight(
     free = available(session.device)
     room = None if free is None else free / ranks(session) + cost.weights
     need = needed(cost, config, micro, session)
-    session.say(
+    session.print(
         f"{cost.parameters / 1e6:.1f} million parameters; a step of {micro} clips at once needs about {gigabytes(need)}"
         + (f", {gigabytes(room)} are there" if room is not None else "")
     )
-    session.say(time_line(cost, train, steps, session))
+    session.print(time_line(cost, train, steps, session))
     if room is not None and need > room:
         raise ValueError(refusal(objective, cost, config, need, room, session, fits))
 

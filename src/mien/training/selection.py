@@ -122,7 +122,7 @@ def mark(kind: str, folder: Path, parts: Parts, marking: Marking) -> dict[str, A
     analyzer = load(folder, str(marking.session.device))
     card = analyzer.card
     step = card.chosen.step if card.chosen else card.step
-    row: dict[str, Any] = {"weights": kind, "step": step, **card.remarks()}
+    row: dict[str, Any] = {"weights": kind, "step": step, **card.provenance()}
     if parts["validation"]:
         metric, score = marking.score(analyzer, parts["validation"])
         row[f"validation {metric}"] = score
@@ -132,10 +132,10 @@ def mark(kind: str, folder: Path, parts: Parts, marking: Marking) -> dict[str, A
     if not marking.session.first:
         return row
     print(f"{kind}, marked on the test clips:")
-    into, said = folder / "evaluation", card.remarks()
-    said |= origin(folder, marking.data, parts["test"], marking.split.test)
+    into, notes = folder / "evaluation", card.provenance()
+    notes |= origin(folder, marking.data, parts["test"], marking.split.test)
     evaluation_report.clear(into)
-    marks = evaluation_report.report(analyzer.outputs, clips, predictions, targets, analyzer.names, into, said=said)
+    marks = evaluation_report.report(analyzer.outputs, clips, predictions, targets, analyzer.names, into, notes=notes)
     return row | {f"test {name}": value for name, value in marks.scores.items()}
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mien.models.layouts import autoencoders, transformers, vjepa
+from mien.models.layouts import autoencoder_weights, transformers_weights, vjepa_weights
 from mien.models.layouts.source import Imported, WeightFile
 
 if TYPE_CHECKING:
@@ -34,40 +34,40 @@ LAYOUTS = (
     WeightLayout(
         "SVFAP, pre-trained or fine-tuned (.pth)",
         "patch_embed.proj, blocks and spatial_downsamples",
-        autoencoders.is_svfap,
-        autoencoders.read,
+        autoencoder_weights.is_svfap,
+        autoencoder_weights.read,
     ),
     WeightLayout(
         "VideoMAE or VideoMAE V2, pre-trained or fine-tuned (.pth)",
         "patch_embed.proj and blocks.N.attn.q_bias",
-        autoencoders.is_videomae,
-        autoencoders.read,
+        autoencoder_weights.is_videomae,
+        autoencoder_weights.read,
     ),
     WeightLayout(
         "VideoMAE of transformers (folder with config.json)",
         "embeddings.patch_embeddings.projection and encoder.layer",
-        transformers.is_videomae,
-        transformers.read_videomae,
+        transformers_weights.is_videomae,
+        transformers_weights.read_videomae,
     ),
     WeightLayout(
         "V-JEPA 1 (.pth.tar)",
         "encoder, target_encoder with pos_embed, predictor",
-        vjepa.is_first,
-        vjepa.read_first,
+        vjepa_weights.is_first,
+        vjepa_weights.read_first,
         probes=True,
     ),
     WeightLayout(
         "V-JEPA 2 (.pt)",
         "target_encoder without pos_embed, or a predictor with ten mask tokens",
-        vjepa.is_second,
-        vjepa.read_second,
+        vjepa_weights.is_second,
+        vjepa_weights.read_second,
         probes=True,
     ),
     WeightLayout(
         "V-JEPA 2 of transformers (folder with config.json)",
         "encoder.embeddings.patch_embeddings.proj and encoder.layer",
-        transformers.is_vjepa2,
-        transformers.read_vjepa2,
+        transformers_weights.is_vjepa2,
+        transformers_weights.read_vjepa2,
         probes=True,
     ),
 )

@@ -13,9 +13,9 @@ from mien.encoders.vit import ViTConfig
 from mien.encoders.vjepa import VJEPAConfig
 from mien.engine import checkpoint
 from mien.models.card import EncoderOnly, ModelCard
-from mien.models.layouts import autoencoders
+from mien.models.layouts import autoencoder_weights
 from mien.models.layouts.source import Imported, WeightFile, clip_of
-from mien.models.layouts.vjepa import with_probe
+from mien.models.layouts.vjepa_weights import with_probe
 from mien.modules.pixels import PixelsConfig
 
 if TYPE_CHECKING:
@@ -75,11 +75,11 @@ def read_videomae(source: WeightFile, config: ImportOptions) -> Imported:
             f"{source.path}: config.json says {heads} attention heads at width {dim}, VideoMAE was published with {published} "
             "there, and no shape tells which is right: say --heads"
         )
-    encoder = autoencoders.encoder_of(official, heads, ())
+    encoder = autoencoder_weights.encoder_of(official, heads, ())
     assert isinstance(encoder, ViTConfig)
     clip = clip_of(config.clip, told["num_frames"], told["image_size"])
     decoder_heads = told.get("decoder_num_attention_heads", 0)
-    imported = autoencoders.build(source, official, encoder, clip, config, decoder_heads)
+    imported = autoencoder_weights.build(source, official, encoder, clip, config, decoder_heads)
     return with_pixels(imported, source, config)
 
 

@@ -1,8 +1,8 @@
 """Train and mark on every fold of a corpus, and pool the predictions of all folds as papers do.
 
-mien crossval finetune svfap_finetune --data.manifest dfew/manifest.csv --init runs/pretrain --output runs/dfew
+mien cross-validate finetune svfap_finetune --data.manifest dfew/manifest.csv --init runs/pretrain --output runs/dfew
 
-mien crossval probe --model runs/vjepa --data.manifest crema_d/manifest.csv --output runs/crema_d
+mien cross-validate probe --model runs/vjepa --data.manifest crema_d/manifest.csv --output runs/crema_d
 
 The first word is the command that trains; its options follow. Every clip is tested once, by a model trained on the other
 folds. Prints and saves the pooled metrics with intervals, the folds with their mean and deviation, subgroups and a radar
@@ -67,7 +67,7 @@ class FoldsConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class Finetune(finetune.Config):
-    """Options of ``mien crossval finetune``: those of ``mien finetune``, and the folds."""
+    """Options of ``mien cross-validate finetune``: those of ``mien finetune``, and the folds."""
 
     output: Path = Path("runs/crossval")
     """Folder for the folds, the table and the report."""
@@ -76,7 +76,7 @@ class Finetune(finetune.Config):
 
 @dataclass(frozen=True, config=STRICT)
 class Probe(probe.Config):
-    """Options of ``mien crossval probe``: those of ``mien probe``, and the folds."""
+    """Options of ``mien cross-validate probe``: those of ``mien probe``, and the folds."""
 
     output: Path = Path("runs/crossval")
     """Folder for the folds, the table and the report."""
@@ -125,7 +125,7 @@ def run(config: Config) -> CrossValidation | None:
         if alone:
             distributed.over_devices(partial(logged_fold, settled), waiting, config.folds.devices)
         for fold in waiting if not alone else ():
-            session.say(f"\n== fold {fold} of {', '.join(corpus.folds)}")
+            session.print(f"\n== fold {fold} of {', '.join(corpus.folds)}")
             run_fold(settled, fold)
         return pool(config, corpus) if session.first else None
 
@@ -156,8 +156,8 @@ def require_folds_alone(config: Config) -> None:
 
 def read_corpus(config: Config, workers: int, session: distributed.Session) -> FoldedCorpus:
     """The clips, their folds, and the classes over all folds, so that every fold has the same outputs."""
-    clips = load_clips(config.data, workers, session.say)
-    task = located(config.task, clips, session.say)
+    clips = load_clips(config.data, workers, session.print)
+    task = located(config.task, clips, session.print)
     names = task.names(clips)
     results.require(clips, config.folds.subgroups, names)
     folds = find_folds(clips, config.folds.column)
@@ -246,10 +246,10 @@ def pool_choice(config: Config, corpus: FoldedCorpus, kind: str, folder: Path) -
     evaluation_report.tell_parts(marks)
     kept = (*config.folds.subgroups, config.folds.column)
     leaks = [leak for fold in corpus.folds for leak in leaks_of(marked(config, fold)[kind])]
-    said = {"selection": kind} | ({"leaks": list(dict.fromkeys(leaks))} if leaks else {})
-    said |= origin(config.output, config.data, corpus.clips)
+    notes = {"selection": kind} | ({"leaks": list(dict.fromkeys(leaks))} if leaks else {})
+    notes |= origin(config.output, config.data, corpus.clips)
     write_protocol(folder, replace(protocol(config, corpus), selection=kind))
-    evaluation_report.write(marks, corpus.clips, outputs, corpus.targets, corpus.names, folder, kept, [section], said)
+    evaluation_report.write(marks, corpus.clips, outputs, corpus.targets, corpus.names, folder, kept, [section], notes)
     return found
 
 

@@ -1,6 +1,6 @@
 """Mark a classifier on another corpus, whose classes may not be its own; every handling of the difference is given.
 
-mien cross --model runs/crema_d --data.manifest ravdess.csv --merge calm=neutral
+mien cross-corpus --model runs/crema_d --data.manifest ravdess.csv --merge calm=neutral
 
 The classes that only one side has are counted as errors, dropped as rows, merged (--merge), or dropped as predictions
 (marked optimistic). The report says what each number left out. --rename gives the corpus's labels the model's names.
@@ -32,7 +32,7 @@ from mien.reports.page import Report
 from mien.statistics import metrics
 from mien.tasks.labels import canonical, cell
 from mien.training.fit import DataConfig, load_clips, located, warn
-from mien.training.partition import remarks
+from mien.training.partition import provenance
 from mien.video.container import FrameLimit
 from mien.video.views import ViewConfig
 
@@ -42,7 +42,7 @@ WRITTEN = ("cross.json", "report.html", "predictions.csv")
 
 @dataclass(frozen=True, config=STRICT)
 class Config(FrameLimit, distributed.ReaderOptions):
-    """Options of ``mien cross``."""
+    """Options of ``mien cross-corpus``."""
 
     model: Path = Path("runs/finetune")
     """Folder of a fine-tuned or probed model."""
@@ -78,7 +78,7 @@ def run(config: Config) -> list[dict[str, object]]:
         known = replace(own, column=config.column or own.column)
         column = located(known, clips).column
         labels = labels_of(clips, column, pairs(config.rename, "--rename"))
-        touched = warnings(remarks(config.model, clips, config.workers))
+        touched = warnings(provenance(config.model, clips, config.workers))
         probabilities = analyzer.score_clips(clips, config.views, config.workers).mean
     merge = pairs(config.merge, "--merge")
     found = crossings(probabilities, analyzer.names, labels, merge)
