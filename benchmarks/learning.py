@@ -24,6 +24,7 @@ import torch
 
 from mien.commands import demo, evaluate, finetune, pretrain
 from mien.modules.heads import MeanHeadConfig
+from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.training.fit import DataConfig
 
 WIDE: dict[str, Any] = {"dim": 128, "heads": 4, "depths": (3, 2)}
@@ -60,6 +61,7 @@ def run_row(name: str, row: dict[str, Any], seed: int, output: Path) -> tuple[fl
     init, taken = "", 0.0
     if "pretrain" in row:
         base = demo.pretraining(replace(settings, pretrain_steps=row["pretrain"]), unlabelled)
+        assert isinstance(base.objective, MaskedAutoencodingConfig)
         objective = replace(base.objective, mask_ratio=row.get("mask_ratio", base.objective.mask_ratio))
         config = replace(base, output=folder / "pretrain", encoder=encoder, objective=objective)
         taken, init = timed(pretrain, config)[1], str(folder / "pretrain")

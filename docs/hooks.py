@@ -62,7 +62,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         if ":" in target:
             return link[0]
         path = posixpath.normpath(posixpath.join(folder, target))
-        uri = {"README.md": "index.md", "docs": "index.md"}.get(path) or ELSEWHERE.get(path) or path.removeprefix("docs/")
+        uri = "index.md" if path in ("README.md", "docs") else ELSEWHERE.get(path, path.removeprefix("docs/"))
         if files.get_file_from_path(uri) is None:
             return text[1:-1] if (ROOT / path).exists() else link[0]
         return f"{text}({posixpath.relpath(uri, posixpath.dirname(here))}{anchor})"
