@@ -34,7 +34,9 @@ ROOMS: dict[str, set[str]] = {
     "inference": {"models", "calibration", "engine", "video", "faces", "tasks"},
     "reports": {"inference", "evaluation", "calibration", "video", "faces", "statistics"},
     "explanations": {"reports", "inference", "models", "video", "faces", "objectives"},
-    "training": {"reports", "inference", "evaluation", "features", "models", "engine", "video", "faces", "tasks"},
+    "training": {
+        "reports", "inference", "evaluation", "features", "models", "engine", "video", "faces", "tasks", "statistics",
+    },
     "web": {"reports", "inference", "engine", "video", "faces"},
     "commands": {
         "web", "training", "explanations", "reports", "inference", "features", "calibration", "evaluation", "models",
