@@ -31,7 +31,13 @@ def encode(encoder: Encoder, video: Tensor) -> tuple[Tensor, Tensor]:
     finally:
         hook.remove()
     axes = (2, 3, 4)
-    changes = [video.diff(dim=axis).abs().mean(dim=axes) for axis in axes]
+    still = torch.zeros_like(video[:, :, 0, 0, 0])  # a frame model's clips do not change over time
+    changes = [video.diff(dim=axis).abs().mean(dim=axes) if video.shape[axis] > 1 else still for axis in axes]
     pixels = [video.mean(dim=axes), video.std(dim=axes), *changes]
-    layers = [part for t in (*embedded, tokens) for part in (t.float().mean(dim=1), t.float().std(dim=1))]
+    layers = [part for t in (*embedded, tokens) for part in (t.float().mean(dim=1), deviation(t.float()))]
     return tokens, torch.cat([*pixels, *layers], dim=1)
+
+
+def deviation(tokens: Tensor) -> Tensor:
+    """Tokens (V, N, dim) -> their deviation per channel (V, dim), 0 of a single token."""
+    return tokens.std(dim=1) if tokens.shape[1] > 1 else torch.zeros_like(tokens[:, 0])

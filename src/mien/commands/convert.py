@@ -19,9 +19,9 @@ import tyro
 from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT, changed
-from mien.models.layouts import WeightLayout, recognise
+from mien.models.layouts import WeightLayout, import_weights
 from mien.models.layouts.import_options import ImportOptions
-from mien.models.layouts.source import Imported, WeightFile
+from mien.models.layouts.source import Imported
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -36,14 +36,7 @@ class Config(ImportOptions):
 
 def run(config: Config) -> None:
     """Recognise, read, load strictly, export."""
-    source = WeightFile.open(config.checkpoint)
-    layout = recognise(source)
-    try:
-        imported = layout.read(source, config)
-    except ValueError as error:
-        if str(source.path) in str(error):
-            raise
-        raise ValueError(f"{source.path} ({layout.name}): {error}") from error
+    imported, layout = import_weights(config.checkpoint, config)
     refuse_unread(config, imported, layout)
     imported.card.save(config.output, imported.model)
     count = sum(p.numel() for p in imported.model.parameters())

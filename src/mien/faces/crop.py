@@ -9,6 +9,9 @@ the first cause of failed reproductions. So a crop is defined by numbers alone, 
   detector's box itself, made square. Upright, no alignment.
 - ``openface``: OpenFace's similarity alignment (Baltrusaitis et al., 2016): in 112 x 112 pixels the eyes are 45 pixels
   apart and the mean face is centred. Fitted here to eyes, nose and the middle of the mouth instead of 68 points.
+- ``template``: eyes, nose and corners of the mouth on the 112-pixel template of face recognition (ArcFace, SFace and the
+  frame models of OpenCV's zoo): least squares from the template to the picture, turned round, sampled at single points.
+- ``stretched``: the detector's box itself, made square by stretching, as some frame models were trained.
 """
 
 from __future__ import annotations
@@ -33,28 +36,37 @@ OPENFACE_SIDE, OPENFACE_DROP = 1.17, 0.12
 """Side of that square, and how far its centre lies below that of a detector's box, in widths of the box: where there
 are no landmarks. Means over 16 clips of people who look into the camera."""
 
-MARGIN = {"loose": 0.25, "voxceleb2": 0.0, "openface": 0.0}
-ALIGNED = {"loose": True, "voxceleb2": False, "openface": True}
+TEMPLATE = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]], np.float64
+)
+"""Right eye, left eye, nose tip and corners of the mouth (right, left) in a picture of 112 x 112 pixels."""
+TEMPLATE_SIDE, TEMPLATE_RISE = 1.02, 0.076
+"""Side of that picture, and how far its centre lies above that of a detector's box, in heights of the box: where there are
+no landmarks. Means over 43 faces of people who look into the camera."""
+
+MARGIN = {"loose": 0.25, "voxceleb2": 0.0, "openface": 0.0, "template": 0.0, "stretched": 0.0}
+ALIGNED = {"loose": True, "voxceleb2": False, "openface": True, "template": True, "stretched": False}
 
 
 @dataclass(frozen=True, config=STRICT)
 class CropConfig:
     """How a face becomes a square picture."""
 
-    preset: Literal["loose", "voxceleb2", "openface"] = "loose"
-    """loose: box with space around; voxceleb2: as SVFAP's pre-training saw faces; openface: similarity-aligned."""
+    preset: Literal["loose", "voxceleb2", "openface", "template", "stretched"] = "loose"
+    """loose: box with space around; voxceleb2: as SVFAP's pre-training saw faces; openface: similarity-aligned; template: five
+    landmarks on the template of face recognition; stretched: the box itself, stretched to a square."""
     size: Annotated[int, Field(ge=16, le=2048)] = 224
     """Side of the square in pixels."""
     margin: Annotated[float, Field(ge=-0.4, le=4)] | None = None
     """Space added on every side, in sides of the preset's square; left out: 0.25 for loose, 0 for the others."""
     align: bool | None = None
-    """Turn the crop so that the eyes are level; left out: yes for loose and openface, no for voxceleb2."""
+    """Turn the crop so that the eyes are level; left out: yes for loose, openface and template, no for the others."""
 
 
 def crop(pixels: Pixels, face: Face, config: CropConfig) -> Pixels:
     """Frame (H, W, 3) -> the face (size, size, 3); black where the square reaches over the border."""
     matrix = placement(face.box, face.landmarks, config)
-    shrink = int(max(1, 1 / np.hypot(matrix[0, 0], matrix[1, 0])))
+    shrink = 1 if config.preset == "template" else int(max(1, 1 / np.hypot(matrix[0, 0], matrix[1, 0])))
     side = shrink * config.size
     # Drawn shrink times larger and averaged: sampling a large face at few points would leave jagged edges.
     picture = cv2.warpAffine(pixels, shrink * matrix, (side, side), flags=cv2.INTER_LINEAR)
@@ -64,7 +76,7 @@ def crop(pixels: Pixels, face: Face, config: CropConfig) -> Pixels:
 
 
 def placement(box: Box, landmarks: Points | None, config: CropConfig) -> NDArray[np.float64]:
-    """The similarity (2, 3) that takes places in the frame to places in the crop, both counted from pixel corners."""
+    """The similarity (of ``stretched`` the scaling) (2, 3) that takes places in the frame to places in the crop, both counted from pixel corners."""
     margin = MARGIN[config.preset] if config.margin is None else config.margin
     align = ALIGNED[config.preset] if config.align is None else config.align
     if config.preset == "openface" and landmarks is not None and align:
@@ -72,6 +84,15 @@ def placement(box: Box, landmarks: Points | None, config: CropConfig) -> NDArray
     elif config.preset == "openface":
         lower = (box[0], box[1] + OPENFACE_DROP * box[2], box[2], box[3])
         unit = square(lower, OPENFACE_SIDE * box[2], 0.0)
+    elif config.preset == "template" and landmarks is not None and align:
+        back = similarity(TEMPLATE / 112, landmarks.astype(np.float64))
+        unit = cv2.invertAffineTransform(back)
+    elif config.preset == "template":
+        higher = (box[0], box[1] - TEMPLATE_RISE * box[3], box[2], box[3])
+        unit = square(higher, TEMPLATE_SIDE * box[3], 0.0)
+    elif config.preset == "stretched":
+        across, down = 1 / max(box[2], 1e-6), 1 / max(box[3], 1e-6)
+        unit = np.array([[across, 0.0, -box[0] * across], [0.0, down, -box[1] * down]])
     else:
         unit = square(box, max(box[2], box[3]), roll(landmarks) if align else 0.0)
     inner = 1 / (1 + 2 * margin)

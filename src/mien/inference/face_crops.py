@@ -80,7 +80,7 @@ class Found:
         return picture if len(picture) == self.clip.size else Whole(self.clip).cut(picture)
 
 
-Preset = Literal["model", "loose", "voxceleb2", "openface"]
+Preset = Literal["model", "loose", "voxceleb2", "openface", "template", "stretched"]
 
 
 def suited_crop(clip: ClipConfig, trained_on: CropConfig | None, asked: Preset) -> CropConfig:

@@ -26,6 +26,7 @@ from mien.encoders import EncoderConfig
 from mien.engine import checkpoint
 from mien.faces.crop import CropConfig
 from mien.interfaces import Batch, Encoder, Objective
+from mien.models.frame import FrameConfig
 from mien.modules.pixels import PixelsConfig
 from mien.objectives import ObjectiveConfig
 from mien.tasks import TaskConfig
@@ -54,7 +55,7 @@ class Chosen:
 class ModelCard:
     """What weights are: enough to build the model, to feed it as in training, and to report on it."""
 
-    encoder: EncoderConfig
+    encoder: EncoderConfig | FrameConfig
     clip: ClipConfig
     pixels: PixelsConfig
     objective: ObjectiveConfig | None = None
@@ -75,6 +76,8 @@ class ModelCard:
     """What training and test were allowed to share."""
     skipped: tuple[str, ...] = ()
     """Training clips that broke and were left out."""
+    sources: tuple[str, ...] = ()
+    """Public weights that these began from, each with its licence."""
     mien: str = __version__
     """What wrote it."""
     version: int = VERSION
@@ -145,7 +148,7 @@ class ModelCard:
 
     def provenance(self) -> dict[str, Any]:
         """What every report on the weights repeats of how they came about; nothing where all is well."""
-        notes = {"selection": self.selection, "leaks": [*self.leaks], "skipped": [*self.skipped]}
+        notes = {"selection": self.selection, "leaks": [*self.leaks], "skipped": [*self.skipped], "sources": [*self.sources]}
         return {name: value for name, value in notes.items() if value}
 
 

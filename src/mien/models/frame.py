@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from mien.config import STRICT
 from mien.interfaces import Encoder
-from mien.modules.pixels import PixelsConfig
 
 Floats = NDArray[np.float32]
 Run = Callable[[Floats], Floats]
@@ -149,31 +148,3 @@ def open_with_opencv(content: bytes) -> Run:
         return np.stack(given)
 
     return run
-
-
-@dataclass(frozen=True, config=STRICT)
-class FrameCard:
-    """What a person says of an ONNX file: how its picture is made, and what its scores mean. Ten lines of YAML."""
-
-    names: tuple[str, ...]
-    """Names of the scores, in the order of the file: classes, or values."""
-    size: Annotated[int, Field(ge=16, le=2048)]
-    """Side of the picture in pixels."""
-    outputs: Literal["logits", "values"] = "logits"
-    """logits: scores of classes, of which a softmax makes probabilities; values: such as valence and arousal."""
-    align: Literal["template", "box", "loose"] = "loose"
-    """template: five landmarks on the places of the 112-pixel template of face recognition; box: the detector's box, stretched
-    to a square; loose: a square with space around the box."""
-    colour: Literal["rgb", "bgr", "grey"] = "rgb"
-    """Colours of the picture, in order."""
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Subtracted from colours in [0, 1], red, green, blue."""
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    """Divides them then; 1/255 each, with mean 0, for a network that takes 0 to 255."""
-    first: Annotated[int, Field(ge=0)] = 0
-    """Place of the first of the names among the scores."""
-
-    @property
-    def pixels(self) -> PixelsConfig:
-        """Normalisation of the picture."""
-        return PixelsConfig(mean=self.mean, std=self.std)

@@ -64,7 +64,22 @@ class AttentiveHeadConfig:
         return self.heads or (wanted if dim % wanted == 0 else dim // 16)
 
 
-HeadConfig = Annotated[MeanHeadConfig | AttentiveHeadConfig, Field(discriminator="name")]
+@dataclass(frozen=True, config=STRICT)
+class ScoresHeadConfig:
+    """Nothing is learnt: the mean token is the outputs, for frame models, whose tokens are scores."""
+
+    name: Literal["scores"] = "scores"
+    standardise: Literal[False] = False
+    """No: scores are taken as they are."""
+
+    def build(self, dim: int, outputs: int) -> Head:
+        """A head for tokens of width ``dim``, which must be ``outputs``."""
+        if dim != outputs:
+            raise ValueError(f"head.name scores: the encoder gives {dim} numbers and there are {outputs} names; take mean")
+        return ScoresHead()
+
+
+HeadConfig = Annotated[MeanHeadConfig | AttentiveHeadConfig | ScoresHeadConfig, Field(discriminator="name")]
 
 
 class Standard(nn.Module):
@@ -130,6 +145,20 @@ class MeanHead(Head):
 
     def pool(self, tokens: Tensor) -> Tensor:
         return self.norm(tokens.mean(dim=1))
+
+
+class ScoresHead(Head):
+    """Mean over tokens, which are scores already."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = ()
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.pool(tokens)
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        return tokens.mean(dim=1)
 
 
 class AttentiveHead(Head):

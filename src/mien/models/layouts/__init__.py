@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.models.layouts import autoencoder_weights, transformers_weights, vjepa_weights
@@ -80,3 +81,15 @@ def recognise(source: WeightFile) -> WeightLayout:
             return layout
     known = "".join(f"\n  {layout.name}: {layout.holds}" for layout in LAYOUTS)
     raise ValueError(f"{source.path}: no layout that can be imported; {source.summary()}. Known are{known}")
+
+
+def import_weights(path: Path, options: ImportOptions) -> tuple[Imported, WeightLayout]:
+    """Recognise weights of others and read them strictly; faults name the file and its layout."""
+    source = WeightFile.open(path)
+    layout = recognise(source)
+    try:
+        return layout.read(source, options), layout
+    except ValueError as error:
+        if str(source.path) in str(error):
+            raise
+        raise ValueError(f"{source.path} ({layout.name}): {error}") from error
