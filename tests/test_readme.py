@@ -20,7 +20,7 @@ import pytest
 from conftest import ROOT
 from mien.commands import synth
 from mien.config import RECIPES as SHIPPED
-from mien.faces.detectors import registry
+from mien.models import registry
 
 RECIPES = {
     "svfap_pretrain": """
@@ -68,7 +68,7 @@ def place(tmp_path: Path) -> Path:
     """A folder that holds what README takes for granted."""
     detector = registry.find("yunet")
     if detector is None:
-        beside = ROOT.parent / "shared" / "models" / registry.known("yunet").file
+        beside = ROOT.parent / "shared" / "models" / registry.known("yunet").files[0].file
         detector = beside if beside.is_file() else pytest.skip("no YuNet file here; MIEN_MODELS names its folder")
     cache = tmp_path / "cache" / "mien" / "models"
     cache.mkdir(parents=True)

@@ -80,7 +80,9 @@ def find(name: str) -> Path | None:
     return next((folder / name for folder in folders() if (folder / name).exists()), None)
 
 
-def fetch(remote: RemoteFile, folder: Path | None = None, url: str = "", source: Path | None = None) -> tuple[Path, str]:
+def fetch(
+    remote: RemoteFile, folder: Path | None = None, url: str = "", source: Path | None = None
+) -> tuple[Path, str]:
     """A published file in ``folder`` (the user's cache), and a sentence on how it was verified.
 
     It is taken from ``source``, a file that was fetched by hand, or else from ``url``, or else from its own addresses, unless
@@ -88,10 +90,10 @@ def fetch(remote: RemoteFile, folder: Path | None = None, url: str = "", source:
     what comes is another file. What a cut transfer brought is kept, and the same call goes on from it.
     """
     target = (folder or cache()) / remote.file
-    with locked(target.with_name(f".{remote.file}.lock")):
+    with locked(target.with_name(f".{target.name}.lock")):
         if target.is_file() and matches(target, remote):
             return target, verified(target, remote)
-        part = target.with_name(f".{remote.file}.part")
+        part = target.with_name(f".{target.name}.part")
         if source is not None:
             if not source.is_file():
                 raise ValueError(f"{source}: no such file; --from names a file that was fetched by hand")
@@ -104,7 +106,7 @@ def fetch(remote: RemoteFile, folder: Path | None = None, url: str = "", source:
             forget(part)
             came = source or url or remote.urls[0]
             raise ValueError(
-                f"{came}: not the published {remote.file}: SHA-256 {found} ({size} bytes), expected "
+                f"{came}: not the published {target.name}: SHA-256 {found} ({size} bytes), expected "
                 f"{expected(remote)}. A proxy's page or another version? Nothing was kept"
             )
         how = verified(part, remote)
@@ -124,16 +126,19 @@ def matches(path: Path, remote: RemoteFile) -> bool:
 
 
 def verified(path: Path, remote: RemoteFile) -> str:
-    """How a file that matches was verified; the hash of one that nobody publishes is kept on the way."""
+    """How a file that matches was verified."""
     if remote.published():
         return "SHA-256 as published" if remote.sha256 else "git's id of the content as published"
-    known = first_hashes()
-    if remote.urls[0] in known:
+    if remote.urls[0] in first_hashes():
         return "SHA-256 as at its first download; its owner publishes none"
-    found = sha256(path)
-    text = json.dumps(known | {remote.urls[0]: found}, indent=2) + "\n"
-    write_whole(cache() / FIRST_HASHES, lambda file: file.write_text(text))
-    return f"its owner publishes no hash: SHA-256 {found} is kept, and later downloads must equal it"
+    return f"its owner publishes no hash: SHA-256 {sha256(path)} is kept, and later downloads must equal it"
+
+
+def keep_hash(path: Path, remote: RemoteFile) -> None:
+    """Keep the hash of a file that nobody publishes, now that it turned out to be what its name says."""
+    if not remote.published() and (known := first_hashes()).get(remote.urls[0]) is None:
+        text = json.dumps(known | {remote.urls[0]: sha256(path)}, indent=2) + "\n"
+        write_whole(cache() / FIRST_HASHES, lambda file: file.write_text(text))
 
 
 def expected(remote: RemoteFile) -> str:
@@ -179,7 +184,7 @@ def transfer(url: str, part: Path, remote: RemoteFile) -> None:
 
 def answer(url: str, part: Path, remote: RemoteFile) -> None:
     """One request. Raises ``OSError`` that names the address and the way out, ``Cut`` where going on may help."""
-    by_hand = f"Or fetch {remote.file} in another way and give it with --from FILE, or its folder as MIEN_MODELS=FOLDER"
+    by_hand = f"Or fetch {Path(remote.file).name} in another way and give it with --from FILE, or its folder as MIEN_MODELS=FOLDER"
     note, done = part.with_name(part.name + ".json"), part.stat().st_size if part.is_file() else 0
     origin = json.loads(note.read_text()) if note.is_file() and done else {}
     same = {"If-Range": origin["tag"]} if origin.get("tag") else {} if remote.published() else None
@@ -197,7 +202,7 @@ def answer(url: str, part: Path, remote: RemoteFile) -> None:
                 part.parent.mkdir(parents=True, exist_ok=True)
                 with part.open("ab" if more else "wb") as file:
                     write_whole(note, lambda path: path.write_text(json.dumps({"url": url, "tag": tag})))
-                    copy(reply, file, done if more else 0, total, remote.file)
+                    copy(reply, file, done if more else 0, total, Path(remote.file).name)
     except urllib.error.HTTPError as error:
         if error.code == 416:  # what is kept is longer than the file
             forget(part)

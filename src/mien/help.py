@@ -114,8 +114,9 @@ def options(schema: type, default: Any = None, prefix: str = "") -> Iterator[Opt
             yield from options(type(value), value, f"{prefix}{field.name}.")
         else:
             kind = hints[field.name]
+            named = (getattr(extra, "name", None) for extra in getattr(kind, "__metadata__", ()))
             yield Option(
-                prefix + field.name, metavar(kind), value, sentences(schema).get(field.name, ""), positional(kind)
+                prefix + next(filter(None, named), field.name), metavar(kind), value, sentences(schema).get(field.name, ""), positional(kind)
             )
 
 
@@ -169,7 +170,11 @@ def choices(schema: type, default: Any = None, prefix: str = "") -> Iterator[tup
 def classes(kind: Any) -> list[Any]:
     """The configs with a ``name`` among the members of a union."""
     found = [one for part in get_args(kind) for one in classes(part)] if get_args(kind) else [kind]
-    return [one for one in found if is_dataclass(one) and "name" in {field.name for field in fields(one)}]
+    return [
+        one
+        for one in found
+        if isinstance(one, type) and is_dataclass(one) and "name" in {field.name for field in fields(one)}
+    ]
 
 
 def kind_name(kind: Any) -> str:

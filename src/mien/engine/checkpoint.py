@@ -24,6 +24,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_state_dict,
 )
 
+from mien import downloads
 from mien.engine.distributed import Session, gather
 from mien.engine.torch_files import load_pickled
 from mien.extras import install
@@ -149,12 +150,14 @@ def export(run: Path, model: nn.Module, card: str, write: bool = True) -> None:
 
 
 def locate(name: str | Path) -> Path:
-    """The folder of a model; ``hf://owner/name`` or ``hf://owner/name@revision`` is fetched from the Hugging Face hub.
+    """The folder of a model: a path, a name that ``mien models get`` made a folder for, or ``hf://owner/name@revision``, which is
+    fetched from the Hugging Face hub.
 
     Only files that say what weights are, and weights themselves, are fetched, into the user's cache; nothing is executed.
     """
     if not str(name).startswith("hf://"):
-        return Path(name)
+        card = None if Path(name).exists() or Path(name).name != str(name) else downloads.find(f"{name}/{CARD}")
+        return card.parent if card else Path(name)
     repository, _, revision = str(name).removeprefix("hf://").partition("@")
     try:
         from huggingface_hub import snapshot_download

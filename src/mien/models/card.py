@@ -148,7 +148,12 @@ class ModelCard:
 
     def provenance(self) -> dict[str, Any]:
         """What every report on the weights repeats of how they came about; nothing where all is well."""
-        notes = {"selection": self.selection, "leaks": [*self.leaks], "skipped": [*self.skipped], "sources": [*self.sources]}
+        notes = {
+            "selection": self.selection,
+            "leaks": [*self.leaks],
+            "skipped": [*self.skipped],
+            "sources": [*self.sources],
+        }
         return {name: value for name, value in notes.items() if value}
 
 

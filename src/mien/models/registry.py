@@ -11,7 +11,7 @@ import os
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
@@ -63,7 +63,9 @@ class PublicModel:
 
     def remote(self, name: str) -> list[RemoteFile]:
         """Its files with their addresses; those of a folder under a name of their own in the cache."""
-        hub = f"{os.environ.get('HF_ENDPOINT', 'https://huggingface.co').rstrip('/')}/{self.hub}/resolve/{self.revision}"
+        hub = (
+            f"{os.environ.get('HF_ENDPOINT', 'https://huggingface.co').rstrip('/')}/{self.hub}/resolve/{self.revision}"
+        )
         files = []
         for one in self.files:
             urls = one.urls or ((f"{hub}/{one.file}",) if self.hub else ())
@@ -126,21 +128,33 @@ def get(
         imported, _ = import_weights(path, model.convert or ImportOptions())
         replace(imported.card, sources=(provenance,)).save(made, imported.model)
         notes += imported.notes
-    for path, _ in fetched:
+    for (path, _), one in zip(fetched, remote, strict=True):
+        downloads.keep_hash(path, one)
         path.unlink()
     fetched[0][0].parent.rmdir()
     return made, notes
 
 
-def require_licence(name: str, model: PublicModel, accept: bool) -> None:
-    """Raise ``ValueError`` unless a model may be used commercially, or its licence is or was accepted, which is kept."""
+def accepted(name: str) -> bool:
+    """Whether a model may be used commercially, or its licence was accepted."""
+    model = known(name)
+    return model.commercial or accepted_licences().get(name) == model.licence
+
+
+def accepted_licences() -> dict[str, str]:
+    """Licences that were accepted, by model."""
     file = downloads.cache() / ACCEPTED
-    accepted: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-    if model.commercial or accepted.get(name) == model.licence:
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def require_licence(name: str, model: PublicModel, accept: bool) -> None:
+    """Raise ``ValueError`` unless a model's licence allows commercial use, or is or was accepted, which is kept."""
+    if accepted(name):
         return
     if not accept:
         raise ValueError(
-            f"{name} comes under {model.licence}, which forbids commercial use: say --accept-licence to take it under that licence"
+            f"{name} comes under {model.licence}, which forbids commercial use: say --accept-licence to take it under that "
+            "licence"
         )
-    text = json.dumps(accepted | {name: model.licence}, indent=2) + "\n"
-    write_whole(file, lambda path: path.write_text(text))
+    text = json.dumps(accepted_licences() | {name: model.licence}, indent=2) + "\n"
+    write_whole(downloads.cache() / ACCEPTED, lambda path: path.write_text(text))

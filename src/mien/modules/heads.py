@@ -75,7 +75,9 @@ class ScoresHeadConfig:
     def build(self, dim: int, outputs: int) -> Head:
         """A head for tokens of width ``dim``, which must be ``outputs``."""
         if dim != outputs:
-            raise ValueError(f"head.name scores: the encoder gives {dim} numbers and there are {outputs} names; take mean")
+            raise ValueError(
+                f"head.name scores: the encoder gives {dim} numbers and there are {outputs} names; take mean"
+            )
         return ScoresHead()
 
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.faces.detectors import registry
+from mien import downloads
 from mien.faces.face import Box, Pixels, Points
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class Detector(ABC):
     """Whether it reads a model file."""
     download: str = ""
     """Name under which ``mien models get`` fetches its file, if it does."""
+    file: str = ""
+    """Name of that file."""
     notice: str = ""
     """What is said where it is taken because there is nothing better."""
     usual: float = 0.6
@@ -75,7 +77,7 @@ class Detector(ABC):
     @classmethod
     def find(cls) -> Path | None:
         """Its model file on this machine, where ``mien models get`` put it or MIEN_MODELS says; None if there is none."""
-        return registry.find(cls.download) if cls.download else None
+        return downloads.find(cls.file) if cls.file else None
 
     def detect(self, pixels: Pixels, thorough: bool = True) -> list[Detection]:
         """Faces of one RGB picture (H, W, 3), best first, in its pixels."""

@@ -19,6 +19,7 @@ class YuNet(Detector):
     """OpenCV's ``FaceDetectorYN``: box and five landmarks, in milliseconds."""
 
     name, signs, download = "yunet", ("yunet",), "yunet"
+    file = "face_detection_yunet_2023mar.onnx"
     confirm, smallest, level_side = 3, 14, 192
 
     def __init__(self, config: DetectConfig) -> None:

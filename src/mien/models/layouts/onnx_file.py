@@ -49,7 +49,11 @@ class FrameCard:
         return PixelsConfig(mean=self.mean, std=self.std)
 
 
-CROPS: dict[str, Literal["template", "stretched", "loose"]] = {"template": "template", "box": "stretched", "loose": "loose"}
+CROPS: dict[str, Literal["template", "stretched", "loose"]] = {
+    "template": "template",
+    "box": "stretched",
+    "loose": "loose",
+}
 """Preset of ``mien.faces.crop`` for each way of aligning."""
 
 
@@ -64,6 +68,6 @@ def save_frame_model(folder: Path, content: bytes, card: FrameCard, sources: tup
     task = ClassificationConfig(classes=names, head=head) if classes else RegressionConfig(columns=names, head=head)
     clip = ClipConfig(frames=1, stride=1, size=card.size, crop="squash" if card.align == "box" else "square")
     crop = CropConfig(preset=CROPS[card.align], size=card.size)
-    ModelCard(
-        config, clip, card.pixels, task=task, names=names, face_crop=crop, sources=sources
-    ).save(folder, task.build(model, card.pixels, names))
+    ModelCard(config, clip, card.pixels, task=task, names=names, face_crop=crop, sources=sources).save(
+        folder, task.build(model, card.pixels, names)
+    )
