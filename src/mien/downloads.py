@@ -46,6 +46,11 @@ class RemoteFile:
     size: int = 0
     """Bytes; 0 where they were not published."""
 
+    @property
+    def key(self) -> str:
+        """What its first hash is kept under."""
+        return self.urls[0] if self.urls else self.file
+
     def published(self) -> str:
         """What the owner, or somebody else, says that the file is; empty where nobody does."""
         return self.sha256 or self.git_blob
@@ -104,7 +109,7 @@ def fetch(
         if not matches(part, remote):
             found, size = sha256(part), part.stat().st_size
             forget(part)
-            came = source or url or remote.urls[0]
+            came = source or url or remote.key
             raise ValueError(
                 f"{came}: not the published {target.name}: SHA-256 {found} ({size} bytes), expected "
                 f"{expected(remote)}. A proxy's page or another version? Nothing was kept"
@@ -121,7 +126,7 @@ def matches(path: Path, remote: RemoteFile) -> bool:
         return sha256(path) == remote.sha256
     if remote.git_blob:
         return git_blob(path) == remote.git_blob
-    first = first_hashes().get(remote.urls[0])
+    first = first_hashes().get(remote.key)
     return first in (None, sha256(path))
 
 
@@ -129,15 +134,15 @@ def verified(path: Path, remote: RemoteFile) -> str:
     """How a file that matches was verified."""
     if remote.published():
         return "SHA-256 as published" if remote.sha256 else "git's id of the content as published"
-    if remote.urls[0] in first_hashes():
+    if remote.key in first_hashes():
         return "SHA-256 as at its first download; its owner publishes none"
     return f"its owner publishes no hash: SHA-256 {sha256(path)} is kept, and later downloads must equal it"
 
 
 def keep_hash(path: Path, remote: RemoteFile) -> None:
     """Keep the hash of a file that nobody publishes, now that it turned out to be what its name says."""
-    if not remote.published() and (known := first_hashes()).get(remote.urls[0]) is None:
-        text = json.dumps(known | {remote.urls[0]: sha256(path)}, indent=2) + "\n"
+    if not remote.published() and (known := first_hashes()).get(remote.key) is None:
+        text = json.dumps(known | {remote.key: sha256(path)}, indent=2) + "\n"
         write_whole(cache() / FIRST_HASHES, lambda file: file.write_text(text))
 
 
@@ -146,7 +151,7 @@ def expected(remote: RemoteFile) -> str:
     size = f" ({remote.size} bytes)" if remote.size else ""
     if remote.git_blob and not remote.sha256:
         return f"git's id {remote.git_blob}{size}"
-    return (remote.sha256 or f"that of the first download, {first_hashes()[remote.urls[0]]}") + size
+    return (remote.sha256 or f"that of the first download, {first_hashes()[remote.key]}") + size
 
 
 def first_hashes() -> dict[str, str]:
