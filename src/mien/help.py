@@ -116,7 +116,11 @@ def options(schema: type, default: Any = None, prefix: str = "") -> Iterator[Opt
             kind = hints[field.name]
             named = (getattr(extra, "name", None) for extra in getattr(kind, "__metadata__", ()))
             yield Option(
-                prefix + next(filter(None, named), field.name), metavar(kind), value, sentences(schema).get(field.name, ""), positional(kind)
+                prefix + next(filter(None, named), field.name),
+                metavar(kind),
+                value,
+                sentences(schema).get(field.name, ""),
+                positional(kind),
             )
 
 

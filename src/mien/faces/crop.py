@@ -121,7 +121,7 @@ def four(landmarks: Points) -> Points:
     return np.concatenate([landmarks[:3], landmarks[3:].mean(0, keepdims=True)])
 
 
-def similarity(source: Points, target: Points) -> NDArray[np.float64]:
+def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> NDArray[np.float64]:
     """Least squares turn, scale and shift (2, 3) that takes points (N, 2) to points (N, 2) (Umeyama, 1991)."""
     a, b = source - source.mean(0), target - target.mean(0)
     norm = max(float((a * a).sum()), 1e-9)
