@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mien.explanations.result import Explanation
     from mien.faces.store import FaceStore
     from mien.inference.analyzer import VideoFeatures
-    from mien.inference.live import LiveTally
+    from mien.inference.live import LiveStatistics
     from mien.inference.timeline import Timeline
     from mien.reports.study import Study
     from mien.training.outcome import CrossValidationResults, ProbeResults, TrainingRun
@@ -71,10 +71,10 @@ def calibrate(*recipes: Words, **options: Any) -> Calibration:
 
 
 @overload
-def analyze(video: int, *recipes: Words, **options: Any) -> LiveTally: ...
+def analyze(video: int, *recipes: Words, **options: Any) -> LiveStatistics: ...
 @overload
 def analyze(video: Words, *recipes: Words, **options: Any) -> Timeline: ...
-def analyze(video: Words | int, *recipes: Words, **options: Any) -> Timeline | LiveTally:
+def analyze(video: Words | int, *recipes: Words, **options: Any) -> Timeline | LiveStatistics:
     """Read a video, with tables and pictures: ``mien.analyze("interview.mp4", model="runs/finetune").frames``.
 
     A number is a camera, which is read until it is interrupted.
@@ -143,11 +143,11 @@ def perform(command: Any, config: Any) -> Any:
     The folder is what its ``writes(config)`` names, or ``config.output``; of several ranks, the first one holds it.
     """
     from mien.files import LOCK, locked
-    from mien.video.container import limited
+    from mien.video.container import limit_pixels
 
     output = getattr(config, "output", None)
     lock = command.writes(config) if hasattr(command, "writes") else output and output / LOCK
     first = os.environ.get("RANK", "0") == "0"
     held: AbstractContextManager[object] = locked(lock) if lock and first else nullcontext()
-    with held, limited(config.max_pixels) if hasattr(config, "max_pixels") else nullcontext():
+    with held, limit_pixels(config.max_pixels) if hasattr(config, "max_pixels") else nullcontext():
         return command.run(config)

@@ -24,12 +24,12 @@ from mien.engine import distributed
 from mien.files import LOCK
 from mien.inference.analyzer import Analyzer, load
 from mien.inference.journal import Journal
-from mien.inference.live import LiveConfig, LiveTally, live
+from mien.inference.live import LiveConfig, LiveStatistics, live
 from mien.inference.predict import ReadConfig, predict_into
 from mien.inference.profiling import Profile
 from mien.inference.reliability_share import UNCALIBRATED
 from mien.inference.sources import Source, camera, open_source
-from mien.inference.tables import ordered, trust
+from mien.inference.tables import reliability_cells, row_of
 from mien.inference.timeline import Timeline
 from mien.names import folder_name
 from mien.reports.portraits import Portraits
@@ -80,7 +80,7 @@ def folder_of(config: Config) -> Path:
     return config.output or Path("analysis") / folder_name(Path(config.video).stem)
 
 
-def run(config: Config) -> Timeline | LiveTally:
+def run(config: Config) -> Timeline | LiveStatistics:
     """Analyze and say what came out. Raises ``ValueError`` when a video breaks off, after everything before is written."""
     with distributed.session(config.device, config.matmul):
         analyzer = load(config.model, config.device)
@@ -130,23 +130,23 @@ LIVE = ("frame", "timestamp", "face_id", "latency", "dropped", "reliable", "reas
 """First columns of live.csv; the model's outputs follow."""
 
 
-def watch_live(analyzer: Analyzer, frames: Iterable[Frame], config: Config) -> LiveTally:
+def watch_live(analyzer: Analyzer, frames: Iterable[Frame], config: Config) -> LiveStatistics:
     """Print what a camera shows, a line per face and reading, and append it to live.csv in --output."""
-    tally, names = LiveTally(), analyzer.names
+    tally, names = LiveStatistics(), analyzer.names
     if analyzer.calibration is None:
         print(UNCALIBRATED)
     journal = Journal(config.output / "live.csv", (*LIVE, *names)) if config.output else None
     try:
         for moment in live(analyzer, frames, config.reading(), config.live, tally):
-            time, late = moment.sighting.frame.time, round(moment.latency, 4)
-            for face, answer in moment.answers.items():
+            time, late = moment.faces.frame.time, round(moment.latency, 4)
+            for face, answer in moment.predictions.items():
                 doubts = f"not reliable: {', '.join(answer.reasons)}  " if answer.reasons else ""
                 print(
                     f"{time:8.2f} s  face {face}  {doubts}{shown(analyzer, answer.values)}  {1000 * late:.0f} ms late"
                 )
                 if journal:
                     values = [round(float(v), 6) for v in answer.values]
-                    trusted = ordered(trust(answer.reasons), ("reliable", "reasons"))
+                    trusted = row_of(reliability_cells(answer.reasons), ("reliable", "reasons"))
                     journal.append([[moment.number, round(time, 6), face, late, moment.dropped, *trusted, *values]])
     except KeyboardInterrupt:
         print()
