@@ -64,7 +64,7 @@ def read_manifest(media: Path) -> dict[str, int]:
     """Faces per file, by eye."""
     rows = [line.split("|") for line in (media / "MANIFEST.md").read_text().splitlines() if line.startswith("| ")]
     files = {row[1].strip(): row[11] for row in rows if len(row) > 15 and "/" in row[1]}
-    return {name: int(re.search(r"\d+", cell)[0]) for name, cell in files.items() if (media / name).is_file()}
+    return {name: int(re.findall(r"\d+", cell)[0]) for name, cell in files.items() if (media / name).is_file()}
 
 
 def measure(job: tuple[Path, str, int, argparse.Namespace]) -> Row:

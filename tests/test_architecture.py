@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -33,7 +34,9 @@ ROOMS: dict[str, set[str]] = {
     "inference": {"models", "calibration", "engine", "video", "faces", "tasks"},
     "reports": {"inference", "evaluation", "calibration", "video", "faces", "statistics"},
     "explanations": {"reports", "inference", "models", "video", "faces", "objectives"},
-    "training": {"reports", "inference", "evaluation", "features", "models", "engine", "video", "faces", "tasks"},
+    "training": {
+        "reports", "inference", "evaluation", "features", "models", "engine", "video", "faces", "tasks", "statistics",
+    },
     "web": {"reports", "inference", "engine", "video", "faces"},
     "commands": {
         "web", "training", "explanations", "reports", "inference", "features", "calibration", "evaluation", "models",
@@ -86,6 +89,12 @@ def test_every_file_imports_only_what_its_room_may() -> None:
 def test_the_table_names_no_arrow_that_nothing_draws() -> None:
     for room, named in ROOMS.items():
         assert named <= set().union(*map(imports, files(room))), room
+
+
+def test_the_picture_of_the_rooms_shows_the_imports_of_today() -> None:
+    docs = PACKAGE.parent.parent / "docs"
+    drawn = runpy.run_path(str(docs / "rooms.py"))["picture"]()
+    assert drawn == (docs / "rooms.svg").read_text(), "run python docs/rooms.py"
 
 
 def test_every_file_is_in_a_room_or_a_noun() -> None:

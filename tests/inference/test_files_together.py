@@ -36,10 +36,12 @@ def clips(version: int) -> list[Clip]:
 def evaluation(folder: Path, version: int) -> None:
     """The second one has other clips and no subgroups."""
     outputs, targets = np.array([[0.9, 0.1], [0.2, 0.8]] * 2), np.array([0, 1, 0, 1])
-    marks = results.evaluate(CLASSES, clips(version), outputs, targets, NAMES, ["subject"] if version == 1 else [])
+    marks = results.evaluate(
+        CLASSES, clips(version), outputs, targets, NAMES, folder, ["subject"] if version == 1 else []
+    )
     evaluation_report.clear(folder)
     notes = {"evaluated": {"model": version}}
-    evaluation_report.write(marks, clips(version), outputs, targets, NAMES, folder, notes=notes)
+    evaluation_report.write(marks, outputs, targets, NAMES, notes=notes)
 
 
 def crossed(folder: Path, version: int) -> None:

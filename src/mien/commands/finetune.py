@@ -41,6 +41,7 @@ from mien.training.fit import (
     open_folder,
 )
 from mien.training.initial_weights import start_encoder, with_encoder_of
+from mien.training.outcome import TrainingRun
 from mien.training.partition import History, Parts, SplitConfig, divide, examine, guard, hash_shared
 from mien.training.preflight import preflight
 from mien.training.selection import LAST, RESULTS, TEST, VALIDATION, Choice, Marking, mark_all, watch
@@ -83,7 +84,7 @@ class Config(FrameLimit):
     """Views of validation and test clips."""
 
 
-def run(config: Config) -> None:
+def run(config: Config) -> TrainingRun:
     """Fine-tune, export, and mark what was chosen."""
     refuse_probing(config.task)
     with distributed.session(config.train.device, config.train.matmul, config.train.parallel) as session:
@@ -103,6 +104,7 @@ def run(config: Config) -> None:
             learn(task, parts, names, history, hashes, config, marking)
         if others and not (config.output / RESULTS).is_file():
             mark_all(config.output, parts, marking)
+    return TrainingRun(config.output)
 
 
 def refuse_probing(task: TaskConfig) -> None:

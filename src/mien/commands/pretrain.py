@@ -30,6 +30,7 @@ from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.reports.plots import reconstruction_grid, save_png
 from mien.training.fit import ClipConfig, TrainingDataConfig, claim_folder, fit, load_training_clips, open_folder
 from mien.training.initial_weights import start_objective, with_encoder_of
+from mien.training.outcome import TrainingRun
 from mien.training.partition import remember
 from mien.training.preflight import preflight
 from mien.training.skipped_clips import read_skips, unread_paths
@@ -66,13 +67,13 @@ class Config(FrameLimit):
     train: TrainConfig = TrainConfig()
 
 
-def run(config: Config) -> None:
+def run(config: Config) -> TrainingRun:
     """Pre-train and export."""
     with distributed.session(config.train.device, config.train.matmul, config.train.parallel) as session:
         config = with_encoder_of(config, session.print)
         clips = load_training_clips(config, session)
         if not open_folder(config, clips, session):
-            return
+            return TrainingRun(config.output)
         distributed.seed_step(config.train.seed)
         encoder = config.encoder.build(config.clip.frames, config.clip.size)
         objective = config.objective.build(encoder, config.pixels)
@@ -83,6 +84,7 @@ def run(config: Config) -> None:
         unread = unread_paths(config.output, clips, config.train.skip)
         remember(config.output, clips, config.init, config.train.workers, session, unread)
         fit(objective, clips, config, session, draw=lambda step: draw(objective, clips, config, session, step))
+    return TrainingRun(config.output)
 
 
 def draw(

@@ -40,6 +40,7 @@ from mien.reports.page import Report
 from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.training.fit import DataConfig, load_clips, located, warn
+from mien.training.outcome import ProbeResults, probe_folder
 from mien.training.partition import History, Parts, SplitConfig, divide, examine, guard, provenance
 from mien.training.preflight import preflight_probes
 from mien.training.scoring import origin
@@ -111,8 +112,8 @@ def settled(config: Config) -> Config:
     return replace(config, task=replace(config.task, head=config.head, segments=config.segments))
 
 
-def run(config: Config) -> list[dict[str, Any]]:
-    """Probe every encoder, print and save the table; returns its rows."""
+def run(config: Config) -> ProbeResults:
+    """Probe every encoder, print and save the table."""
     config = settled(config)
     with distributed.session(config.device, config.matmul) as session:
         clips = load_clips(config.data, config.workers)
@@ -127,7 +128,7 @@ def run(config: Config) -> list[dict[str, Any]]:
         if config.baselines:
             rows.append(pixels(load_encoder(config.model[0], session.device), parts, names, targets, config))
     write_table(rows, config)
-    return rows
+    return ProbeResults(config.output, rows)
 
 
 def split(config: Config, clips: list[Clip]) -> tuple[Parts, dict[str, History]]:
@@ -175,7 +176,7 @@ def probe(
     preflight_probes(task, config, source.clip, views, len(parts["train"]), learnt[0], device)
     checkpoint.write_whole(config.output / "config.yaml", lambda path: path.write_text(to_yaml(config)))
     features = {part: features_of(part, source, task, clips, config, device) for part, clips in parts.items() if clips}
-    folder = config.output / source.name.replace(", ", "-").replace(" ", "-")
+    folder = config.output / probe_folder(source.name)
     found = fit(task, features, targets | {"train": learnt}, config, device, folder)
     best = max(found, key=lambda one: one.score)
     heads = [with_weights(task.head, one) for one in found]

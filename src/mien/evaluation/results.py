@@ -1,25 +1,26 @@
 """The metrics of an evaluation with confidence intervals over subjects, also of subgroups.
 
-evaluation = evaluate(task, clips, predictions, targets, names, ("sex", "age:30,45,60"))
-print_summary(evaluation)             # of mien.reports.evaluation_report, as is save_page
+evaluation = evaluate(task, clips, predictions, targets, names, folder, ("sex", "age:30,45,60"))
+print_summary(evaluation)                 # of mien.reports.evaluation_report, as is save_page
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from mien.evaluation.subgroups import Group, group, is_blank, rows_by_group, subgroups
 from mien.interfaces import Clip, Outputs
 from mien.statistics.intervals import LEVEL, RESAMPLES, Interval, min_subjects
 from mien.statistics.metrics import MAJORITY, Array
-from mien.statistics.predictions import LEAVES, Predictions, number, predictions_of
+from mien.statistics.predictions import LEAVES, number, predictions_of
 
 SUBJECT = "subject"
 TIMES = ("start", "end")
@@ -29,16 +30,41 @@ IDENTIFIERS = (SUBJECT, "fold", "session", "actor", "id")
 """Columns in which numbers are names, which make no bands."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
-    """Metrics with their intervals: of all clips, and of subgroups."""
+    """The metrics of a model on labelled clips."""
 
     task: Outputs
     overall: Group
-    subgroups: dict[str, list[Group]]
+    groups: dict[str, list[Group]]
     """Groups by column."""
     basis: str
     """What the intervals rest on, in a sentence."""
+    predictions: pd.DataFrame
+    """A row per clip: outputs, truth, and what tells clips apart."""
+    folder: Path
+    """Where it is, or will be, written."""
+
+    @property
+    def metrics(self) -> dict[str, Interval]:
+        """The metrics with their intervals, also those of single names (``recall.anger``)."""
+        return self.overall.metrics
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row per metric: value, and the interval from low to high."""
+        return pd.DataFrame({name: asdict(i) for name, i in self.metrics.items()}).T
+
+    @property
+    def subgroups(self) -> pd.DataFrame:
+        """A row per subgroup with its metrics and their bounds, as in subgroups.csv; empty where none were asked for."""
+        return pd.DataFrame([subgroup_row(column, group) for column, groups in self.groups.items() for group in groups])
+
+    def __repr__(self) -> str:
+        metrics = ", ".join(
+            f"{name} {text}" for name, text in formatted_metrics(self.task, self.overall).items() if "." not in name
+        )
+        return f"Evaluation({self.overall.clips} clips: {metrics})"
 
     @property
     def scores(self) -> dict[str, float]:
@@ -63,25 +89,20 @@ class Evaluation:
 
 
 def evaluate(
-    task: Outputs,
-    clips: Sequence[Clip],
-    predictions: ArrayLike,
-    targets: ArrayLike,
-    names: Sequence[str],
-    columns: Sequence[str] = (),
-) -> Evaluation:
-    """Outputs and truth of clips, as an evaluation of a task has them, and ``--subgroups`` -> metrics with intervals.
+    task: Outputs, clips: Sequence[Clip], outputs: NDArray[np.float64], targets: NDArray[Any], names: Sequence[str],
+    folder: Path, columns: Sequence[str] = (), kept: Sequence[str] = (),
+) -> Evaluation:  # fmt: skip
+    """Outputs (N, names) and truth (N, ...) of clips, and the ``columns`` of ``--subgroups`` -> metrics with intervals.
 
-    Clips are clustered by the column ``subject`` if there is one.
+    Clips are clustered by the column ``subject`` if there is one. The table of predictions has, besides those of the
+    subgroups, the columns ``kept`` of the manifest.
     """
     cells = [clip.columns.get(SUBJECT) for clip in clips]
-    checked = predictions_of(task, predictions, targets, names, cluster_names(cells))
-    return Evaluation(
-        task,
-        group("all", checked, RESAMPLES, LEVEL, 0),
-        subgroups_by_column(checked, clips, columns),
-        interval_basis(cells),
-    )
+    checked = predictions_of(task, outputs, targets, names, cluster_names(cells))
+    table = predictions_table(task, clips, outputs, targets, names, (*columns, *kept))
+    overall = group("all", checked, RESAMPLES, LEVEL, 0)
+    groups = {parse_subgroup(given)[0]: subgroups(checked, subgroup_rows(clips, given)) for given in columns}
+    return Evaluation(task, overall, groups, interval_basis(cells), table, folder)
 
 
 def per_name_metrics(task: Outputs) -> list[str]:
@@ -105,13 +126,6 @@ def display_name(task: Outputs, name: str) -> str:
     """``recall.anger`` -> recall anger; metrics that are also measured over all names, as ``CCC.valence``, stay."""
     metric, dot, part = name.partition(".")
     return f"{metric} {part}" if dot and metric in per_name_metrics(task) else name
-
-
-def subgroups_by_column(
-    predictions: Predictions, clips: Sequence[Clip], columns: Sequence[str]
-) -> dict[str, list[Group]]:
-    """The groups of each column."""
-    return {parse_subgroup(given)[0]: subgroups(predictions, subgroup_rows(clips, given)) for given in columns}
 
 
 def subgroup_rows(clips: Sequence[Clip], given: str) -> dict[str, Array]:

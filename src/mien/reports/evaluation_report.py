@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from mien.evaluation import results
-from mien.evaluation.results import Evaluation, display_name, formatted_metrics, subgroup_row, summary_rows
+from mien.evaluation.results import Evaluation, display_name, formatted_metrics, summary_rows
 from mien.files import withdraw, write_whole
 from mien.interfaces import Clip, Outputs
 from mien.names import write_csv
@@ -49,28 +48,31 @@ def report(
 
     ``notes`` is what the numbers have to carry (``mien.training.partition.provenance``, ``warnings`` below).
     """
-    evaluation = results.evaluate(task, clips, predictions, targets, names, subgroups)
+    evaluation = results.evaluate(task, clips, predictions, targets, names, folder, subgroups)
     print_summary(evaluation)
-    write(evaluation, clips, predictions, targets, names, folder, subgroups, notes=notes or {})
+    write(evaluation, predictions, targets, names, notes=notes or {})
     return evaluation
 
 
 def write(
-    evaluation: Evaluation, clips: Sequence[Clip], predictions: Predictions, targets: Targets, names: Sequence[str], folder: Path,
-    kept: Sequence[str] = (), first: Sequence[Section] = (), notes: Mapping[str, Any] | None = None,
+    evaluation: Evaluation, predictions: Predictions, targets: Targets, names: Sequence[str],
+    first: Sequence[Section] = (), notes: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
-    """Write predictions.csv with the ``kept`` columns of the manifest, pictures, report.html and, last, metrics.json.
+    """Write predictions.csv, pictures, report.html and, last, metrics.json into the evaluation's folder.
 
     ``clear`` the folder first: where metrics.json stands, the whole is of one evaluation.
     """
     touched = warnings(dict(notes or {}))
     for line in touched:
         print(f"  ! {line}")
-    predicted = results.predictions_table(evaluation.task, clips, predictions, targets, names, kept)
-    write_whole(folder / "predictions.csv", lambda path: write_csv(predicted, path))
+    folder = evaluation.folder
+    write_whole(folder / "predictions.csv", lambda path: write_csv(evaluation.predictions, path))
     figures.draw(evaluation.task, predictions, targets, names, folder)
-    save_page(evaluation, folder, [*context(notes or {}, touched), *first])
-    saved = json.dumps({"clips": len(clips)} | evaluation.metrics_json() | dict(notes or {}), indent=2) + "\n"
+    save_page(evaluation, [*context(notes or {}, touched), *first])
+    saved = (
+        json.dumps({"clips": len(evaluation.predictions)} | evaluation.metrics_json() | dict(notes or {}), indent=2)
+        + "\n"
+    )
     write_whole(folder / METRICS, lambda path: path.write_text(saved))
     print(f"report in {folder}", flush=True)
 
@@ -96,7 +98,7 @@ def print_summary(evaluation: Evaluation) -> None:
 
 def print_subgroups(evaluation: Evaluation) -> None:
     """Print the subgroups."""
-    for column, groups in evaluation.subgroups.items():
+    for column, groups in evaluation.groups.items():
         print(f"\nby {column}\n{table(summary_rows(evaluation.task, column, groups))}")
 
 
@@ -109,25 +111,25 @@ def warnings(notes: dict[str, Any]) -> list[str]:
     return lines
 
 
-def save_page(evaluation: Evaluation, folder: Path, first: Sequence[Section] = ()) -> None:
+def save_page(evaluation: Evaluation, first: Sequence[Section] = ()) -> None:
     """Write subgroups.csv, where there are groups, and report.html: ``first``, then metrics and pictures of the folder."""
-    rows = [subgroup_row(column, group) for column, groups in evaluation.subgroups.items() for group in groups]
-    if rows:
-        write_whole(folder / "subgroups.csv", lambda path: write_csv(pd.DataFrame(rows), path))
-    page("Evaluation", [*first, *sections(evaluation, folder)]).save(folder / "report.html")
+    folder, subgroups = evaluation.folder, evaluation.subgroups
+    if len(subgroups):
+        write_whole(folder / "subgroups.csv", lambda path: write_csv(subgroups, path))
+    page("Evaluation", [*first, *sections(evaluation)]).save(folder / "report.html")
 
 
-def sections(evaluation: Evaluation, folder: Path) -> list[Section]:
+def sections(evaluation: Evaluation) -> list[Section]:
     """The page: all metrics, the picture, the subgroups."""
     rows = [
         {"metric": name, "value": text} for name, text in formatted_metrics(evaluation.task, evaluation.overall).items()
     ]
-    pictures = [folder / f"{name}.png" for name in (evaluation.task.figure, "reliability")]
+    pictures = [evaluation.folder / f"{name}.png" for name in (evaluation.task.figure, "reliability")]
     return [
         Section(f"{evaluation.overall.clips} clips", [evaluation.basis], rows),
         *(Section(picture.stem.capitalize(), picture=picture) for picture in pictures if picture.is_file()),
         *(
             Section(f"By {column}", rows=summary_rows(evaluation.task, column, groups))
-            for column, groups in evaluation.subgroups.items()
+            for column, groups in evaluation.groups.items()
         ),
     ]

@@ -29,7 +29,7 @@ class TaskOptions(ABC):
 
     @abstractmethod
     def targets(self, clips: Sequence[Clip], names: Sequence[str]) -> Tensor:
-        """The truth of each clip (N, ...), as ``Outputs.answers`` says."""
+        """The truth of each clip (N, ...), as ``Outputs.form`` says."""
 
     def training_targets(self, clips: Sequence[Clip], names: Sequence[str]) -> Tensor:
         """What training learns (N, ...)."""
