@@ -28,7 +28,7 @@ import pandas as pd
 
 from mien.faces.clipfile import ClipFile, ClipFileConfig
 from mien.interfaces import Clip
-from mien.video.clips import ClipConfig, ClipDataset, open_clip, read_scaled, square, train_indices
+from mien.video.clips import ClipConfig, ClipDataset, central_square, open_clip, read_scaled, train_indices
 from mien.video.decode import open_video
 from mien.video.transforms import AugmentConfig
 
@@ -40,7 +40,7 @@ def from_dataset(path: Path, place: float, config: ClipConfig) -> np.ndarray:
     """A clip as training reads it."""
     with open_clip(Clip(path)) as (reader, inside):
         chosen = inside[indices(len(inside), place, config)]
-        return square(read_scaled(reader, chosen, config), config)
+        return central_square(read_scaled(reader, chosen, config), config)
 
 
 def plainly(path: Path, place: float, config: ClipConfig) -> np.ndarray:
@@ -137,7 +137,7 @@ def whole_square(video: Path) -> np.ndarray:
     """The middle square of a video at 224 px (T, 224, 224, 3)."""
     config = ClipConfig(size=224)
     with open_clip(Clip(video)) as (reader, inside):
-        return square(read_scaled(reader, inside[:200], config), config)
+        return central_square(read_scaled(reader, inside[:200], config), config)
 
 
 def encode(path: Path, pictures: np.ndarray, config: ClipFileConfig) -> None:

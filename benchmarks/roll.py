@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mien.faces.crop import CropConfig, placement, roll
+from mien.faces.crop import CropConfig, crop_transform, roll
 from mien.faces.detectors import DetectConfig, Detection, Detector
 from mien.faces.face import Pixels, Points
 from mien.faces.follow import FollowConfig, follow
@@ -137,7 +137,7 @@ def distance(points: Points, truth: Points) -> float:
 
 def cut(picture: Pixels, face: Detection) -> Pixels:
     """The crop that training reads."""
-    where = placement(face.box, face.landmarks, CropConfig(size=96))
+    where = crop_transform(face.box, face.landmarks, CropConfig(size=96))
     return np.asarray(cv2.warpAffine(picture, where, (96, 96)), np.uint8)
 
 

@@ -45,7 +45,7 @@ from mien.training.fit import decisive, identity_of, load_clips, located
 from mien.training.outcome import CrossValidationResults
 from mien.training.partition import SplitConfig
 from mien.training.scoring import origin
-from mien.video.splits import Rows, find_folds, refuse_shared
+from mien.video.splits import Rows, find_folds, refuse_shared_groups
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -162,7 +162,7 @@ def read_corpus(config: Config, workers: int, session: distributed.Session) -> F
     names = task.names(clips)
     results.require_columns(clips, config.folds.subgroups, names)
     folds = find_folds(clips, config.folds.column)
-    refuse_shared(clips, folds, config.folds.group)
+    refuse_shared_groups(clips, folds, config.folds.group)
     return FoldedCorpus(clips, tuple(names), task.targets(clips, names).numpy(), folds, task)
 
 

@@ -45,7 +45,7 @@ from mien.training.partition import History, Parts, SplitConfig, divide, examine
 from mien.training.preflight import preflight_probes
 from mien.training.scoring import origin
 from mien.training.selection import VALIDATION
-from mien.video.clips import order
+from mien.video.clips import epoch_order
 from mien.video.container import FrameLimit
 from mien.video.leaks import hash_clips
 from mien.video.rates import count_rates
@@ -291,7 +291,7 @@ def epochs(
 
     def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         rng = np.random.default_rng((config.seed, epoch))
-        places = order(config.seed, epoch, len(features))
+        places = epoch_order(config.seed, epoch, len(features))
         for start in range(0, len(places), config.batch):
             chosen = places[start : start + config.batch]
             views = [views_of(features[int(i), epoch], task.segments > 1) for i in chosen]
