@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from mien.calibration.clip_statistics import encode, size_of
 from mien.encoders import EncoderConfig
+from mien.encoders.vit import ViTConfig
+from mien.encoders.vjepa import VJEPAConfig
 from mien.engine.distributed import Session, wrap
 from mien.explanations.explanation import MapConfig, attention_maps, occlusion_maps
 from mien.explanations.question import ask
@@ -62,12 +64,19 @@ class Flat(nn.Module):
 
 
 KINDS = get_args(get_args(EncoderConfig)[0])
+ENCODERS = {
+    "Mixer": lambda *_: Mixer(),
+    **{kind.__name__: kind.sized("tiny").build for kind in KINDS},
+    "ViT of MARLIN": ViTConfig.sized("tiny", eps=1e-5).build,
+    "V-JEPA 2": VJEPAConfig.sized("tiny", positions="rotary").build,
+    "V-JEPA 2.1": VJEPAConfig.sized("tiny", positions="interleaved", levels=(1, 3, 4)).build,
+}
 
 
-@pytest.fixture(params=[*KINDS, Mixer], ids=lambda kind: kind.__name__)
+@pytest.fixture(params=ENCODERS)
 def encoder(request: pytest.FixtureRequest) -> Encoder:
     torch.manual_seed(0)
-    return Mixer() if request.param is Mixer else request.param.sized("tiny").build(FRAMES, SIZE)
+    return ENCODERS[request.param](FRAMES, SIZE)
 
 
 def uses(encoder: Encoder) -> list[Objective]:
@@ -99,6 +108,9 @@ def test_what_an_encoder_declares_is_true(encoder: Encoder) -> None:
     assert layers <= set(range(encoder.layers + 1))
     assert {0, 1} <= layers
     before = encoder.eval().features(video)
+    assert before.shape[2] == encoder.feature_dim
+    over_tokens = [one.eps for one in encoder.modules() if isinstance(one, nn.LayerNorm)]
+    assert set(over_tokens) <= {encoder.eps}
     if (maps := encoder.attention(video)) is not None:
         assert maps.shape == (2, *encoder.grid)
         torch.testing.assert_close(maps.mean(dim=(2, 3)), torch.ones(2, encoder.grid[0]))
@@ -139,7 +151,7 @@ def test_calibration_features_and_explanations_take_it(encoder: Encoder) -> None
     )
     video = batch()["video"]
     tokens, statistics = encode(encoder, task.pixels(video))
-    assert tokens.shape[-1] == encoder.dim
+    assert tokens.shape[-1] == encoder.feature_dim
     assert statistics.shape == (2, size_of(encoder))
     config = MapConfig(sites=4, slots=2)
     for maps in occlusion_maps(ask(analyzer, video, "joy"), config), attention_maps(task, video, config):

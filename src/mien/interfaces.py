@@ -61,6 +61,13 @@ class Encoder(nn.Module, ABC):
     """Whether any set of patches may be visible; if False, only sets of tubes (the same sites at every time)."""
     normed: bool = False
     """Whether tokens come out of a final norm; if not, what stands on top brings its own."""
+    eps: float = 1e-6
+    """What the norms inside, and one over tokens that stands on top, add to the variance."""
+
+    @property
+    def feature_dim(self) -> int:
+        """Width of what ``features`` gives: that of a token, or of several levels of it side by side."""
+        return self.dim
 
     @abstractmethod
     def forward(self, video: Tensor, visible: Tensor | None = None) -> Tensor:
@@ -71,7 +78,7 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def features(self, video: Tensor) -> Tensor:
-        """Normalised video (B, 3, T, H, W) -> the tokens (B, M, dim) that a head pools."""
+        """Normalised video (B, 3, T, H, W) -> the tokens (B, M, feature_dim) that a head pools."""
 
     @abstractmethod
     def layer_of(self, parameter: str) -> int:
@@ -96,11 +103,11 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, N, dim) -> (B, outputs)."""
+        """Tokens (B, N, feature_dim of the encoder) -> (B, outputs)."""
 
     @abstractmethod
     def pool(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, N, dim) -> the clip's feature vector (B, dim)."""
+        """Tokens as in ``forward`` -> the clip's one feature vector (B, feature_dim)."""
 
 
 class Objective(nn.Module, ABC):

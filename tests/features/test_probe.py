@@ -21,7 +21,7 @@ from mien import cli
 from mien.commands import convert, evaluate, probe
 from mien.config import parse
 from mien.features.cache import Features, ProbeFeatureConfig
-from mien.features.frozen import Frozen, load_encoder
+from mien.features.frozen import load_encoder
 from mien.features.probes import Best, ProbeConfig, train_probes
 from mien.modules.heads import AttentiveHeadConfig, MeanHeadConfig
 from mien.modules.pixels import Pixels
@@ -125,11 +125,7 @@ def test_a_changed_byte_weight_or_setting_meets_no_stale_feature(encoder: Path, 
         {"crops": 3},
         {"dtype": "fp16"},
         {"pool": 2},
-        {
-            "source": Frozen(
-                "x", source.encoder, source.config, source.clip, replace(source.pixels, mean=(0.0, 0.0, 0.0))
-            )
-        },
+        {"source": replace(source, pixels=replace(source.pixels, mean=(0.0, 0.0, 0.0)))},
     ):
         before = len(kept(folder))
         features(encoder, table, folder, **changed)

@@ -14,7 +14,7 @@ from mien.interfaces import Encoder
 
 def size_of(encoder: Encoder) -> int:
     """Number of a clip's statistics."""
-    return 15 + 4 * encoder.dim
+    return 15 + 2 * encoder.dim + 2 * encoder.feature_dim
 
 
 @torch.inference_mode()

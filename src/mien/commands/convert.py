@@ -4,7 +4,8 @@ mien convert checkpoint-99.pth runs/svfap_base          SVFAP, VideoMAE, VideoMA
 mien convert videomae-base/ runs/videomae               VideoMAE: a folder of transformers
 mien convert vith16-384.pth.tar runs/vjepa_huge         V-JEPA 1: encoder, teacher and predictor
 mien convert vjepa2-vitl-fpc64-256/ runs/vjepa2_large   V-JEPA 2: a folder of transformers
-mien convert vitl.pt runs/vjepa2_large                  V-JEPA 2: the encoder of an original checkpoint
+mien convert vitl.pt runs/vjepa2_large                  V-JEPA 2, 2.1: the encoder of an original checkpoint
+mien convert marlin_vit_base_ytf.encoder.pt runs/marlin MARLIN: the encoder
 
 A layout is known by what the file holds. The folder then serves as --init of finetune and pretrain and as --model of
 probe, and, if the checkpoint was fine-tuned (or --probe names a V-JEPA probe) and --names gives its classes in their own
@@ -56,6 +57,10 @@ def refuse_unread(config: Config, imported: Imported, layout: WeightLayout) -> N
         "--names": (
             "of the classes of a fine-tuned checkpoint or a probe, and there are none here",
             made.task is None,
+        ),
+        "--levels": (
+            "of V-JEPA 2.1's encoder",
+            made.encoder.name != "vjepa" or made.encoder.positions != "interleaved",
         ),
         "--depths": ("of the stages of SVFAP's encoder", made.encoder.name != "tpsbt"),
         "--decoder-heads": ("of a decoder or predictor, and none is imported here", made.objective is None),

@@ -9,7 +9,7 @@ as OUTPUT/windows.csv. --tokens keeps every token instead of their mean (npy onl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
+from torch import Tensor
 
 from mien.config import STRICT
 from mien.engine import distributed
@@ -67,7 +68,7 @@ def run(config: Config) -> VideoFeatures:
         kept = ProbeFeatureConfig(**asdict(config.features))
         found = Features(source.encoder, pixels, clips, source.clip, config.views, kept, session.device)
         found.prepare(config.workers)
-        rows = rows_of(found, config.tokens)
+        rows = rows_of(found, None if config.tokens else source.pool)
         if config.format == "npy":
             result = write_npy(rows, config.output, sum(len(found.times(i)) for i in range(len(clips))))
         else:
@@ -77,12 +78,12 @@ def run(config: Config) -> VideoFeatures:
     return result
 
 
-def rows_of(found: Features, tokens: bool) -> Iterator[Row]:
-    """Every distinct window of every clip: what is known of it, and its features averaged over the crops."""
+def rows_of(found: Features, pool: Callable[[Tensor], Tensor] | None) -> Iterator[Row]:
+    """Every distinct window of every clip: what is known of it, and its tokens, pooled or not, averaged over the crops."""
     for i, clip in enumerate(progress_bar(found.dataset.clips, "writing", total=len(found.dataset.clips))):
         pairs = zip(found.windows(i), found.times(i).tolist(), strict=True)
         for number, (window, (start, end)) in enumerate(pairs):
-            features = window.mean(dim=0) if tokens else window.mean(dim=(0, 1))
+            features = (pool(window) if pool else window).mean(dim=0)
             about = {"path": clip.path, "window": number, "t_start": start, "t_end": end}
             yield about | dict(clip.columns), features.numpy()
 

@@ -277,7 +277,7 @@ def fit(
 def first_head(seed: int, task: Task, features: Features, config: HeadConfig, clips: int = 500) -> nn.Module:
     """A head with the first weights of a seed; a ``Standard`` is fitted to training clips spread over all."""
     distributed.seed_step(seed)  # here, so that reading features cannot shift the first weights
-    head = config.build(task.encoder.dim, len(task.names))
+    head = config.build(task.encoder.feature_dim, len(task.names))
     if isinstance(head, Standardised):
         places = np.unique(np.linspace(0, len(features) - 1, clips).astype(int))
         head.standard.fit(features[int(i), 0] for i in places)

@@ -7,15 +7,16 @@ see ``convert``.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from mien.config import STRICT, Depth, Ratio, Share, Sized, Width
 from mien.encoders import tpsbt
 from mien.interfaces import Encoder
-from mien.modules.layers import Block, PatchEmbed, divide, drop_rates, xavier
+from mien.modules.layers import EPS, Block, PatchEmbed, divide, drop_rates, xavier
 from mien.modules.positions import sinusoid
 
 
@@ -47,6 +48,8 @@ class ViTConfig(Sized):
     """Hidden width of the feed-forward layers over dim."""
     drop_path: Share = 0.0
     """Largest stochastic depth rate, reached by the last block; 0.1 for fine-tuning."""
+    eps: Annotated[float, Field(gt=0, le=1e-3)] = EPS
+    """What norms add to the variance: 1e-6 for VideoMAE's weights, 1e-5 for MARLIN's."""
 
     def build(self, frames: int, size: int) -> ViT:
         """An encoder for clips of ``frames`` frames of ``size`` x ``size`` pixels."""
@@ -62,14 +65,14 @@ class ViT(Encoder):
     def __init__(self, config: ViTConfig, frames: int, size: int) -> None:
         super().__init__()
         c = config
-        self.dim, self.heads, self.layers = c.dim, c.heads, c.depth + 1
+        self.dim, self.heads, self.layers, self.eps = c.dim, c.heads, c.depth + 1, c.eps
         self.patch = (c.tubelet, c.patch, c.patch)
         side = divide("image size / patch", size, c.patch)
         self.grid = (divide("frames / tubelet", frames, c.tubelet), side, side)
         divide("encoder.dim / heads", c.dim, c.heads)
         rates = drop_rates(c.drop_path, c.depth)
         self.patch_embed = PatchEmbed(self.patch, c.dim)
-        self.blocks = nn.ModuleList(Block(c.dim, c.heads, c.mlp_ratio, rate) for rate in rates)
+        self.blocks = nn.ModuleList(Block(c.dim, c.heads, c.mlp_ratio, rate, eps=c.eps) for rate in rates)
         self.register_buffer("position", sinusoid(self.grid[0] * side * side, c.dim), persistent=False)
         self.apply(xavier)
 

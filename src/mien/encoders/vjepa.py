@@ -1,8 +1,9 @@
-"""Video ViT of V-JEPA: 3-D sine-cosine positions (V-JEPA 1) or 3-D rotary ones (V-JEPA 2), and a norm at the end.
+"""Video ViT of V-JEPA: 3-D sine-cosine positions (V-JEPA 1) or 3-D rotary ones (V-JEPA 2, 2.1), and a norm at the end.
 
-    large   dim 1024, 16 heads, 24 blocks:  304 M parameters
-    huge    dim 1280, 16 heads, 32 blocks:  632 M parameters
-    giant   dim 1408, 22 heads, 40 blocks: 1011 M parameters (V-JEPA 2, rotary)
+    large    dim 1024, 16 heads, 24 blocks:  304 M parameters
+    huge     dim 1280, 16 heads, 32 blocks:  632 M parameters
+    giant    dim 1408, 22 heads, 40 blocks: 1011 M parameters (V-JEPA 2, rotary)
+    gigantic dim 1664, 26 heads, 48 blocks: 1844 M parameters (V-JEPA 2.1, interleaved)
 
 Takes any visible set, and clips of any size: the table of V-JEPA 1 is interpolated from the clip it was laid out for.
 Official weights of both fit by renaming alone: see ``convert`` and ``convert_transformers``.
@@ -37,8 +38,9 @@ class VJEPAConfig(Sized):
         "large": {},
         "huge": {"dim": 1280, "depth": 32},
         "giant": {"dim": 1408, "heads": 22, "depth": 40, "mlp_ratio": 48 / 11, "positions": "rotary"},
+        "gigantic": {"dim": 1664, "heads": 26, "depth": 48, "mlp_ratio": 64 / 13, "positions": "interleaved"},
     })  # fmt: skip
-    """ViT-L/16 and H/16 of V-JEPA 1, g/16 of V-JEPA 2 (rotary), and smaller ones of which no weights are published."""
+    """ViT-L/16 and H/16 of V-JEPA 1, g/16 of V-JEPA 2 (rotary), G/16 of V-JEPA 2.1 (interleaved), and smaller ones."""
     name: Literal["vjepa"] = "vjepa"
     dim: Width = 1024
     """Width of a token."""
@@ -52,8 +54,9 @@ class VJEPAConfig(Sized):
     """Frames per patch; must divide the frames of a clip."""
     mlp_ratio: Ratio = 4.0
     """Hidden width of the feed-forward layers over dim."""
-    positions: Literal["sincos", "rotary"] = "sincos"
-    """sincos adds a fixed 3-D table (V-JEPA 1), rotary turns queries and keys (V-JEPA 2)."""
+    positions: Literal["sincos", "rotary", "interleaved"] = "sincos"
+    """sincos adds a fixed 3-D table (V-JEPA 1), rotary turns queries and keys (V-JEPA 2), interleaved turns both channels
+    of a pair alike, and counts rows and columns in sixteenths of the image (V-JEPA 2.1)."""
     uniform_power: bool = True
     """Whether time, rows and columns share the channels of the sincos table evenly; if not, time has half of them and
     rows and columns a quarter each."""
@@ -63,10 +66,15 @@ class VJEPAConfig(Sized):
     """Side in pixels that the sincos table was laid out for; 0 is that of the clip."""
     drop_path: Share = 0.0
     """Largest stochastic depth rate, reached by the last block."""
+    levels: tuple[Depth, ...] = ()
+    """Blocks, counted from 1, whose tokens are the features, each normed, side by side; the last block must be the last of
+    them. Empty takes that one alone."""
 
     def __post_init__(self) -> None:
-        if self.positions == "rotary" and (self.table_frames or self.table_size):
+        if self.positions != "sincos" and (self.table_frames or self.table_size):
             raise ValueError("rotary positions have no table: leave encoder.table_frames and .table_size at 0")
+        if self.levels and (self.levels[-1] != self.depth or list(self.levels) != sorted(set(self.levels))):
+            raise ValueError(f"encoder.levels must rise and end with the last block, {self.depth}")
 
     def build(self, frames: int, size: int) -> VJEPA:
         """An encoder for clips of ``frames`` frames of ``size`` x ``size`` pixels."""
@@ -74,7 +82,7 @@ class VJEPAConfig(Sized):
 
 
 class VJEPA(Encoder):
-    """Video -> one normed token per visible patch."""
+    """Video -> one normed token per visible patch; its features may be those of several blocks."""
 
     any_visible = True
     normed = True
@@ -91,25 +99,38 @@ class VJEPA(Encoder):
         self.patch_embed = PatchEmbed(self.patch, c.dim)
         self.blocks = nn.ModuleList(Block(c.dim, c.heads, c.mlp_ratio, rate, key_bias=True) for rate in rates)
         self.norm = LayerNorm(c.dim)
+        self.level_norms = nn.ModuleList(LayerNorm(c.dim) for _ in c.levels[:-1])
         self.register_buffer("table", self.positions(self.grid), persistent=False)
         self.apply(truncated_normal)
         rescale(self.blocks)
 
+    @property
+    def feature_dim(self) -> int:
+        return self.dim * max(len(self.config.levels), 1)
+
     def forward(self, video: Tensor, visible: Tensor | None = None) -> Tensor:
+        return self.tokens_after(video, visible, {})[-1]
+
+    def features(self, video: Tensor) -> Tensor:
+        norms = zip(self.config.levels, self.level_norms, strict=False)
+        return torch.cat(self.tokens_after(video, None, dict(norms)), dim=-1)
+
+    def tokens_after(self, video: Tensor, visible: Tensor | None, norms: dict[int, nn.Module]) -> list[Tensor]:
+        """The tokens (B, N, dim) after blocks, by their number, each through its norm, and those after the last one."""
         grid = self.grid_of(*video.shape[2:])
         table = self.table if grid == self.grid else self.positions(grid).to(video.device)
         x = self.patch_embed(video, visible)  # B N C
         rotation = None
-        if self.config.positions == "rotary":
+        if self.config.positions != "sincos":
             rotation = table if visible is None else table[:, visible].unsqueeze(2)  # 2 (B 1) N d
         else:
             x = x + (table if visible is None else table[visible])
-        for block in self.blocks:
+        kept = []
+        for number, block in enumerate(self.blocks, start=1):
             x = block(x, rotation)
-        return self.norm(x)
-
-    def features(self, video: Tensor) -> Tensor:
-        return self(video)
+            if number in norms:
+                kept.append(norms[number](x))
+        return [*kept, self.norm(x)]
 
     def grid_of(self, frames: int, height: int, width: int) -> Grid:
         """Token grid of a clip of any size that divides."""
@@ -123,25 +144,30 @@ class VJEPA(Encoder):
     def positions(self, grid: Grid) -> Tensor:
         """The sincos table (N, dim), or the rotations (2, N, dim / heads), of a token grid."""
         c = self.config
-        if c.positions == "rotary":
-            return rotary(grid, c.dim // c.heads)
+        if c.positions != "sincos":
+            return rotary(grid, c.dim // c.heads, c.positions == "interleaved")
         t, h, w = self.grid
         frames, size = c.table_frames or t * c.tubelet, c.table_size
         laid = self.grid_of(frames, size or h * c.patch, size or w * c.patch)
         return interpolate(sincos3d(laid, c.dim, c.uniform_power), laid, grid)
 
     def layer_of(self, parameter: str) -> int:
-        """0 for the patch embedding, 1... for the blocks, the top for the norm."""
+        """0 for the patch embedding, 1... for the blocks and the norms after them, the top for the last norm."""
         part, _, rest = parameter.partition(".")
         if part == "patch_embed":
             return 0
-        return int(rest.split(".")[0]) + 1 if part == "blocks" else self.layers
+        if part == "norm":
+            return self.layers
+        number = int(rest.split(".")[0])
+        return number + 1 if part == "blocks" else self.config.levels[number]
 
 
 HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
 """Attention heads of V-JEPA 1's encoders by width."""
-ROTARY_HEADS = {1024: 16, 1280: 16, 1408: 22}
-"""Attention heads of V-JEPA 2's encoders by width."""
+ROTARY_HEADS = {768: 12, 1024: 16, 1280: 16, 1408: 22, 1664: 26}
+"""Attention heads of the encoders of V-JEPA 2 and 2.1 by width."""
+LEVELS = {12: (3, 6, 9, 12), 24: (6, 12, 18, 24), 40: (10, 20, 30, 40), 48: (12, 24, 38, 48)}
+"""Blocks after which V-JEPA 2.1 has a norm, by depth."""
 
 
 def convert(official: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -149,11 +175,32 @@ def convert(official: dict[str, Tensor]) -> dict[str, Tensor]:
 
     A position table is fixed and not kept; one that is not a 3-D sine-cosine table raises ``ValueError``.
     """
-    names = {key.removeprefix("module.").removeprefix("backbone."): value for key, value in official.items()}
+    names = without_wrappers(official)
     if "pos_embed" in names:
         table = names.pop("pos_embed")
         power_of(table, table_of(table.shape[1])[0])
     return names
+
+
+def without_wrappers(official: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Names without those of the modules that were around a network while it was trained."""
+    return {key.removeprefix("module.").removeprefix("backbone."): value for key, value in official.items()}
+
+
+def convert_second_point_one(official: dict[str, Tensor], levels: bool) -> dict[str, Tensor]:
+    """Names of an encoder of V-JEPA 2.1 -> names of the encoder here, with the norms of all ``levels`` or of the last.
+
+    What is added to every token of a video (``video_mod_embed``) goes into the bias of the patch embedding, which is the same.
+    The patch embedding of single pictures is left out.
+    """
+    names = without_wrappers(official)
+    names["patch_embed.proj.bias"] = names["patch_embed.proj.bias"] + names.pop("video_mod_embed").flatten()
+    outside = ("norms_block.", "patch_embed_img.", "img_mod_embed", "pos_embed")
+    own = {key: value for key, value in names.items() if not key.startswith(outside)}
+    last = len(LEVELS[12]) - 1
+    for number in range(last if levels else 0):
+        own |= {f"level_norms.{number}.{part}": names[f"norms_block.{number}.{part}"] for part in ("weight", "bias")}
+    return own | {f"norm.{part}": names[f"norms_block.{last}.{part}"] for part in ("weight", "bias")}
 
 
 def power_of(table: Tensor, laid: Grid) -> bool:

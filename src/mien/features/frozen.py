@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mien.encoders import EncoderConfig
 from mien.features.cache import Features
 from mien.interfaces import Encoder, Task
-from mien.models.card import ModelCard
+from mien.models.card import EncoderOnly, ModelCard
 from mien.modules.pixels import PixelsConfig
 from mien.video.clips import ClipConfig
 
@@ -28,15 +28,18 @@ class Frozen:
     config: EncoderConfig
     clip: ClipConfig
     pixels: PixelsConfig
+    pool: Callable[[Tensor], Tensor]
+    """Tokens (B, N, dim) on the CPU -> one vector per clip (B, dim), as the encoder's owners make it; usually their mean."""
 
 
 def load_encoder(folder: Path, device: torch.device, random: bool = False) -> Frozen:
     """The encoder in an exported folder (of a joint embedding: the teacher); ``random`` gives it first weights instead."""
-    card = ModelCard.load(folder)
-    encoder = card.build_encoder(None if random else folder)
+    card, weights = ModelCard.load(folder), None if random else folder
+    model = card.build(weights) if card.pooling else EncoderOnly(card.build_encoder(weights))
+    assert isinstance(model, EncoderOnly)
+    model.eval().requires_grad_(False)
     name = f"{card.encoder.name}, random weights" if random else folder.name
-    encoder = encoder.to(device).eval().requires_grad_(False)
-    return Frozen(name, encoder, card.encoder, card.clip, card.pixels)
+    return Frozen(name, model.encoder.to(device), card.encoder, card.clip, card.pixels, model.pool)
 
 
 def views_of(tokens: Tensor, joint: bool) -> Tensor:

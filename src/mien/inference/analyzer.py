@@ -144,7 +144,7 @@ class Analyzer:
                 rows.append(layout.window_row(source.name, window, answer))
                 values.append(answer.features)
         table = pd.DataFrame(rows, columns=list(layout.windows))
-        return VideoFeatures(table, np.array(values, np.float32).reshape(len(rows), self.task.encoder.dim))
+        return VideoFeatures(table, np.array(values, np.float32).reshape(len(rows), self.task.encoder.feature_dim))
 
     def layout(self, clock: float | None = None) -> Layout:
         """Columns of the tables; ``clock`` is what a stimulus' clock shows at the video's second 0."""
@@ -207,7 +207,7 @@ class Analyzer:
         read = read_views(step, with_sharpness(items, blur) if measure else items, views.batch, self.device)
         for item, found in progress_bar(read, "reading", total=len(clips), disable=not progress):
             outputs, features = found.split([found.shape[-1] - width, width], dim=-1)  # windows crops ...
-            whole = self.join(outputs.unflatten(-1, (-1, encoder.dim))) if joint else outputs
+            whole = self.join(outputs.unflatten(-1, (-1, encoder.feature_dim))) if joint else outputs
             each = whole.flatten(0, 1).double().cpu().numpy()  # views, names
             mean[item["index"]] = each.mean(axis=0)
             votes[item["index"]] = np.bincount(each.argmax(axis=1), minlength=each.shape[1]) / len(each)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from pydantic import ConfigDict
@@ -27,6 +27,7 @@ from mien.engine import checkpoint
 from mien.faces.crop import CropConfig
 from mien.interfaces import Batch, Encoder, Objective
 from mien.models.frame import FrameConfig
+from mien.modules.layers import LayerNorm
 from mien.modules.pixels import PixelsConfig
 from mien.objectives import ObjectiveConfig
 from mien.tasks import TaskConfig
@@ -76,6 +77,8 @@ class ModelCard:
     """What training and test were allowed to share."""
     skipped: tuple[str, ...] = ()
     """Training clips that broke and were left out."""
+    pooling: Literal["norm of mean"] | None = None
+    """How an encoder's owners make one vector of a clip's tokens where it is not their mean; the norm is among the weights."""
     sources: tuple[str, ...] = ()
     """Public weights that these began from, each with its licence."""
     mien: str = __version__
@@ -128,7 +131,7 @@ class ModelCard:
         encoder = self.untrained_encoder()
         if self.task:
             return self.task.build(encoder, self.pixels, self.names)
-        return self.objective.build(encoder, self.pixels) if self.objective else EncoderOnly(encoder)
+        return self.objective.build(encoder, self.pixels) if self.objective else EncoderOnly(encoder, self.pooling)
 
     def filled(self, make: Callable[[], M], weights: Mapping[str, Tensor] | None, folder: Path | None) -> M:
         """What ``make`` builds, with these weights if there are any."""
@@ -158,11 +161,16 @@ class ModelCard:
 
 
 class EncoderOnly(Objective):
-    """An encoder without anything to train it with, to be exported."""
+    """An encoder without anything to train it with, to be exported, and how its owners pool its tokens."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, pooling: str | None = None) -> None:
         super().__init__()
         self.encoder = encoder
+        self.encoder_norm = LayerNorm(encoder.feature_dim, eps=encoder.eps) if pooling else nn.Identity()
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, N, feature_dim) -> one vector per clip (B, feature_dim)."""
+        return self.encoder_norm(tokens.mean(dim=1))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         raise ValueError("an imported encoder has no objective of its own; give mien pretrain --init its folder")

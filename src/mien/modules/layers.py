@@ -1,7 +1,8 @@
 """Layers that the encoders, decoders and heads share, in the parameter layout of the official weights.
 
 Attention has one ``qkv`` weight and, but for V-JEPA, biases for query and value only: a bias on the keys shifts all
-logits of a query alike and drops out of the softmax (not where keys are rotated: V-JEPA 2). LayerNorm eps is 1e-6 throughout (VideoMAE, SVFAP).
+logits of a query alike and drops out of the softmax (not where keys are rotated: V-JEPA 2). LayerNorm eps is 1e-6 (VideoMAE,
+SVFAP, V-JEPA) where nothing else is said (MARLIN: 1e-5).
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from torch import Tensor, nn
 
 from mien.modules.positions import rotate
 
-LayerNorm = partial(nn.LayerNorm, eps=1e-6)
+EPS = 1e-6
+"""What norms add to the variance."""
+LayerNorm = partial(nn.LayerNorm, eps=EPS)
 
 
 def take(tokens: Tensor, index: Tensor) -> Tensor:
@@ -185,12 +188,13 @@ class Block(nn.Module):
     """Pre-norm Transformer block: x + MHSA(LN(x)), then x + FFN(LN(x))."""
 
     def __init__(
-        self, dim: int, heads: int, mlp_ratio: float = 4.0, drop_path: float = 0.0, key_bias: bool = False
-    ) -> None:
+        self, dim: int, heads: int, mlp_ratio: float = 4.0, drop_path: float = 0.0, key_bias: bool = False,
+        eps: float = EPS,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.norm1 = LayerNorm(dim)
+        self.norm1 = LayerNorm(dim, eps=eps)
         self.attn = Attention(dim, heads, key_bias)
-        self.norm2 = LayerNorm(dim)
+        self.norm2 = LayerNorm(dim, eps=eps)
         self.mlp = MLP(dim, hidden_width(dim, mlp_ratio))
         self.drop_path1, self.drop_path2 = DropPath(drop_path), DropPath(drop_path)
 

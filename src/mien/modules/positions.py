@@ -57,15 +57,23 @@ def interpolate(table: Tensor, grid: Grid, wanted: Grid) -> Tensor:
     return F.interpolate(volume, size=wanted, mode="trilinear")[0].flatten(1).T
 
 
-def rotary(grid: Grid, width: int) -> Tensor:
+ROTARY_GRID = 16
+"""Rows and columns that V-JEPA 2.1 counts at every image size: those of 256 pixels in patches of 16."""
+
+
+def rotary(grid: Grid, width: int, interleaved: bool = False) -> Tensor:
     """Rotation tables (2, T*H*W, width) of V-JEPA 2: cosines and sines for heads of ``width`` channels.
 
     Time, row and column turn an even share of about a third of the channels each; the rest stay as they are. In a
     share of d channels, channel j turns with frequency number j mod d/2 (not j // 2: the published weights are so).
+    ``interleaved`` is V-JEPA 2.1's: number j // 2, and rows and columns run from 0 to 15 however many there are.
     """
     share = 2 * (width // 3 // 2)
     frequency = 10000.0 ** (-torch.arange(share // 2, dtype=torch.float64) / (share / 2))
-    angles = coordinates(grid).double()[..., None] * frequency.repeat(2)  # 3 P share
+    places = coordinates(grid).double()  # 3 P
+    if interleaved:
+        places[1:] *= torch.tensor([(ROTARY_GRID - 1) / max(n - 1, 1) for n in grid[1:]]).double()[:, None]
+    angles = places[..., None] * (frequency.repeat_interleave(2) if interleaved else frequency.repeat(2))  # 3 P share
     angles = torch.cat(list(angles), dim=-1)  # P 3*share
     angles = F.pad(angles, (0, width - angles.shape[-1]))
     return torch.stack([angles.cos(), angles.sin()]).float()

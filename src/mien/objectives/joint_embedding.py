@@ -91,7 +91,7 @@ class JointEmbedding(Objective):
         self.config, self.encoder, self.pixels = c, encoder, Pixels(pixels)
         self.masks = [Blocks(count, scale, c.aspect) for count, scale in c.blocks]
         self.lengths = [lengths(encoder.grid, blocks) for blocks in self.masks]
-        self.encoder_norm = nn.Identity() if encoder.normed else LayerNorm(encoder.dim)
+        self.encoder_norm = nn.Identity() if encoder.normed else LayerNorm(encoder.dim, eps=encoder.eps)
         self.predictor = Predictor(encoder, c)
         self.teacher = copy.deepcopy(encoder).requires_grad_(False).eval()
 

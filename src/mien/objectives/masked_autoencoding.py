@@ -78,7 +78,7 @@ class MaskedAutoencoding(Objective):
             raise ValueError(f"objective.mask random: {type(encoder).__name__} needs tubes; use --objective.mask tube")
         self.config, self.encoder, self.pixels = c, encoder, Pixels(pixels)
         t, h, w = encoder.patch
-        self.encoder_norm = LayerNorm(encoder.dim)
+        self.encoder_norm = LayerNorm(encoder.dim, eps=encoder.eps)
         self.encoder_to_decoder = nn.Linear(encoder.dim, c.decoder_dim, bias=False)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, c.decoder_dim))
         self.decoder = Decoder(c, t * h * w * 3)

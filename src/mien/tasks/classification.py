@@ -153,7 +153,7 @@ class Classification(Task):
         super().__init__()
         self.outputs = config.outputs
         self.config, self.encoder, self.names, self.segments = config, encoder, tuple(names), config.segments
-        self.pixels, self.head = Pixels(pixels), config.head.build(encoder.dim, len(names))
+        self.pixels, self.head = Pixels(pixels), config.head.build(encoder.feature_dim, len(names))
         self.least_clips = 2 if config.mixup or config.cutmix else 1
         weights = torch.ones(len(names))
         if config.class_weights and targets is not None:

@@ -103,7 +103,7 @@ class Multilabel(Task):
         super().__init__()
         self.outputs = config.outputs
         self.config, self.encoder, self.names, self.segments = config, encoder, tuple(names), config.segments
-        self.pixels, self.head = Pixels(pixels), config.head.build(encoder.dim, len(names))
+        self.pixels, self.head = Pixels(pixels), config.head.build(encoder.feature_dim, len(names))
         positive = torch.ones(len(names))
         if config.positive_weights and targets is not None:
             positive = (targets == 0).sum(0) / (targets == 1).sum(0)

@@ -113,7 +113,7 @@ class Regression(Task):
         self.outputs = config.outputs
         self.config, self.encoder, self.names, self.segments = config, encoder, tuple(names), config.segments
         self.mean_over_clips = config.loss != "ccc"
-        self.pixels, self.head = Pixels(pixels), config.head.build(encoder.dim, len(names))
+        self.pixels, self.head = Pixels(pixels), config.head.build(encoder.feature_dim, len(names))
         shift, spread = torch.zeros(len(names)), torch.ones(len(names))
         if config.scaling != "none" and targets is not None:
             shift, spread = scale_of(targets, config.scaling, config.output, names)

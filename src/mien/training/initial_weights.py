@@ -32,7 +32,7 @@ PARTS = (
 )
 """Parts of the objectives by the names of their weights; of two that begin alike the longer one counts."""
 UNSEEN = {
-    "encoder": ("encoder.heads", "encoder.positions", "encoder.uniform_power"),
+    "encoder": ("encoder.heads", "encoder.positions", "encoder.uniform_power", "encoder.eps"),
     "decoder": ("objective.decoder_heads",),
     "predictor": ("objective.predictor_heads", "objective.uniform_power"),
 }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mien.models.layouts import autoencoder_weights, transformers_weights, vjepa_weights
+from mien.models.layouts import autoencoder_weights, marlin_weights, transformers_weights, vjepa_weights
 from mien.models.layouts.source import Imported, WeightFile
 
 if TYPE_CHECKING:
@@ -51,6 +51,19 @@ LAYOUTS = (
         transformers_weights.read_videomae,
     ),
     WeightLayout(
+        "MARLIN (.encoder.pt, .full.pt, or model.safetensors)",
+        "encoder.patch_embedding.projection",
+        marlin_weights.is_marlin,
+        marlin_weights.read,
+    ),
+    WeightLayout(
+        "V-JEPA 2.1 (.pt)",
+        "target_encoder or ema_encoder with norms_block",
+        vjepa_weights.is_second_point_one,
+        vjepa_weights.read_second_point_one,
+        probes=True,
+    ),
+    WeightLayout(
         "V-JEPA 1 (.pth.tar)",
         "encoder, target_encoder with pos_embed, predictor",
         vjepa_weights.is_first,
@@ -74,8 +87,19 @@ LAYOUTS = (
 )
 
 
+NOT_YET = (
+    ("AVF-MAE++", (r"(^|\.)lg_region_tokens$", r"audio")),
+    ("MAE-DFER", (r"(^|\.)lg_region_tokens$",)),
+    ("HiCMAE", (r"(^|\.)encoder_(audio|fusion)\.",)),
+)
+"""Published weights that are known but not read, and what their files hold."""
+
+
 def recognise(source: WeightFile) -> WeightLayout:
     """The layout that a file has; ``ValueError`` that lists the known ones if it has none of them."""
+    for name, patterns in NOT_YET:
+        if all(map(source.has, patterns)):
+            raise ValueError(f"{source.path}: these are weights of {name}, which is not imported yet")
     for layout in LAYOUTS:
         if layout.recognises(source):
             return layout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -22,6 +23,8 @@ class ImportOptions:
     """Blocks per stage of SVFAP's encoder, which no shape tells either; empty takes those of the published sizes."""
     decoder_heads: NonNegativeInt = 0
     """Attention heads of the pre-training decoder or predictor; 0 takes the published number."""
+    levels: Literal["last", "all"] = "last"
+    """What V-JEPA 2.1's encoder gives as features: its last level, or all four side by side, which is four times as wide."""
     encoder_only: bool = False
     """Take the encoder alone: no decoder, predictor or classifier."""
     names: tuple[str, ...] = ()
@@ -31,5 +34,5 @@ class ImportOptions:
     segments: PositiveInt = 8
     """Segments of a video that --probe reads at once."""
     clip: ClipConfig = ClipConfig()
-    """How clips are taken; by default, for V-JEPA and VideoMAE, the size that the weights were made for."""
+    """How clips are taken; by default, for all but SVFAP, the size that the weights were made for."""
     pixels: PixelsConfig = PixelsConfig()

@@ -110,6 +110,6 @@ def count(weights: Mapping[str, Tensor], part: str) -> int:
     return len({key.split(".")[1] for key in weights if key.startswith(f"{part}.")})
 
 
-def clip_of(clip: ClipConfig, frames: int, size: int) -> ClipConfig:
+def clip_of(clip: ClipConfig, frames: int, size: int, stride: int = 4) -> ClipConfig:
     """The clip that was asked for, or, where nothing was, the one that the weights were made for."""
-    return ClipConfig(frames=frames, stride=4, size=size) if clip == ClipConfig() else clip
+    return ClipConfig(frames=frames, stride=stride, size=size) if clip == ClipConfig() else clip

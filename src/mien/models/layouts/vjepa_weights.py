@@ -1,4 +1,4 @@
-"""Official V-JEPA checkpoints: V-JEPA 1 with its predictor, the encoder of V-JEPA 2, attentive probes."""
+"""Official V-JEPA checkpoints: V-JEPA 1 with its predictor, the encoders of V-JEPA 2 and 2.1, attentive probes."""
 
 from __future__ import annotations
 
@@ -34,9 +34,19 @@ def is_first(source: WeightFile) -> bool:
     return any(name.endswith("pos_embed") for name in source.names("target_encoder")) and not is_second(source)
 
 
+def is_second_point_one(source: WeightFile) -> bool:
+    """Whether a file holds V-JEPA 2.1, whose encoder has a norm per level."""
+    return any("norms_block." in name for name in source.names(teacher_of(source)))
+
+
+def teacher_of(source: WeightFile) -> str:
+    """The network that its owners evaluate: under another name in what was distilled from a larger one."""
+    return "ema_encoder" if "ema_encoder" in source.tree else "target_encoder"
+
+
 def is_second(source: WeightFile) -> bool:
     """Whether a file holds V-JEPA 2, whose encoder has no use for a position table, also where one is stored."""
-    names = [*source.names("target_encoder"), *source.names("ema_encoder")]
+    names = source.names(teacher_of(source))
     tokens = sum("mask_tokens." in name for name in source.names("predictor"))
     return bool(names) and (not any(name.endswith("pos_embed") for name in names) or tokens == MASK_TOKENS)
 
@@ -103,23 +113,40 @@ def predictor_of(predictor: Mapping[str, Tensor], laid: tuple[int, int, int], at
 
 
 def read_second(source: WeightFile, config: ImportOptions) -> Imported:
-    """V-JEPA 2: the encoder that their evaluation uses (``target_encoder``), with rotary positions."""
-    teacher = source.network("target_encoder" if "target_encoder" in source.tree else "ema_encoder")
-    if any("norms_block." in name for name in teacher):
-        raise ValueError(
-            f"{source.path}: V-JEPA 2.1 (norms_block), whose positions and norms differ from V-JEPA 2's, cannot be imported"
-        )
-    official = vjepa.convert({name: value for name, value in teacher.items() if not name.endswith("pos_embed")})
+    """V-JEPA 2: the encoder that their evaluation uses, with rotary positions."""
+    part = teacher_of(source)
+    teacher = {name: value for name, value in source.network(part).items() if not name.endswith("pos_embed")}
+    official, note = vjepa.convert(teacher), f"{part} is imported; encoder and predictor are left out"
+    return encoder_alone(source, official, config, 256, note, positions="rotary")
+
+
+def read_second_point_one(source: WeightFile, config: ImportOptions) -> Imported:
+    """V-JEPA 2.1: the encoder for video, with the norm of its last level or of all four."""
+    part, every = teacher_of(source), config.levels == "all"
+    official = vjepa.convert_second_point_one(source.network(part), every)
+    depth = count(official, "blocks")
+    if every and depth not in vjepa.LEVELS:
+        known = ", ".join(map(str, vjepa.LEVELS))
+        raise ValueError(f"after which of {depth} blocks its levels are is not published (for {known}): --levels last")
+    norms = "" if every else ", norms of the first three levels (--levels all)"
+    note = f"{part} is imported; left out: encoder, predictor, patch embedding of single pictures{norms}"
+    levels = vjepa.LEVELS[depth] if every else ()
+    return encoder_alone(source, official, config, 384, note, positions="interleaved", levels=levels)
+
+
+def encoder_alone(
+    source: WeightFile, official: dict[str, Tensor], config: ImportOptions, size: int, note: str, **more: Any
+) -> Imported:
+    """An encoder with rotary positions, made for images of ``size`` pixels, from its weights under our names."""
     dim = shape_of(official, "patch_embed.proj.weight", 5)[0]
     attention = heads_of(config.heads, vjepa.ROTARY_HEADS, dim, "V-JEPA 2's encoder")
-    encoder_config = sizes(official, attention, positions="rotary")
-    clip = clip_of(config.clip, 16, 256)
+    encoder_config = sizes(official, attention, **more)
+    clip = clip_of(config.clip, 16, size)
     encoder = encoder_config.build(clip.frames, clip.size)
     checkpoint.load_strictly(encoder, official, source.path)
     card = ModelCard(encoder_config, clip, config.pixels)
     if config.probe:
         return with_probe(encoder, attention, config.probe, card, config)
-    note = "target_encoder is imported; encoder and predictor are left out"
     return Imported(EncoderOnly(encoder), card, (note,))
 
 

@@ -1,0 +1,143 @@
+"""What ``mien convert`` makes of weights computes what their owners' networks compute."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import mien
+import owners
+from mien import cli
+from mien.encoders.vjepa import VJEPAConfig
+from mien.features.frozen import load_encoder
+from mien.models.card import ModelCard
+from mien.modules.pixels import PixelsConfig
+from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
+from mien.training.initial_weights import start_objective
+from owners import LAYOUTS, Published, Size
+
+CPU = torch.device("cpu")
+
+
+def convert(published: Published, size: Size, output: Path, *flags: str) -> int:
+    known = (f"--heads={size.heads}", f"--clip.frames={size.frames}", f"--clip.size={size.side}")
+    return cli.main(["convert", str(published.path), str(output), *known, *published.flags, *flags])
+
+
+def reading(folder: Path, published: Published) -> Tensor:
+    """What the converted model makes of the same clip."""
+    if published.read == "probabilities":
+        return mien.load(folder, device="cpu").task.predict({"video": published.video})
+    frozen = load_encoder(folder, CPU)
+    if published.read == "tokens":
+        return frozen.encoder(published.video)
+    features = frozen.encoder.features(published.video)
+    return frozen.pool(features) if published.read == "pooled" else features
+
+
+def card(folder: Path) -> dict:
+    return json.loads((folder / "model.json").read_text())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_outputs_are_the_owners(name: str, tmp_path: Path) -> None:
+    layout = LAYOUTS[name]
+    (tmp_path / "theirs").mkdir()
+    published = layout.write(tmp_path / "theirs", layout.small)
+    assert convert(published, layout.small, tmp_path / "ours") == 0
+    ours = reading(tmp_path / "ours", published)
+    assert ours.std() > 0.01
+    torch.testing.assert_close(ours, published.outputs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture
+def marlin(tmp_path: Path) -> Published:
+    (tmp_path / "theirs").mkdir()
+    return owners.marlin_full(tmp_path / "theirs", owners.TINY)
+
+
+def test_what_marlin_was_trained_with_travels_in_the_card(
+    marlin: Published, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["convert", str(marlin.path), str(tmp_path / "ours"), "--heads=4"]) == 0
+    assert "left out: enc_dec_proj, decoder" in capsys.readouterr().out
+    about = card(tmp_path / "ours")
+    assert about["encoder"]["eps"] == 1e-5
+    assert about["pixels"] == {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
+    assert about["pooling"] == "norm of mean"
+    assert [about["clip"][key] for key in ("frames", "stride", "size")] == [16, 2, 224]
+
+
+def test_marlin_with_another_table_is_refused(
+    marlin: Published, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = torch.load(marlin.path)
+    weights["encoder.pos_embedding.emb"] += 0.01
+    torch.save(weights, marlin.path)
+    assert convert(marlin, owners.TINY, tmp_path / "ours") == 1
+    assert "not the fixed sinusoid table" in capsys.readouterr().err
+    assert not (tmp_path / "ours").exists()
+
+
+def test_pre_training_goes_on_from_marlin_with_its_norm(marlin: Published, tmp_path: Path) -> None:
+    """Its decoder read the normed tokens, as a masked autoencoder's does."""
+    assert convert(marlin, owners.TINY, tmp_path / "ours") == 0
+    about = ModelCard.load(tmp_path / "ours")
+    objective = MaskedAutoencodingConfig().build(about.untrained_encoder(), PixelsConfig())
+    said: list[str] = []
+    config = Settings(about.encoder, MaskedAutoencodingConfig(), about.pixels, about.clip)
+    start_objective(objective, str(tmp_path / "ours"), config, said.append)
+    assert "loaded encoder, encoder_norm;" in said[0]
+    assert objective.encoder_norm.eps == 1e-5
+    assert not torch.equal(objective.encoder_norm.weight, torch.ones(48))
+
+
+@pytest.mark.parametrize(
+    ("size", "parameters"),
+    [("base", 86_833_152), ("giant", 1_013_267_968)],
+)
+def test_v_jepa_2_1_has_as_many_parameters_as_published(size: str, parameters: int) -> None:
+    """Counted by others; besides the encoder here a file has three norms, a patch embedding of pictures and two vectors."""
+    with torch.device("meta"):
+        encoder = VJEPAConfig.sized(size).build(16, 384)
+    dim = encoder.dim
+    outside = 3 * 2 * dim + dim * (3 * 16 * 16 + 1) + 2 * dim
+    assert sum(p.numel() for p in encoder.parameters()) + outside == parameters
+
+
+def test_levels_must_end_with_the_last_block() -> None:
+    for levels in ((2, 3), (4, 2), (2, 2, 4)):
+        with pytest.raises(ValueError, match="end with the last block"):
+            VJEPAConfig(depth=4, levels=levels)
+
+
+def test_levels_of_an_unpublished_depth_are_not_guessed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    published = owners.vjepa_2_1(tmp_path, Size(36, 2, 4, 72))
+    assert convert(published, Size(36, 2, 4, 72), tmp_path / "ours", "--levels=all") == 1
+    assert "after which of 4 blocks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("names", "who"),
+    [
+        (["lg_region_tokens", "blocks.0.first_attn.q.weight"], "MAE-DFER"),
+        (["encoder.lg_region_tokens", "encoder_audio.blocks.0.norm1.weight"], "AVF-MAE++"),
+        (["encoder.patch_embed.proj.weight", "encoder.blocks.0.attn.q_bias", "encoder_audio.norm.weight"], "HiCMAE"),
+    ],
+)
+def test_what_is_not_imported_yet_is_named(
+    names: list[str], who: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"model": {name: torch.zeros(2) for name in names}}, tmp_path / "x.pth")
+    assert cli.main(["convert", str(tmp_path / "x.pth"), str(tmp_path / "ours")]) == 1
+    assert f"{who}, which is not imported yet" in capsys.readouterr().err
+
+
+def test_levels_is_of_v_jepa_2_1_alone(marlin: Published, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert(marlin, owners.TINY, tmp_path / "ours", "--levels=all") == 1
+    assert "--levels is of V-JEPA 2.1's encoder" in capsys.readouterr().err
