@@ -89,7 +89,7 @@ def say_probes(config: probe.Config) -> None:
     config = probe.settled(config)
     with distributed.session(config.device, config.matmul) as session:
         clips = clips_of(config)
-        config = replace(config, task=config.task.located(clips)[0]) if clips else config
+        config = replace(config, task=config.task.with_columns(clips)[0]) if clips else config
         parts = probe.parts_of(clips, config) if clips else {}
         views = probe.views_in_all(parts, config) if clips else None
         names, target = config.task.example(parts.get("train", []))

@@ -266,7 +266,7 @@ def fit(
         return [task.outputs.gain(task.score(p, targets["validation"].numpy())) for p in predictions]
 
     best = train_probes(
-        heads, task.judge, epochs(features["train"], targets["train"], task, config.probe, device),
+        heads, task.losses, epochs(features["train"], targets["train"], task, config.probe, device),
         steps_per_epoch * config.probe.epochs, config.probe, validate, lambda line: lines.append(json.dumps(line)),
     )  # fmt: skip
     checkpoint.write_whole(folder / "epochs.jsonl", lambda path: path.write_text("\n".join(lines) + "\n"))

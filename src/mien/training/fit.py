@@ -94,7 +94,7 @@ def load_clips(
 
 def located(task: Labelled, clips: Sequence[Clip], say: Callable[[str], object] = print) -> Labelled:
     """A task over the column that the clips have their labels in; what was guessed or renamed on the way is said."""
-    found, notes = task.located(clips)
+    found, notes = task.with_columns(clips)
     for note in notes:
         say(f"note: {note}")
     return found  # pyright: ignore[reportReturnType]

@@ -104,7 +104,7 @@ def measure_probes(task: Task, config: Any, clip: ClipConfig, target: Tensor, de
 
     def loss(clips: int) -> Tensor:
         answer = task.head(one.expand(clips, -1, -1).contiguous())
-        return task.judge(answer, target.expand(clips, *target.shape).to(device))["loss"]
+        return task.losses(answer, target.expand(clips, *target.shape).to(device))["loss"]
 
     cost = measure(task.head, loss, 0, device, most=config.probe.batch)
     return ProbeCost(
