@@ -18,7 +18,7 @@ from mien.inference.pipeline import read
 from mien.inference.window_prediction import Answer
 from mien.inference.windows import Window, Windower
 from mien.interfaces import Clip
-from mien.training.fit import decisive
+from mien.training.run_config import decisive
 from mien.video.clips import ClipConfig, ClipDataset
 from mien.video.decode import VideoError
 from mien.video.rates import paced, rate_warnings

@@ -15,7 +15,8 @@ from mien import cli
 from mien.commands import pretrain
 from mien.faces.clipfile import ClipFile, ClipFileConfig
 from mien.interfaces import Clip
-from mien.training.fit import DataConfig, decisive, load_clips
+from mien.training.data import DataConfig, load_clips
+from mien.training.run_config import decisive
 from mien.video.container import limited
 from mien.video.decode import open_video
 from mien.video.inspection import Look, inspect

@@ -41,8 +41,9 @@ from mien.statistics.intervals import CrossValidation, cross_validation
 from mien.statistics.predictions import answered
 from mien.tasks import TaskConfig
 from mien.training import selection
-from mien.training.fit import decisive, identity_of, load_clips, located
+from mien.training.data import load_clips, located
 from mien.training.partition import SplitConfig
+from mien.training.run_config import decisive, identity_of
 from mien.training.scoring import origin
 from mien.video.splits import Rows, find_folds, refuse_shared
 
@@ -167,8 +168,9 @@ def read_corpus(config: Config, workers: int, session: distributed.Session) -> F
 
 def identity(config: Config, clips: Sequence[Clip]) -> str:
     """What decides the predictions of all folds."""
-    tree = decisive(config)
-    return identity_of(tree | {"folds": {name: tree["folds"][name] for name in ("column", "group")}}, clips)
+    return identity_of(
+        decisive(config) | {"folds": {"column": config.folds.column, "group": config.folds.group}}, clips
+    )
 
 
 def fold_folder(config: Config, fold: str) -> Path:
