@@ -1,4 +1,4 @@
-"""How fast ``mien faces`` is end to end (decode, detect, follow, crop, write), and how much memory it takes.
+"""How fast ``mien extract-faces`` is end to end (decode, detect, follow, crop, write), and how much memory it takes.
 
     python benchmarks/faces.py speed VIDEO ... [--cores 2] [--size 640x360 1280x720] [--every 1 3]
     python benchmarks/faces.py memory VIDEO --minutes 30 [--every 10]

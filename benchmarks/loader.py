@@ -1,6 +1,6 @@
 """Clips per second and core: 16-frame training clips from a store of faces against the same from the original files.
 
-    mien faces VIDEOS --output faces
+    mien extract-faces VIDEOS --output faces
     python benchmarks/loader.py faces VIDEOS [--clips 300] [--size 160] [--stride 4]
 
 A second table has clips as training changes them, a third the codecs a clip may be written in. Each reader draws the same

@@ -34,7 +34,7 @@ ROOMS: dict[str, set[str]] = {
     "reports": {"inference", "evaluation", "calibration", "video", "faces", "statistics"},
     "explanations": {"reports", "inference", "models", "video", "faces", "objectives"},
     "training": {
-        "reports", "inference", "evaluation", "features", "models", "engine", "video", "faces", "tasks", "encoders", "modules",
+        "reports", "inference", "evaluation", "features", "models", "engine", "video", "faces", "tasks", "encoders", "modules", "statistics",
     },
     "web": {"reports", "inference", "engine", "video", "faces"},
     "commands": {

@@ -1,4 +1,4 @@
-"""``mien <command> [recipe ...] [--section.key value ...]``: a dict of commands, each imported when chosen."""
+"""``mien <command> [recipe ...] [--section.key value ...]``: commands in groups, each imported when chosen."""
 
 from __future__ import annotations
 
@@ -11,32 +11,50 @@ from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import Any
 
-COMMANDS = {
-    "demo": "from nothing to a report: draw faces, pre-train, fine-tune, evaluate, compare",
-    "synth": "draw a corpus of facial videos with labels",
-    "faces": "find, follow and crop every face of videos into a store that training reads",
-    "look": "show what was found in one video: contact sheet and overlay video",
-    "models": "list model files of others, or download and check one",
-    "prepare": "check a corpus, decode every clip, write its manifest with labels and folds",
-    "recipes": "list the recipes that ship with mien, and what each reproduces",
-    "cost": "what training of a recipe needs: parameters, products, memory and time of a step",
-    "pretrain": "learn from unlabelled face video (masked autoencoding, joint embedding)",
-    "probe": "read labels off a frozen encoder: attentive or linear probes, and baselines",
-    "finetune": "adapt an encoder to labels: expressions, valence and arousal, personality",
-    "calibrate": "make a model's answers mean what they say: probabilities, sets, limits",
-    "evaluate": "mark a fine-tuned model on labelled clips",
-    "cross": "mark a classifier on another corpus, whose classes may differ",
-    "crossval": "train and mark on every fold of a corpus, and pool the predictions",
-    "compare": "set marked runs beside published results and one another",
-    "predict": "read the scores of one video",
-    "analyze": "read a video: every face, every frame; tables, pictures, a page; or a camera, live",
-    "serve": "a page in the browser: drop a video or use the camera, see overlay and timeline",
-    "study": "analyze many videos and sum them up per participant and condition",
-    "explain": "when and where a model looks: maps over the face, and whether they are true",
-    "features": "write a frozen encoder's features for other tools (Parquet, npy)",
-    "convert": "import official SVFAP, VideoMAE or V-JEPA weights",
+GROUPS = {
+    "try it": {
+        "demo": "from nothing to a report: draw faces, pre-train, fine-tune, evaluate, compare",
+        "recipes": "list the recipes that ship with mien, and what each reproduces",
+        "cost": "what training of a recipe needs: parameters, products, memory and time of a step",
+    },
+    "get data": {
+        "synth": "draw a corpus of facial videos with labels",
+        "prepare": "check a corpus, decode every clip, write its manifest with labels and folds",
+        "preview": "one video, no model: see which faces are found, as contact sheet and overlay video",
+        "extract-faces": "many videos, no model: find, follow and crop every face into clips for training",
+    },
+    "learn": {
+        "pretrain": "learn from unlabelled face video (masked autoencoding, joint embedding)",
+        "finetune": "adapt an encoder to labels: expressions, valence and arousal, personality",
+        "probe": "read labels off a frozen encoder: attentive or linear probes, and baselines",
+    },
+    "evaluate": {
+        "evaluate": "metrics of a model, with intervals, on labelled clips that it has not seen",
+        "cross-validate": "train and evaluate on every fold of one corpus, and pool the predictions",
+        "cross-corpus": "evaluate a classifier on another corpus, whose classes may differ",
+        "calibrate": "make a model's outputs mean what they say: probabilities, sets, limits",
+        "compare": "set evaluated runs beside published results and one another",
+    },
+    "read video": {
+        "predict": "one video, a few lines printed: the mean scores of each face; writes no files",
+        "analyze": "one video, or a camera live: tables with every frame and face, pictures, a page",
+        "study": "many videos: each as by analyze, then means per participant and condition",
+        "explain": "one video: when and where the model looks, as maps over the face, with checks of them",
+        "serve": "a page in the browser: drop a video or use the camera, see overlay and timeline",
+    },
+    "models": {
+        "models": "list model files of others, or download and check one",
+        "convert": "import official SVFAP, VideoMAE or V-JEPA weights",
+        "extract-features": "a frozen encoder's numbers per window of video, not scores, for other tools (Parquet, npy)",
+    },
 }
-
+"""What each command does, in groups by purpose."""
+COMMANDS = {name: what for group in GROUPS.values() for name, what in group.items()}
+FORMER = {
+    "faces": "extract-faces", "look": "preview", "cross": "cross-corpus", "crossval": "cross-validate",
+    "features": "extract-features",
+}  # fmt: skip
+"""Commands by the name they had once, with the name they have now."""
 
 GOES_ON = "stopped; the same command goes on from what is done"
 
@@ -58,16 +76,20 @@ def overview() -> str:
     """What ``mien --help`` says."""
     from mien import __version__
 
-    lines = [f"  {name:<10} {what}" for name, what in COMMANDS.items()]
+    lines = [
+        line
+        for title, group in GROUPS.items()
+        for line in ("", f"{title}:", *map("  {0[0]:<17}{0[1]}".format, group.items()))
+    ]
     return "\n".join(
         [
             f"mien {__version__} learns what faces do from unlabelled video and reads affect in any video.",
             "",
             "usage: mien COMMAND [recipe ...] [--section.key value ...]",
-            "",
             *lines,
             "",
-            "mien COMMAND --help explains the options most used, --help-all each one. Recipes (mien recipes) merge left to right, options win over recipes.",
+            "mien COMMAND --help explains the options most used, --help-all each one. Recipes (mien recipes) merge left to right,",
+            'options win over recipes. In Python they are keywords: mien.finetune("svfap_finetune", data={...}); docs/python.md.',
             "First steps: mien demo",
         ]
     )
@@ -84,6 +106,12 @@ def main(arguments: Sequence[str]) -> int:
 
         print(__version__)
         return 0
+    if name in FORMER:
+        print(
+            f"note: mien {name} is now called mien {FORMER[name]}; the old name works until the next version",
+            file=sys.stderr,
+        )
+        name = FORMER[name]
     if name not in COMMANDS:
         print(f"mien: no command {name!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
@@ -97,7 +125,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
     from mien.config import explain, parse
     from mien.engine.stopping import Stopped, ending_politely
 
-    command, schema = import_module(f"mien.commands.{name}"), None
+    command, schema = import_module(f"mien.commands.{name.replace('-', '_')}"), None
     try:
         schema, prog, rest = choose(command, f"mien {name}", arguments)
         often = getattr(command, "OFTEN", ())

@@ -20,13 +20,13 @@ READ = {
     "pretrain": [*PRETRAIN, "--output=out", "--data.manifest={}"],
     "finetune": [*FINETUNE, "--output=out", "--data.manifest={}"],
     "probe": ["probe", "--model=model", "--output=out", CPU, QUIET, "--data.manifest={}"],
-    "crossval": ["crossval", *FINETUNE, "--output=out", "--data.manifest={}"],
+    "cross-validate": ["cross-validate", *FINETUNE, "--output=out", "--data.manifest={}"],
     "calibrate": ["calibrate", "--model=model", CPU, QUIET, "--data.manifest={}"],
     "evaluate": ["evaluate", "--model=model", CPU, QUIET, "--data.manifest={}"],
-    "cross": ["cross", "--model=model", CPU, QUIET, "--data.manifest={}"],
-    "features": ["features", "--model=model", "--output=out", CPU, QUIET, "--data.manifest={}"],
+    "cross": ["cross-corpus", "--model=model", CPU, QUIET, "--data.manifest={}"],
+    "features": ["extract-features", "--model=model", "--output=out", CPU, QUIET, "--data.manifest={}"],
     "study": ["study", "{}", "--model=model", "--output=out", CPU, "--faces=whole"],
-    "look": ["look", "{}", "--output=out", "--detector.name=haar"],
+    "preview": ["preview", "{}", "--output=out", "--detector.name=haar"],
     "predict": ["predict", "{}", "--model=model", CPU],
     "analyze": ["analyze", "{}", "--model=model", "--output=out", CPU, "--faces=whole"],
     "explain": ["explain", "{}", "--model=model", "--output=out", CPU],
@@ -50,8 +50,8 @@ MODELS = {
     ],
     "calibrate": ["calibrate", "--model={}", "--data.manifest=clips.csv", CPU, QUIET],
     "evaluate": ["evaluate", "--model={}", "--data.manifest=clips.csv", CPU, QUIET],
-    "cross": ["cross", "--model={}", "--data.manifest=clips.csv", CPU, QUIET],
-    "features": ["features", "--model={}", "--output=out", "--data.manifest=clips.csv", CPU, QUIET],
+    "cross": ["cross-corpus", "--model={}", "--data.manifest=clips.csv", CPU, QUIET],
+    "features": ["extract-features", "--model={}", "--output=out", "--data.manifest=clips.csv", CPU, QUIET],
     "predict": ["predict", "v.mp4", "--model={}", CPU],
     "analyze": ["analyze", "v.mp4", "--model={}", "--output=out", CPU, "--faces=whole"],
     "study": ["study", "clips.csv", "--model={}", "--output=out", CPU],
@@ -82,11 +82,11 @@ FINE = {("finetune", name) for name in STARTS} | {("probe", "no-task"), ("featur
 WRITE = {
     "pretrain": [*PRETRAIN, "--output={}", "--data.manifest=clips.csv"],
     "finetune": [*FINETUNE, "--output={}", "--data.manifest=clips.csv"],
-    "crossval": ["crossval", *FINETUNE, "--output={}", "--data.manifest=clips.csv"],
+    "cross-validate": ["cross-validate", *FINETUNE, "--output={}", "--data.manifest=clips.csv"],
     "evaluate": ["evaluate", "--model=model", "--data.manifest=clips.csv", "--output={}", CPU, QUIET],
-    "features": ["features", "--model=model", "--data.manifest=clips.csv", "--output={}", CPU, QUIET],
-    "faces": ["faces", "v.mp4", "--output={}", "--workers=1", "--detector.name=haar"],
-    "look": ["look", "v.mp4", "--output={}", "--detector.name=haar"],
+    "features": ["extract-features", "--model=model", "--data.manifest=clips.csv", "--output={}", CPU, QUIET],
+    "faces": ["extract-faces", "v.mp4", "--output={}", "--workers=1", "--detector.name=haar"],
+    "preview": ["preview", "v.mp4", "--output={}", "--detector.name=haar"],
     "analyze": ["analyze", "v.mp4", "--model=model", "--output={}", CPU, "--faces=whole"],
     "study": ["study", "clips.csv", "--model=model", "--output={}", CPU, "--faces=whole"],
     "explain": ["explain", "v.mp4", "--model=model", "--output={}", CPU],
@@ -121,15 +121,15 @@ WRONG = [
     [*FINETUNE, "--data.manifest=clips.csv", "--data.select=nope=1"],
     [*FINETUNE, "--data.manifest=clips.csv", "--data.select=!!"],
     [*FINETUNE, "--data.manifest=clips.csv", "--split.test=fold=9"],
-    ["crossval", *FINETUNE, "--data.manifest=clips.csv", "--folds.column=nope"],
+    ["cross-validate", *FINETUNE, "--data.manifest=clips.csv", "--folds.column=nope"],
     ["evaluate", "--model=model", "--data.manifest=clips.csv", "--subgroups", "nope", CPU, QUIET],
     ["study", "clips.csv", "--model=model", "--output=out", CPU, "--participant=nope"],
     ["prepare", "nope", "folder"],
     ["models", "get", "nope"],
     ["nope"],
-    ["crossval"],
-    ["look"],
-    ["faces"],
+    ["cross-validate"],
+    ["preview"],
+    ["extract-faces"],
 ]
 """Options, columns and names that there are not."""
 
@@ -185,7 +185,7 @@ def test_inputs(command: str, place: Path, monkeypatch, capsys) -> None:
             continue  # listed in failures.csv, which is what a study of one broken video is
         own = [word.replace("=out", f"=out-{command}").format(name) for word in READ[command]]
         fails_well(own, capsys)
-    if command in ("pretrain", "finetune", "crossval", "probe"):
+    if command in ("pretrain", "finetune", "cross-validate", "probe"):
         assert not (place / f"out-{command}").exists()
 
 

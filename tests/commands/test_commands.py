@@ -179,6 +179,15 @@ def test_help_teaches(capsys) -> None:
         assert f"usage: mien {command}" in capsys.readouterr().out
 
 
+def test_former_names_of_commands_work_with_a_note(capsys: pytest.CaptureFixture[str]) -> None:
+    for former, name in cli.FORMER.items():
+        with pytest.raises(SystemExit):
+            cli.main([former, "--help"])
+        out, err = capsys.readouterr()
+        assert f"usage: mien {name}" in out
+        assert err == f"note: mien {former} is now called mien {name}; the old name works until the next version\n"
+
+
 def test_mistakes_are_one_message(tmp_path: Path, capsys) -> None:
     assert cli.main(["paint"]) == 2
     assert "no command 'paint'" in capsys.readouterr().err

@@ -18,7 +18,7 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["pretrain", "finetune", "probe", "crossval finetune", "analyze", "synth"])
+@pytest.mark.parametrize("command", ["pretrain", "finetune", "probe", "cross-validate finetune", "analyze", "synth"])
 def test_help_fits_on_two_screens(command: str, capsys) -> None:
     assert len(shown(capsys, *command.split(), "--help").splitlines()) < 85
 
@@ -50,14 +50,14 @@ def test_short_help_says_where_the_rest_is(capsys) -> None:
 
 @pytest.mark.parametrize("command", ["pretrain", "finetune", "probe"])
 def test_every_option_that_is_often_used_is_there(command: str) -> None:
-    module = import_module(f"mien.commands.{command}")
+    module = import_module(f"mien.commands.{command.replace('-', '_')}")
     known = {option.name for option in options(module.Config)} | {"task.columns"}  # those of a regression
     assert set(module.OFTEN) <= known
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_explains_itself(command: str, capsys) -> None:
-    module = import_module(f"mien.commands.{command}")
+    module = import_module(f"mien.commands.{command.replace('-', '_')}")
     kinds = getattr(module, "CONFIGS", {"": module.Config})
     for kind in kinds:
         assert "usage: mien" in shown(capsys, command, *([kind] if kind else []), "--help")

@@ -36,7 +36,7 @@ def test_a_device_that_is_not_there(device: str, corpus: Path, tmp_path: Path, c
 
 
 def test_a_fold_on_a_device_that_is_not_there(corpus: Path, tmp_path: Path, capsys) -> None:
-    flags = ["crossval", "finetune", f"--data.manifest={corpus}", f"--output={tmp_path / 'run'}", *TINY_TPSBT]
+    flags = ["cross-validate", "finetune", f"--data.manifest={corpus}", f"--output={tmp_path / 'run'}", *TINY_TPSBT]
     assert "no device 'cuda:7'" in refused(capsys, *flags, "--folds.devices", "cpu", "cuda:7")
     assert not (tmp_path / "run").exists()
 

@@ -67,7 +67,7 @@ def test_without_a_face_the_way_out_is_named(model: Path, tmp_path: Path, capsys
 def test_manifests_are_read_as_they_are_and_it_is_said(corpus: Path, model: Path, tmp_path: Path, capsys) -> None:
     flags = [f"--model={model}", f"--data.manifest={corpus}", "--data.select=fold=1", "--device=cpu", "--workers=0"]
     assert main(["evaluate", *flags]) == 0
-    assert "faces that mien faces cut (loose)" in capsys.readouterr().out
+    assert "faces that mien extract-faces cut (loose)" in capsys.readouterr().out
     plain = write_model(tmp_path / "plain")
     assert main(["evaluate", f"--model={plain}", *flags[1:]]) == 0
     assert "warning" not in capsys.readouterr().out

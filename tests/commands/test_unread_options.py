@@ -26,14 +26,14 @@ REFUSED = {
     "probe: augmentation of one view": (["probe", "--augment.flip=0.5"], "--augment.flip changes nothing"),
     "probe: cache of training": (["probe", "--data.cache"], "--data.cache"),
     "evaluate: cache of training": (["evaluate", "--data.cache"], "--data.cache"),
-    "features: views of training": (["features", "--features.variants=3"], "--features.variants"),
-    "crossval: two devices": (
-        ["crossval", "finetune", "--folds.devices", "cpu", "cpu", "--train.device=cuda"], "leave the device cuda out",
+    "features: views of training": (["extract-features", "--features.variants=3"], "--features.variants"),
+    "cross-validate: two devices": (
+        ["cross-validate", "finetune", "--folds.devices", "cpu", "cpu", "--train.device=cuda"], "leave the device cuda out",
     ),
-    "crossval: two columns of people": (["crossval", "finetune", "--split.group=person"], "--folds.group"),
-    "crossval probe: two columns of people": (["crossval", "probe", "--group=person"], "--folds.group"),
-    "faces: workers of ray": (["faces", "x.mp4", "--engine=ray", "--workers=2"], "leave it out"),
-    "faces: a cluster without ray": (["faces", "x.mp4", "--ray-address=head:1"], "--engine ray"),
+    "cross-validate: two columns of people": (["cross-validate", "finetune", "--split.group=person"], "--folds.group"),
+    "cross-validate probe: two columns of people": (["cross-validate", "probe", "--group=person"], "--folds.group"),
+    "faces: workers of ray": (["extract-faces", "x.mp4", "--engine=ray", "--workers=2"], "leave it out"),
+    "faces: a cluster without ray": (["extract-faces", "x.mp4", "--ray-address=head:1"], "--engine ray"),
     "models: list of one": (["models", "list", "yunet"], "mien models get"),
     "prepare: seed of no folds": (["prepare", "folder", ".", "--seed=3"], "--folds"),
     "analyze: whole frames": (

@@ -12,7 +12,7 @@ from sklearn.metrics import recall_score
 
 from conftest import ONE_PROCESS, TINY_TPSBT
 from mien import cli
-from mien.commands import cross, synth
+from mien.commands import cross_corpus, synth
 from mien.evaluation.cross_corpus import KEPT, MERGED, PREDICTIONS, ROWS, crossings
 from mien.statistics import metrics
 
@@ -63,7 +63,7 @@ def test_a_merge_of_nothing_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="contempt"):
         crossings(shares(ANSWERS), KNOWN, LABELS, {"contempt": "disgust"})
     with pytest.raises(ValueError, match="from=into"):
-        cross.pairs(["calm"], "--merge")
+        cross_corpus.pairs(["calm"], "--merge")
 
 
 def test_trained_on_one_style_marked_on_another(corpus: Path, tmp_path: Path, capsys) -> None:
@@ -75,9 +75,9 @@ def test_trained_on_one_style_marked_on_another(corpus: Path, tmp_path: Path, ca
     synth.run(synth.Config(tmp_path / "b", clips=14, subjects=2, folds=2, size=32, frames=16, style="sketch"))
     capsys.readouterr()
     there = [f"--model={tmp_path / 'm'}", f"--data.manifest={tmp_path / 'b' / 'manifest.csv'}", "--workers=0"]
-    assert cli.main(["cross", *there, "--merge", "contempt=disgust"]) == 1
+    assert cli.main(["cross-corpus", *there, "--merge", "contempt=disgust"]) == 1
     assert "contempt" in capsys.readouterr().err
-    assert cli.main(["cross", *there, "--merge", "surprise=fear"]) == 0
+    assert cli.main(["cross-corpus", *there, "--merge", "surprise=fear"]) == 0
     printed = capsys.readouterr().out
     rows = json.loads((tmp_path / "m" / "cross" / "cross.json").read_text())
     assert [row["handling"] for row in rows] == [KEPT, ROWS, MERGED, PREDICTIONS]

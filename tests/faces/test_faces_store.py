@@ -18,7 +18,7 @@ import pytest
 
 from conftest import ROOT
 from mien import cli
-from mien.commands import faces
+from mien.commands import extract_faces
 from mien.faces.clipfile import ClipFile, ClipFileConfig
 from mien.faces.crop import CropConfig
 from mien.faces.cut import CutConfig, cut
@@ -77,7 +77,7 @@ def store(
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """The store of these videos, made by the command, and what the command said."""
     output = tmp_path_factory.mktemp("out") / "faces"
-    return output, mien("faces", str(videos), "--output", str(output), "--detector-model", str(yunet), *FAST)
+    return output, mien("extract-faces", str(videos), "--output", str(output), "--detector-model", str(yunet), *FAST)
 
 
 def mien(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -188,19 +188,19 @@ def test_what_is_done_is_not_done_again(videos: Path, yunet: Path, tmp_path: Pat
     folder.mkdir()
     for name in ("wink.mp4", "neutral.flv"):
         shutil.copyfile(videos / name, folder / name)
-    config = faces.Config(folder, output, DetectConfig(model=yunet), FollowConfig(every=3), workers=1)
-    faces.run(config)
+    config = extract_faces.Config(folder, output, DetectConfig(model=yunet), FollowConfig(every=3), workers=1)
+    extract_faces.run(config)
     before = stamps(output)
-    faces.run(config)
+    extract_faces.run(config)
     assert stamps(output) == before
     shutil.copyfile(videos / "wink.mp4", folder / "neutral.flv")  # another video under the same name
     shutil.copyfile(videos / "grid/speech.mpg", folder / "new.mpg")
-    faces.run(config)
+    extract_faces.run(config)
     after = stamps(output)
     assert [name for name in before if after[name] == before[name]] == [n for n in before if n.startswith("wink")]
     assert files_of(output)["frames"].to_dict() == {"neutral.flv": 16, "new.mpg": 75, "wink.mp4": 16}
     with pytest.raises(ValueError, match=r"crop\.size: 224 there, 96 now"):
-        faces.run(faces.Config(folder, output, config.detector, config.follow, CropConfig(size=96)))
+        extract_faces.run(extract_faces.Config(folder, output, config.detector, config.follow, CropConfig(size=96)))
 
 
 def group_alive(group: int) -> bool:
@@ -225,7 +225,7 @@ def test_a_killed_run_leaves_no_process_and_goes_on(
     videos: Path, yunet: Path, store: tuple[Path, object], tmp_path: Path
 ) -> None:
     output = tmp_path / "faces"
-    arguments = ["faces", str(videos), "--output", str(output), "--detector-model", str(yunet), *FAST]
+    arguments = ["extract-faces", str(videos), "--output", str(output), "--detector-model", str(yunet), *FAST]
     run = subprocess.Popen(
         [sys.executable, "-m", "mien", *arguments], start_new_session=True, stdout=subprocess.DEVNULL
     )
@@ -251,7 +251,7 @@ def test_a_video_that_kills_its_process_stops_nothing(videos: Path, yunet: Path,
     folder.mkdir()
     for name in ("half 半分.mov", "wink.mp4"):
         shutil.copyfile(videos / name, folder / name)
-    arguments = ["faces", str(folder), "--output", str(output), "--detector-model", str(yunet), "--workers=1"]
+    arguments = ["extract-faces", str(folder), "--output", str(output), "--detector-model", str(yunet), "--workers=1"]
     run = subprocess.Popen(
         [sys.executable, "-m", "mien", *arguments], start_new_session=True, text=True, stderr=subprocess.PIPE
     )
@@ -308,7 +308,7 @@ def test_shards_make_the_same_store(videos: Path, yunet: Path, store: tuple[Path
     output = tmp_path / "faces"
     counts = []
     for shard in ("1/2", "2/2"):
-        config = faces.Config(
+        config = extract_faces.Config(
             videos,
             output,
             DetectConfig(model=yunet),
@@ -318,13 +318,13 @@ def test_shards_make_the_same_store(videos: Path, yunet: Path, store: tuple[Path
             shard=shard,
         )
         with pytest.raises(ValueError, match="1 of 4 videos have problems"):
-            faces.run(config)
+            extract_faces.run(config)
         counts.append(len(stamps(output)))
     assert counts == [4, 8]
     tables = [pd.read_csv(folder / "manifest.csv") for folder in (output, store[0])]
     pd.testing.assert_frame_equal(*tables)
     with pytest.raises(ValueError, match="write i/n"):
-        faces.run(faces.Config(videos, output, shard="0/2"))
+        extract_faces.run(extract_faces.Config(videos, output, shard="0/2"))
 
 
 @pytest.mark.media
@@ -336,7 +336,9 @@ def test_a_manifest_gives_its_stretches_and_labels(videos: Path, yunet: Path, tm
     ]
     (tmp_path / "in.csv").write_text("\n".join(lines))
     output = tmp_path / "faces"
-    faces.run(faces.Config(tmp_path / "in.csv", output, DetectConfig(model=yunet), FollowConfig(every=3)))
+    extract_faces.run(
+        extract_faces.Config(tmp_path / "in.csv", output, DetectConfig(model=yunet), FollowConfig(every=3))
+    )
     clips = {clip.row: clip for clip in read_manifest(output / "manifest.csv")}
     assert [clip.columns["subject"] for clip in clips.values()] == ["007", "007"]
     assert sorted(str(clip.columns["expression"]) for clip in clips.values()) == ["None", "neutral"]
@@ -351,7 +353,7 @@ def test_no_face_anywhere_is_a_valid_empty_result(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     write(tmp_path / "in" / "numbers.mp4")
     output = tmp_path / "faces"
-    said = mien("faces", str(tmp_path / "in"), "--output", str(output), "--detector.name=haar")
+    said = mien("extract-faces", str(tmp_path / "in"), "--output", str(output), "--detector.name=haar")
     assert said.returncode == 0, said.stderr
     assert "no face anywhere" in said.stdout
     assert len(pd.read_csv(output / "manifest.csv")) == len(pd.read_parquet(output / "tracks.parquet")) == 0
@@ -370,12 +372,12 @@ def test_a_store_that_cannot_be_written_is_one_sentence_and_no_fault_of_a_video(
     for name in "ab":
         write_video(videos / f"{name}.mp4", pictures(8))
     (store / "records").mkdir(parents=True)
-    arguments = ["faces", str(videos), f"--output={store}", "--detector.name=haar", "--workers=1"]
+    arguments = ["extract-faces", str(videos), f"--output={store}", "--detector.name=haar", "--workers=1"]
     (store / "store.yaml").write_text("")
     (store / "frames").touch()  # a file where tables of frames would stand
     assert cli.main(arguments) == 1
     error = capfd.readouterr().err
-    assert f"mien faces: {store} cannot be written: File exists. The disk of {store} has" in error
+    assert f"mien extract-faces: {store} cannot be written: File exists. The disk of {store} has" in error
     assert "Traceback" not in error
     assert not list((store / "records").iterdir())
     (store / "frames").unlink()
@@ -419,7 +421,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("mine")
     with pytest.raises(ValueError, match="holds something else"):
-        faces.run(faces.Config(video, tmp_path / "out", DetectConfig(name="haar")))
+        extract_faces.run(extract_faces.Config(video, tmp_path / "out", DetectConfig(name="haar")))
 
 
 @pytest.mark.parametrize("codec", ["h264", "mjpeg"])

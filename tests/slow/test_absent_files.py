@@ -6,7 +6,7 @@ import pytest
 
 from slow.conftest import Tallying
 
-COMMANDS = ("prepare", "faces", "finetune", "analyze")
+COMMANDS = ("prepare", "extract-faces", "finetune", "analyze")
 
 
 @pytest.mark.slow

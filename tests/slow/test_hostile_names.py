@@ -65,7 +65,7 @@ def test_hostile_names(tally: Tallying, tmp_path: Path) -> None:
 
         listed = tmp_path / "all.csv"
         out = tmp_path / "store"
-        done = attack.mien("faces", str(folder), "--output", str(out), "--detector.name=haar", timeout=900)
+        done = attack.mien("extract-faces", str(folder), "--output", str(out), "--detector.name=haar", timeout=900)
         attack.tried += len(names) - 1
         if done.code != 0:
             attack.lose(f"faces: exit code {done.code}: {done.err[-300:]}")
@@ -87,7 +87,7 @@ def test_hostile_names(tally: Tallying, tmp_path: Path) -> None:
 
         write_manifest(listed, [{"path": folder / name} for name in names])
         out = tmp_path / "features"
-        done = attack.mien("features", *data, "--data.manifest", str(listed), "--output", str(out), timeout=600)
+        done = attack.mien("extract-features", *data, "--data.manifest", str(listed), "--output", str(out), timeout=600)
         attack.tried += len(names) - 1
         if done.code != 0:
             attack.lose(f"features: exit code {done.code}: {done.err[-300:]}")

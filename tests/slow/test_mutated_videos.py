@@ -108,7 +108,7 @@ def test_commands_agree_on_mutated_videos(tally: Tallying, tmp_path: Path) -> No
         prepared, cut = tmp_path / "prepared", tmp_path / "cut"
         attack.mien("prepare", "folder", str(corpus), "--output", str(prepared), "--keep-duplicates", timeout=300)
         broken = named(prepared / "problems.csv", "path", "kind", "broken")
-        attack.mien("faces", str(corpus), "--output", str(cut), "--detector.name", "haar", timeout=600)
+        attack.mien("extract-faces", str(corpus), "--output", str(cut), "--detector.name", "haar", timeout=600)
         listed = named(cut / "files.csv", "input", "status", "broken", "failed")
         failed = named(cut / "files.csv", "input", "status", "failed")
         for name in sorted(broken ^ listed):

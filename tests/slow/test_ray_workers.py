@@ -1,4 +1,4 @@
-"""Attack: workers of ``mien faces --engine ray`` are killed while they cut; the store must be that of an undisturbed run."""
+"""Attack: workers of ``mien extract-faces --engine ray`` are killed while they cut; the store must be that of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_killed_ray_workers_lose_nothing(tally: Tallying, tmp_path: Path) -> Non
     (tmp_path / "in").mkdir()
     for i in range(VIDEOS):
         write_video(tmp_path / "in" / f"{i}.mp4", pictures(200, seed=i, size=320))
-    command = ["faces", str(tmp_path / "in"), "--detector.name=haar", "--follow.every=1"]
+    command = ["extract-faces", str(tmp_path / "in"), "--detector.name=haar", "--follow.every=1"]
     mark = uuid4().hex
     with tally("kills of Ray workers that cut faces") as attack:
         alone = attack.mien(*command, "--output", str(tmp_path / "alone"), "--workers=1", timeout=900)

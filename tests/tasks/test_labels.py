@@ -108,7 +108,7 @@ def test_a_manifest_of_its_own_words_is_learnt_and_old_names_of_options_go_on_wo
 def test_an_old_name_that_is_another_option_elsewhere_keeps_its_meaning_there(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["cross", "--labels=mood", "--model=nowhere"]) == 1
+    assert main(["cross-corpus", "--labels=mood", "--model=nowhere"]) == 1
     assert "--labels is now called --column" in capsys.readouterr().err
     assert main(["compare", "nowhere", "--labels=arousal"]) == 1
     assert "now called" not in capsys.readouterr().err

@@ -239,7 +239,7 @@ def test_probe_and_its_baselines(trained: Path, labels: Path, tmp_path: Path) ->
 def test_crossval_pools_the_folds(labels: Path, tmp_path: Path) -> None:
     flags = [*TINY_TPSBT, *ONE_PROCESS, "--train.steps=1", "--train.batch=4"]
     command = [
-        "crossval",
+        "cross-validate",
         "finetune",
         "--data.manifest",
         str(labels),
@@ -279,7 +279,7 @@ def test_videos_are_read_to_tables_and_pages(trained: Path, labels: Path, tmp_pa
 
 
 def test_what_needs_classes_says_so(trained: Path, labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["cross", "--model", str(trained), "--data.manifest", str(labels), "--device=cpu"]) == 1
+    assert main(["cross-corpus", "--model", str(trained), "--data.manifest", str(labels), "--device=cpu"]) == 1
     assert "gives labels, not classes" in capsys.readouterr().err
 
 

@@ -18,7 +18,7 @@ from sklearn import metrics as reference
 
 from conftest import ONE_PROCESS, TINY_DECODER, TINY_TPSBT
 from mien import cli
-from mien.commands import crossval, synth
+from mien.commands import cross_validate, synth
 from mien.evaluation.protocol import read_protocol
 from mien.training import preflight
 from mien.video.manifest import read_manifest, write_manifest
@@ -37,7 +37,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def arguments(manifest: Path, output: Path, *more: str) -> list[str]:
-    return ["crossval", "finetune", f"--data.manifest={manifest}", f"--output={output}", *TRAINING, *more]
+    return ["cross-validate", "finetune", f"--data.manifest={manifest}", f"--output={output}", *TRAINING, *more]
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,9 @@ def test_a_failed_start_claims_nothing(drawn: Path, tmp_path: Path, capsys, monk
         assert cli.main(arguments(drawn, run, "--optim.lr=7")) == 1
     assert "are there" in capsys.readouterr().err
     begun: list[str] = []
-    monkeypatch.setattr(crossval, "run_fold", lambda config, fold: begun.append(f"{fold} {config.optim.lr}") or 1 / 0)
+    monkeypatch.setattr(
+        cross_validate, "run_fold", lambda config, fold: begun.append(f"{fold} {config.optim.lr}") or 1 / 0
+    )
     assert cli.main(arguments(drawn, run, "--optim.lr=0.1")) == 1
     assert begun == ["1 0.1"], "the corrected command begins"
 
@@ -156,7 +158,7 @@ def test_probes_are_cross_validated(drawn: Path, tmp_path: Path, capsys) -> None
     flags = [f"--data.manifest={drawn}", f"--output={tmp_path / 'pre'}", "--train.steps=1", "--train.batch=4"]
     assert cli.main(["pretrain", *flags, *TINY_TPSBT, *TINY_DECODER, *ONE_PROCESS]) == 0
     probe = [
-        "crossval", "probe", f"--model={tmp_path / 'pre'}", f"--data.manifest={drawn}", f"--output={tmp_path / 'no'}",
+        "cross-validate", "probe", f"--model={tmp_path / 'pre'}", f"--data.manifest={drawn}", f"--output={tmp_path / 'no'}",
         f"--features.folder={tmp_path / 'features'}", "--segments=1", "--probe.epochs=1", "--views.crops=1",
         "--probe.lrs", "1e-3", "--workers=0", "--device=cpu",
     ]  # fmt: skip
@@ -198,5 +200,5 @@ def test_folds_that_cheat_are_refused(
 
 
 def test_the_command_that_trains_is_named_first(capsys) -> None:
-    assert cli.main(["crossval", "--output=x"]) == 1
+    assert cli.main(["cross-validate", "--output=x"]) == 1
     assert "name one of finetune, probe first" in capsys.readouterr().err

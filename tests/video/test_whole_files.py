@@ -100,7 +100,7 @@ def test_an_unknown_codec_costs_its_own_clip_alone(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("path\nunknown.mkv\nsound.mkv\n")
     data = DataConfig(manifest=str(tmp_path / "m.csv"), skip_bad=True)
     said: list[str] = []
-    kept = load_clips(data, workers=1, say=said.append)
+    kept = load_clips(data, workers=1, show=said.append)
     assert [clip.path.name for clip in kept] == ["sound.mkv"]
     assert "line 2" in said[0]
     assert "unknown.mkv: its video is in a codec that FFmpeg does not know" in said[0]
@@ -178,8 +178,8 @@ def test_the_largest_size_is_an_option_of_every_command_that_reads_videos(tmp_pa
     said = "frames of 64 x 32 pixels, more than the 2047"
     limit, out = "--max-pixels=2047", f"--output={tmp_path / 'out'}"
     for command in (
-        ["faces", str(path), f"{out}-faces", "--detector.name=haar", "--workers=1"],
-        ["look", str(path), f"{out}-look", "--detector.name=haar"],
+        ["extract-faces", str(path), f"{out}-faces", "--detector.name=haar", "--workers=1"],
+        ["preview", str(path), f"{out}-look", "--detector.name=haar"],
         ["prepare", "csv", str(tmp_path), f"--labels={tmp_path / 'm.csv'}", f"{out}-prepare", "--workers=1"],
         ["pretrain", f"--data.manifest={tmp_path / 'm.csv'}", f"{out}-pretrain", "--train.device=cpu"],
     ):

@@ -82,7 +82,7 @@ def run(config: Config) -> None:
         run_folder = out / name.replace(" ", "-")
         finetune.run(finetuning(config, labelled, init, run_folder))
         marks = evaluate.Config(model=run_folder, data=DataConfig(manifest=str(test)), workers=0, device="cpu")
-        results[name] = with_intervals(run_folder, evaluate.run(marks))
+        results[name] = {n: i for n, i in evaluate.run(marks).metrics.items() if "." not in n}
     say("reading one video")
     video = read_manifest(test)[0].path
     predict.run(predict.Config(video=video, model=str(out / "pre-trained"), faces="whole", device="cpu"))
@@ -270,13 +270,6 @@ def apex(video: Path) -> bytes:
 def basis_of(run: Path) -> str:
     """What the intervals of a marked run rest on."""
     return str(json.loads((run / "evaluation" / "metrics.json").read_text())["intervals"]["basis"])
-
-
-def with_intervals(run: Path, scores: dict[str, float]) -> dict[str, Interval]:
-    """The metrics of a marked run with the bounds that stand in its metrics.json."""
-    bounds = json.loads((run / "evaluation" / "metrics.json").read_text())["intervals"]["bounds"]
-    nothing = (math.nan, math.nan)
-    return {name: Interval(value, *bounds.get(name, nothing)) for name, value in scores.items()}
 
 
 def samples(manifest: Path) -> dict[str, Path]:

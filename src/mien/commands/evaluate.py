@@ -24,10 +24,11 @@ from mien.config import STRICT
 from mien.engine import distributed
 from mien.evaluation import results
 from mien.evaluation.clip_groups import mean_by
+from mien.evaluation.results import Evaluation
 from mien.files import LOCK, write_whole
 from mien.inference.analyzer import Analyzer, Scores, load
 from mien.reports import calibration_quality
-from mien.reports.evaluation_report import Targets, clear, report
+from mien.reports.evaluation_report import Targets, clear, tell, write
 from mien.training.data import DataConfig, load_clips, located, warn
 from mien.training.partition import provenance
 from mien.training.scoring import origin, score
@@ -60,8 +61,8 @@ def writes(config: Config) -> Path | None:
     return folder and folder / LOCK
 
 
-def run(config: Config) -> dict[str, float]:
-    """Evaluate, print and save; returns the metrics."""
+def run(config: Config) -> Evaluation:
+    """Evaluate, print and save; of several ranks, the first one does."""
     folder = config.output or config.model / "evaluation"
     with distributed.session(config.device, config.matmul) as session:
         analyzer, calibration = load(config.model, config.device), Calibration.load(config.model)
@@ -84,12 +85,15 @@ def run(config: Config) -> dict[str, float]:
         predictions = scores.mean
         if config.group_by:
             clips, predictions, targets = mean_by(clips, predictions, targets, config.group_by)
+        names = analyzer.names
+        evaluation = results.evaluate(analyzer.outputs, clips, predictions, targets, names, folder, config.subgroups)
         if session.first:
             if not config.group_by:
                 tell_majority(scores, targets, analyzer, folder)
-            report(analyzer.outputs, clips, predictions, targets, analyzer.names, folder, config.subgroups, notes)
+            tell(evaluation)
+            write(evaluation, predictions, targets, names, notes=notes)
             print("\n".join([*lines, *cautions]), flush=True)
-    return analyzer.task.score(predictions, targets)
+    return evaluation
 
 
 def caution(calibration: Calibration | None, data: DataConfig, views: ViewConfig) -> list[str]:

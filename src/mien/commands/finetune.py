@@ -24,6 +24,7 @@ from mien.training.data import located
 from mien.training.fine_tuning import examined, learn, refuse_probing, refuse_sharded
 from mien.training.fit import card_of, load_training_clips, open_folder
 from mien.training.initial_weights import initial_encoder, start_encoder
+from mien.training.outcome import TrainingRun
 from mien.training.partition import LabelledParts, SplitConfig, divide
 from mien.training.run_config import RunConfig
 from mien.training.selection import RESULTS, Evaluator, evaluate_all
@@ -55,7 +56,7 @@ class Config(RunConfig):
     """Views of validation and test clips."""
 
 
-def run(config: Config) -> None:
+def run(config: Config) -> TrainingRun:
     """Fine-tune, export, and evaluate what was chosen."""
     refuse_probing(config.task)
     init, output, split, train = config.init, config.output, config.split, config.train
@@ -79,3 +80,4 @@ def run(config: Config) -> None:
             learn(task, parts, config, card, history, hashes, evaluator)
         if parts.others and not (output / RESULTS).is_file():
             evaluate_all(output, divided, evaluator)
+    return TrainingRun(output)

@@ -28,6 +28,7 @@ from mien.training.fit import (
     reconstruction_pictures,
 )
 from mien.training.initial_weights import initial_encoder, start_objective
+from mien.training.outcome import TrainingRun
 from mien.training.partition import remember
 from mien.training.preflight import preflight
 from mien.training.run_config import RunConfig
@@ -54,14 +55,14 @@ class Config(RunConfig):
     objective: ObjectiveConfig = MaskedAutoencodingConfig()
 
 
-def run(config: Config) -> None:
+def run(config: Config) -> TrainingRun:
     """Pre-train and export."""
     output, train = config.output, config.train
     with distributed.session(train.device, train.matmul, train.parallel) as session:
         config = replace(config, encoder=initial_encoder(config.encoder, config.init, session.print))
         clips = load_training_clips(config, session)
         if not open_folder(config, clips, session):
-            return
+            return TrainingRun(output)
         distributed.seed_step(train.seed)
         card = replace(card_of(config, clips), objective=config.objective)
         objective = config.objective.build(card.untrained_encoder(), config.pixels)
@@ -72,3 +73,4 @@ def run(config: Config) -> None:
         remember(output, clips, config.init, train.workers, session, unread_paths(output, clips, train.skip))
         draw = reconstruction_pictures(objective, clips, config.clip, train.seed, output, session)
         fit(objective, clips, config, card, session, draw=draw)
+    return TrainingRun(output)

@@ -27,7 +27,8 @@ from mien.modules.heads import AttentiveHeadConfig, HeadConfig, MeanHeadConfig
 from mien.tasks import TaskConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.training.data import DataConfig, load_clips, located, warn
-from mien.training.frozen_probes import Row, frozen_encoders, histories_of, probe, raw_pixels, write_table
+from mien.training.frozen_probes import frozen_encoders, histories_of, probe, raw_pixels, write_table
+from mien.training.outcome import ProbeResults
 from mien.training.partition import LabelledParts, SplitConfig, divide
 from mien.training.probe_setup import ProbeSetup
 from mien.video.container import FrameLimit
@@ -73,8 +74,8 @@ class Config(FrameLimit, distributed.ReaderOptions):
     """Also probe each encoder with random weights, and raw pixels with a linear model."""
 
 
-def run(config: Config) -> list[Row]:
-    """Probe every encoder, print and save the table; returns its rows."""
+def run(config: Config) -> ProbeResults:
+    """Probe every encoder, print and save the table."""
     refuse_unread(config)
     with distributed.session(config.device, config.matmul) as session:
         clips = load_clips(config.data, config.workers)
@@ -90,7 +91,7 @@ def run(config: Config) -> list[Row]:
         if config.baselines:
             rows.append(raw_pixels(load_encoder(config.model[0], session.device), parts, setup))
     write_table(rows, setup)
-    return rows
+    return ProbeResults(config.output, rows)
 
 
 def refuse_unread(config: Config) -> None:

@@ -1,19 +1,20 @@
 """What stands beside the metrics of an evaluation: intervals over subjects, tables of subgroups.
 
-marks = mark(task, clips, predictions, targets, names, ("sex", "age:30,45,60"))
-tell(marks)                      # of mien.reports.evaluation_report, as is save_page
+evaluation = evaluate(task, clips, predictions, targets, names, folder, ("sex", "age:30,45,60"))
+tell(evaluation)                 # of mien.reports.evaluation_report, as is save_page
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from mien.evaluation.subgroups import Group, blank, group, grouped, subgroups
 from mien.interfaces import Clip, Outputs
@@ -27,9 +28,9 @@ RESERVED = ("path", "truth", "predicted", SUBJECT, *TIMES)
 """Columns of predictions.csv besides scores and subgroups."""
 
 
-@dataclass(frozen=True)
-class Marks:
-    """The marks of an evaluation."""
+@dataclass(frozen=True, eq=False, repr=False)
+class Evaluation:
+    """The metrics of a model on labelled clips."""
 
     task: Outputs
     whole: Group
@@ -37,6 +38,29 @@ class Marks:
     """Groups by column."""
     basis: str
     """What the intervals rest on, in a sentence."""
+    predictions: pd.DataFrame
+    """A row per clip: outputs, truth, and what tells clips apart."""
+    folder: Path
+    """Where it is, or will be, written."""
+
+    @property
+    def metrics(self) -> dict[str, Interval]:
+        """The metrics with their intervals, also those of single names (``recall.anger``)."""
+        return self.whole.metrics
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row per metric: value, and the interval from low to high."""
+        return pd.DataFrame({name: asdict(i) for name, i in self.metrics.items()}).T
+
+    @property
+    def subgroups(self) -> pd.DataFrame:
+        """A row per subgroup with its metrics and their bounds, as in subgroups.csv; empty where none were asked for."""
+        return pd.DataFrame([full(column, group) for column, groups in self.parts.items() for group in groups])
+
+    def __repr__(self) -> str:
+        metrics = ", ".join(f"{name} {text}" for name, text in listed(self.task, self.whole).items() if "." not in name)
+        return f"Evaluation({self.whole.clips} clips: {metrics})"
 
     @property
     def scores(self) -> dict[str, float]:
@@ -56,21 +80,20 @@ class Marks:
         return {"task": self.task.kind} | values | parts | {"intervals": intervals}
 
 
-def mark(
-    task: Outputs,
-    clips: Sequence[Clip],
-    predictions: ArrayLike,
-    targets: ArrayLike,
-    names: Sequence[str],
-    columns: Sequence[str] = (),
-) -> Marks:
-    """Outputs and truth of clips, as an evaluation of a task has them, and ``--subgroups`` -> marks with intervals.
+def evaluate(
+    task: Outputs, clips: Sequence[Clip], outputs: NDArray[np.float64], targets: NDArray[Any], names: Sequence[str],
+    folder: Path, columns: Sequence[str] = (), kept: Sequence[str] = (),
+) -> Evaluation:  # fmt: skip
+    """Outputs (N, names) and truth (N, ...) of clips, and the ``columns`` of ``--subgroups`` -> metrics with intervals.
 
-    Clips are clustered by the column ``subject`` if there is one.
+    Clips are clustered by the column ``subject`` if there is one. The table of predictions has, besides those of the
+    subgroups, the columns ``kept`` of the manifest.
     """
     cells = [clip.columns.get(SUBJECT) for clip in clips]
-    answers = answered(task, predictions, targets, names, clusters(cells))
-    return Marks(task, measured(answers), split(answers, clips, columns), basis(cells))
+    answers = answered(task, outputs, targets, names, clusters(cells))
+    table = predictions(task, clips, outputs, targets, names, (*columns, *kept))
+    whole = group("all", answers, RESAMPLES, LEVEL, 0)
+    return Evaluation(task, whole, split(answers, clips, columns), basis(cells), table, folder)
 
 
 def alone(task: Outputs) -> list[str]:
@@ -94,11 +117,6 @@ def spaced(task: Outputs, name: str) -> str:
     """``recall.anger`` as recall anger, where there is no recall of all."""
     metric, dot, part = name.partition(".")
     return f"{metric} {part}" if dot and metric in alone(task) else name
-
-
-def measured(answers: Answers) -> Group:
-    """Everything as one group."""
-    return group("all", answers, RESAMPLES, LEVEL, 0)
 
 
 def split(answers: Answers, clips: Sequence[Clip], columns: Sequence[str]) -> dict[str, list[Group]]:

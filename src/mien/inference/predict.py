@@ -196,10 +196,10 @@ def cautions(analyzer: Analyzer, source: Source, config: ReadConfig) -> list[str
             "found; name another --crop, or take --faces whole for a clip that is cropped to one face"
         )
     if config.faces == "find" and source.path is not None and in_store(source.path):
-        lines.append("this clip is of a store of mien faces, cropped to one face already: --faces whole")
+        lines.append("this clip is of a store of mien extract-faces, cropped to one face already: --faces whole")
     return lines
 
 
 def in_store(path: Path) -> bool:
-    """Whether a file lies in a folder that `mien faces` wrote."""
+    """Whether a file lies in a folder that `mien extract-faces` wrote."""
     return any((folder / "store.yaml").is_file() for folder in path.resolve().parents)

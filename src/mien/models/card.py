@@ -63,7 +63,7 @@ class ModelCard:
     names: tuple[str, ...] = ()
     """Names of a task's outputs, in order."""
     face_crop: CropConfig | None = None
-    """How `mien faces` cut the training clips."""
+    """How `mien extract-faces` cut the training clips."""
     rates: dict[str, int] | None = None
     """Frame rates that training saw, with the number of videos."""
     selection: str | None = None

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from mien.evaluation.results import Marks, beside, spaced
+from mien.evaluation.results import Evaluation, beside, spaced
 from mien.files import write_whole
 from mien.names import write_csv
 from mien.reports import plots
@@ -22,7 +22,7 @@ MOST = 8
 """Folds that a radar plot shows one by one; more would be a tangle."""
 
 
-def section(found: CrossValidation, marks: Marks, folder: Path, weights: str) -> Section:
+def section(found: CrossValidation, marks: Evaluation, folder: Path, weights: str) -> Section:
     """The table of all folds and the radar plot; writes folds.csv and radar.png into ``folder``.
 
     ``weights`` says how the weights were chosen.
@@ -40,7 +40,7 @@ def section(found: CrossValidation, marks: Marks, folder: Path, weights: str) ->
     return Section(f"{len(found.folds)} folds, {weights}", sentences, table, picture, caption)
 
 
-def rows(found: CrossValidation, marks: Marks) -> list[dict[str, Any]]:
+def rows(found: CrossValidation, marks: Evaluation) -> list[dict[str, Any]]:
     """A line per metric as a person reads it."""
     return [
         {
@@ -54,7 +54,7 @@ def rows(found: CrossValidation, marks: Marks) -> list[dict[str, Any]]:
     ]
 
 
-def numbers(found: CrossValidation, marks: Marks) -> list[dict[str, Any]]:
+def numbers(found: CrossValidation, marks: Evaluation) -> list[dict[str, Any]]:
     """A line per metric for programs."""
     return [
         {"metric": name, "pooled": i.value, "low": i.low, "high": i.high}
@@ -69,7 +69,7 @@ def plain(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.4f}"
 
 
-def draw(found: CrossValidation, marks: Marks, path: Path) -> Path | None:
+def draw(found: CrossValidation, marks: Evaluation, path: Path) -> Path | None:
     """Recall per class or the like of all folds and of each; None where these are too few for a radar plot."""
     metric, noun = marks.task.by_name[0], marks.task.noun
     before = f"{metric}."

@@ -1,6 +1,6 @@
 """The files of an evaluation: predictions, figures, subgroups, the page, and, last, metrics.json.
 
-marks = report(task, clips, predictions, targets, names, folder, ("sex", "age:30,45,60"))
+evaluation = report(task, clips, predictions, targets, names, folder, ("sex", "age:30,45,60"))
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from mien.evaluation import results
-from mien.evaluation.results import Marks, brief, full, listed, spaced
+from mien.evaluation.results import Evaluation, brief, listed, spaced
 from mien.files import withdraw, write_whole
 from mien.interfaces import Clip, Outputs
 from mien.names import write_csv
@@ -44,33 +43,33 @@ def clear(folder: Path) -> None:
 def report(
     task: Outputs, clips: Sequence[Clip], predictions: Predictions, targets: Targets, names: Sequence[str], folder: Path,
     subgroups: Sequence[str] = (), notes: Mapping[str, Any] | None = None,
-) -> Marks:  # fmt: skip
-    """Mark predictions, print the metrics with their intervals and write everything into ``folder``.
+) -> Evaluation:  # fmt: skip
+    """Evaluate predictions, print the metrics with their intervals and write everything into ``folder``.
 
     ``notes`` is what the numbers have to carry (``mien.training.partition.provenance``, ``warnings`` below).
     """
-    marks = results.mark(task, clips, predictions, targets, names, subgroups)
-    tell(marks)
-    write(marks, clips, predictions, targets, names, folder, subgroups, notes=notes or {})
-    return marks
+    evaluation = results.evaluate(task, clips, predictions, targets, names, folder, subgroups)
+    tell(evaluation)
+    write(evaluation, predictions, targets, names, notes=notes or {})
+    return evaluation
 
 
 def write(
-    marks: Marks, clips: Sequence[Clip], predictions: Predictions, targets: Targets, names: Sequence[str], folder: Path,
-    kept: Sequence[str] = (), first: Sequence[Section] = (), notes: Mapping[str, Any] | None = None,
+    evaluation: Evaluation, predictions: Predictions, targets: Targets, names: Sequence[str],
+    first: Sequence[Section] = (), notes: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
-    """Write predictions.csv with the ``kept`` columns of the manifest, pictures, report.html and, last, metrics.json.
+    """Write predictions.csv, pictures, report.html and, last, metrics.json into the evaluation's folder.
 
     ``clear`` the folder first: where metrics.json stands, the whole is of one evaluation.
     """
     touched = warnings(dict(notes or {}))
     for line in touched:
         print(f"  ! {line}")
-    predicted = results.predictions(marks.task, clips, predictions, targets, names, kept)
-    write_whole(folder / "predictions.csv", lambda path: write_csv(predicted, path))
-    figures.draw(marks.task, predictions, targets, names, folder)
-    save_page(marks, folder, [*context(notes or {}, touched), *first])
-    saved = json.dumps({"clips": len(clips)} | marks.saved() | dict(notes or {}), indent=2) + "\n"
+    folder = evaluation.folder
+    write_whole(folder / "predictions.csv", lambda path: write_csv(evaluation.predictions, path))
+    figures.draw(evaluation.task, predictions, targets, names, folder)
+    save_page(evaluation, [*context(notes or {}, touched), *first])
+    saved = json.dumps({"clips": len(evaluation.predictions)} | evaluation.saved() | dict(notes or {}), indent=2) + "\n"
     write_whole(folder / METRICS, lambda path: path.write_text(saved))
     print(f"report in {folder}", flush=True)
 
@@ -83,21 +82,21 @@ def context(notes: Mapping[str, Any], touched: Sequence[str]) -> list[Section]:
     return sections + ([Section("What was evaluated", rows=about)] if about else [])
 
 
-def tell(marks: Marks) -> None:
+def tell(evaluation: Evaluation) -> None:
     """Print the metrics with their intervals, and the subgroups."""
-    found = listed(marks.task, marks.whole)
-    print(f"{marks.whole.clips} clips: " + ", ".join(f"{n} {text}" for n, text in found.items() if "." not in n))
+    found = listed(evaluation.task, evaluation.whole)
+    print(f"{evaluation.whole.clips} clips: " + ", ".join(f"{n} {text}" for n, text in found.items() if "." not in n))
     for name, text in found.items():
         if "." in name:
-            print(f"  {spaced(marks.task, name):<23} {text}")
-    print(marks.basis)
-    tell_parts(marks)
+            print(f"  {spaced(evaluation.task, name):<23} {text}")
+    print(evaluation.basis)
+    tell_parts(evaluation)
 
 
-def tell_parts(marks: Marks) -> None:
+def tell_parts(evaluation: Evaluation) -> None:
     """Print the subgroups."""
-    for column, groups in marks.parts.items():
-        print(f"\nby {column}\n{table(brief(marks.task, column, groups))}")
+    for column, groups in evaluation.parts.items():
+        print(f"\nby {column}\n{table(brief(evaluation.task, column, groups))}")
 
 
 def warnings(notes: dict[str, Any]) -> list[str]:
@@ -109,20 +108,23 @@ def warnings(notes: dict[str, Any]) -> list[str]:
     return lines
 
 
-def save_page(marks: Marks, folder: Path, first: Sequence[Section] = ()) -> None:
-    """Write subgroups.csv, where there are groups, and report.html: ``first``, then marks and pictures of the folder."""
-    rows = [full(column, group) for column, groups in marks.parts.items() for group in groups]
-    if rows:
-        write_whole(folder / "subgroups.csv", lambda path: write_csv(pd.DataFrame(rows), path))
-    page("Evaluation", [*first, *sections(marks, folder)]).save(folder / "report.html")
+def save_page(evaluation: Evaluation, first: Sequence[Section] = ()) -> None:
+    """Write subgroups.csv, where there are groups, and report.html: ``first``, then metrics and pictures of the folder."""
+    folder, subgroups = evaluation.folder, evaluation.subgroups
+    if len(subgroups):
+        write_whole(folder / "subgroups.csv", lambda path: write_csv(subgroups, path))
+    page("Evaluation", [*first, *sections(evaluation)]).save(folder / "report.html")
 
 
-def sections(marks: Marks, folder: Path) -> list[Section]:
+def sections(evaluation: Evaluation) -> list[Section]:
     """The page: all metrics, the picture, the subgroups."""
-    rows = [{"metric": name, "value": text} for name, text in listed(marks.task, marks.whole).items()]
-    pictures = [folder / f"{name}.png" for name in (marks.task.figure, "reliability")]
+    rows = [{"metric": name, "value": text} for name, text in listed(evaluation.task, evaluation.whole).items()]
+    pictures = [evaluation.folder / f"{name}.png" for name in (evaluation.task.figure, "reliability")]
     return [
-        Section(f"{marks.whole.clips} clips", [marks.basis], rows),
+        Section(f"{evaluation.whole.clips} clips", [evaluation.basis], rows),
         *(Section(picture.stem.capitalize(), picture=picture) for picture in pictures if picture.is_file()),
-        *(Section(f"By {column}", rows=brief(marks.task, column, groups)) for column, groups in marks.parts.items()),
+        *(
+            Section(f"By {column}", rows=brief(evaluation.task, column, groups))
+            for column, groups in evaluation.parts.items()
+        ),
     ]

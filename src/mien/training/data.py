@@ -90,7 +90,7 @@ def warn(config: DataConfig, clips: Sequence[Clip], card: ModelCard, show: Calla
     if trained and trained != here:
         cut = "are cut otherwise" if here else "are not said to be cut to faces"
         lines.append(
-            f"the model was trained on faces that mien faces cut ({trained.preset}), the clips of {config.manifest} {cut}. "
+            f"the model was trained on faces that mien extract-faces cut ({trained.preset}), the clips of {config.manifest} {cut}. "
             "Clips of a manifest are read as they are: cut them with the same --crop, or take mien study, which finds faces"
         )
     for line in lines:

@@ -25,6 +25,7 @@ from mien.reports import evaluation_report, plots
 from mien.reports.evaluation_report import warnings
 from mien.reports.page import Report
 from mien.tasks import TaskConfig
+from mien.training.outcome import probe_folder
 from mien.training.partition import History, LabelledParts, Parts, examine, guard, provenance
 from mien.training.preflight import preflight_probes
 from mien.training.probe_setup import ProbeSetup
@@ -74,7 +75,7 @@ def probe(source: Frozen, parts: LabelledParts, setup: ProbeSetup, history: Hist
     preflight_probes(task, setup, source.clip, views, len(parts.clips["train"]), parts.learnt[0])
     write_whole(setup.output / "config.yaml", lambda path: path.write_text(setup.recipe))
     features = {part: setup.read(part, source, task, clips) for part, clips in parts.clips.items() if clips}
-    folder = setup.output / source.name.replace(", ", "-").replace(" ", "-")
+    folder = setup.output / probe_folder(source.name)
     each_seed = fit_probes(task, features, parts, setup, folder)
     best = max(each_seed, key=lambda one: one.score)
     heads = [with_weights(task.head, one) for one in each_seed]

@@ -152,7 +152,7 @@ def compare_inputs(folder: Path, init: str, own: ModelCard, show: Show) -> None:
         crops = [to_tree(crop) for crop in (cut, ours) if crop]
         said = [", ".join(f"{k} {v}" for k, v in crop.items() if v is not None) for crop in crops]
         here = f"here: {said[1]}" if ours else "how those of this run are cut is not known"
-        show(f"note: {init} was trained on faces that mien faces cut ({said[0]}); {here}")
+        show(f"note: {init} was trained on faces that mien extract-faces cut ({said[0]}); {here}")
 
 
 def flags_of(section: str, config: object, usual: object) -> str:

@@ -1,7 +1,7 @@
 """Opening a file with FFmpeg: as a file and nothing else, its video stream, and whether it holds what it says.
 
 No path is a URL, no file makes FFmpeg open another one, and no frame is larger than ``pixel_limit`` allows. ``Account``
-is the one judgement of whether a file is whole: training, ``mien prepare``, ``mien faces`` and ``mien analyze`` share it.
+is the one judgement of whether a file is whole: training, ``mien prepare``, ``mien extract-faces`` and ``mien analyze`` share it.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def judge(path: Path, decode: bool) -> NDArray[np.float64]:
 
     A file is broken where its packets are fewer than it says, or end before it says; with ``decode``, also where a frame
     cannot be decoded or is damaged. Training judges files so before it starts, ``mien prepare`` with ``decode``;
-    ``mien faces`` and ``mien analyze`` come to the same in passing.
+    ``mien extract-faces`` and ``mien analyze`` come to the same in passing.
     """
     with open_video(path) as video:
         times = video.timestamps

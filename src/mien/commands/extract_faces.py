@@ -1,6 +1,6 @@
 """Find, follow and crop every face of videos into a store that training reads.
 
-mien faces VIDEO|FOLDER|MANIFEST --output faces
+mien extract-faces VIDEO|FOLDER|MANIFEST --output faces
 
 writes a clip file per followed face, a table of all frames with their times (also those without a face, with the
 reason), an index, and manifest.csv: mien pretrain RECIPE --data.manifest faces/manifest.csv. Run the same command again
@@ -34,7 +34,7 @@ from mien.video.container import FrameLimit
 
 @dataclass(frozen=True, config=STRICT)
 class Config(FrameLimit):
-    """Options of ``mien faces``."""
+    """Options of ``mien extract-faces``."""
 
     input: tyro.conf.Positional[Path | None] = None
     """Video, folder of videos (searched below), or manifest (CSV or Parquet with a column path)."""
@@ -62,7 +62,7 @@ def writes(config: Config) -> Path:
 def run(config: Config) -> None:
     """Cut what is not cut yet and write the index; raises ``ValueError`` at the end if videos could not be read."""
     if config.input is None:
-        raise ValueError("which videos? mien faces VIDEO|FOLDER|MANIFEST --output FOLDER")
+        raise ValueError("which videos? mien extract-faces VIDEO|FOLDER|MANIFEST --output FOLDER")
     if config.ray_address and config.engine != "ray":
         raise ValueError("--ray-address is for --engine ray: add that, or leave the address out")
     if config.workers and config.engine == "ray":

@@ -1,8 +1,8 @@
 """Train and mark on every fold of a corpus, and pool the predictions of all folds as papers do.
 
-mien crossval finetune svfap_finetune --data.manifest dfew/manifest.csv --init runs/pretrain --output runs/dfew
+mien cross-validate finetune svfap_finetune --data.manifest dfew/manifest.csv --init runs/pretrain --output runs/dfew
 
-mien crossval probe --model runs/vjepa --data.manifest crema_d/manifest.csv --output runs/crema_d
+mien cross-validate probe --model runs/vjepa --data.manifest crema_d/manifest.csv --output runs/crema_d
 
 The first word is the command that trains; its options follow. Every clip is tested once, by a model trained on the other
 folds. Prints and saves the pooled metrics with intervals, the folds with their mean and deviation, subgroups and a radar
@@ -37,11 +37,12 @@ from mien.names import read_csv
 from mien.reports import cross_validation as table
 from mien.reports import evaluation_report
 from mien.reports.document import markdown
-from mien.statistics.intervals import CrossValidation, cross_validation
+from mien.statistics.intervals import cross_validation
 from mien.statistics.predictions import answered
 from mien.tasks import TaskConfig
 from mien.training import selection
 from mien.training.data import load_clips, located
+from mien.training.outcome import CrossValidationResults
 from mien.training.partition import SplitConfig
 from mien.training.run_config import decisive, identity_of
 from mien.training.scoring import origin
@@ -68,7 +69,7 @@ class FoldsConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class Finetune(finetune.Config):
-    """Options of ``mien crossval finetune``: those of ``mien finetune``, and the folds."""
+    """Options of ``mien cross-validate finetune``: those of ``mien finetune``, and the folds."""
 
     output: Path = Path("runs/crossval")
     """Folder for the folds, the table and the report."""
@@ -77,7 +78,7 @@ class Finetune(finetune.Config):
 
 @dataclass(frozen=True, config=STRICT)
 class Probe(probe.Config):
-    """Options of ``mien crossval probe``: those of ``mien probe``, and the folds."""
+    """Options of ``mien cross-validate probe``: those of ``mien probe``, and the folds."""
 
     output: Path = Path("runs/crossval")
     """Folder for the folds, the table and the report."""
@@ -106,7 +107,7 @@ class FoldedCorpus:
     """The task over the column that these clips have."""
 
 
-def run(config: Config) -> CrossValidation | None:
+def run(config: Config) -> CrossValidationResults | None:
     """Run what is not done, pool, print and save; None on all ranks but the first."""
     require_folds_alone(config)
     where = config.train if isinstance(config, Finetune) else config
@@ -222,7 +223,7 @@ def narrowed(schema: type[C], config: Any, **changes: Any) -> C:
     return schema(**{field.name: getattr(config, field.name) for field in fields(schema)} | changes)  # pyright: ignore[reportArgumentType]
 
 
-def pool(config: Config, corpus: FoldedCorpus) -> CrossValidation:
+def pool(config: Config, corpus: FoldedCorpus) -> CrossValidationResults:
     """The table of every choice of weights; that of the first lies in the run's folder and is returned."""
     first, *others = marked(config, next(iter(corpus.folds)))
     found = pool_choice(config, corpus, first, config.output)
@@ -231,7 +232,7 @@ def pool(config: Config, corpus: FoldedCorpus) -> CrossValidation:
     return found
 
 
-def pool_choice(config: Config, corpus: FoldedCorpus, kind: str, folder: Path) -> CrossValidation:
+def pool_choice(config: Config, corpus: FoldedCorpus, kind: str, folder: Path) -> CrossValidationResults:
     """All predictions as one evaluation, and the folds beside it."""
     outputs = np.full((len(corpus.clips), len(corpus.names)), np.nan)
     folds = np.empty(len(corpus.clips), dtype=object)
@@ -241,18 +242,19 @@ def pool_choice(config: Config, corpus: FoldedCorpus, kind: str, folder: Path) -
     task = config.task.outputs
     answers = answered(task, outputs, corpus.targets, corpus.names)
     found = cross_validation(answers, folds.tolist())
-    marks = results.mark(task, corpus.clips, outputs, corpus.targets, corpus.names, config.folds.subgroups)
+    marks = results.evaluate(
+        task, corpus.clips, outputs, corpus.targets, corpus.names, folder, config.folds.subgroups, [config.folds.column]
+    )
     evaluation_report.clear(folder)
     section = table.section(found, marks, folder, kind)
     print("\n" + markdown("Cross-validation", [section]), flush=True)
     evaluation_report.tell_parts(marks)
-    kept = (*config.folds.subgroups, config.folds.column)
     leaks = [leak for fold in corpus.folds for leak in leaks_of(marked(config, fold)[kind])]
     notes = {"selection": kind} | ({"leaks": list(dict.fromkeys(leaks))} if leaks else {})
     notes |= origin(config.output, config.data, corpus.clips)
     write_protocol(folder, replace(protocol(config, corpus), selection=kind))
-    evaluation_report.write(marks, corpus.clips, outputs, corpus.targets, corpus.names, folder, kept, [section], notes)
-    return found
+    evaluation_report.write(marks, outputs, corpus.targets, corpus.names, [section], notes)
+    return CrossValidationResults(folder, marks, found)
 
 
 def leaks_of(folder: Path) -> list[str]:

@@ -1,6 +1,6 @@
 """Show what was found in one video: a contact sheet (PNG) and an overlay video, for a person to judge.
 
-mien look VIDEO --output look
+mien preview VIDEO --output preview
 
 Boxes carry id and confidence; a thin box was tracked or bridged on that frame, not detected. Below the frames of the
 sheet stands a row of crops for each person, as a network would be given them (--crop.preset and the rest).
@@ -34,11 +34,11 @@ from mien.video.writing import VideoWriter
 
 @dataclass(frozen=True, config=STRICT)
 class Config(FrameLimit):
-    """Options of ``mien look``."""
+    """Options of ``mien preview``."""
 
     video: tyro.conf.Positional[Path | None] = None
     """Video file or folder of frames."""
-    output: Path = Path("look")
+    output: Path = Path("preview")
     """Folder for NAME.png and NAME.mp4."""
     overlay: bool = True
     """Write the overlay video as well as the contact sheet."""
@@ -83,7 +83,7 @@ class Tally:
 def run(config: Config) -> None:
     """Follow, draw and count; an error of the video is raised after what could be read is written."""
     if config.video is None:
-        raise ValueError("which video? mien look VIDEO")
+        raise ValueError("which video? mien preview VIDEO")
     detector = config.detector.build()
     config.output.mkdir(parents=True, exist_ok=True)
     sheet, tally, film = (

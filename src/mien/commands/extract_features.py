@@ -1,6 +1,6 @@
 """Write the features of a frozen encoder for other tools: one row per window of video, with its times.
 
-mien features --model runs/vjepa --data.manifest clips.csv --views.sliding 16
+mien extract-features --model runs/vjepa --data.manifest clips.csv --views.sliding 16
 
 Any encoder of mien, pre-trained or fine-tuned, and any manifest, folder or single video. OUTPUT/features.parquet holds
 path, t_start, t_end and one column per channel; --format npy writes OUTPUT/features.npy (rows, channels) and the times
@@ -39,7 +39,7 @@ Row = tuple[dict[str, Any], NDArray[np.float32]]
 
 @dataclass(frozen=True, config=STRICT)
 class Config(FrameLimit, distributed.ReaderOptions):
-    """Options of ``mien features``."""
+    """Options of ``mien extract-features``."""
 
     model: Path = Path("runs/pretrain")
     """Folder of a pre-trained, fine-tuned or imported encoder."""

@@ -1,6 +1,6 @@
 """Mark a classifier on another corpus, whose classes may not be its own; every handling of the difference is given.
 
-mien cross --model runs/crema_d --data.manifest ravdess.csv --merge calm=neutral
+mien cross-corpus --model runs/crema_d --data.manifest ravdess.csv --merge calm=neutral
 
 The classes that only one side has are counted as errors, dropped as rows, merged (--merge), or dropped as predictions
 (marked optimistic). The report says what each number left out. --rename gives the corpus's labels the model's names.
@@ -42,7 +42,7 @@ WRITTEN = ("cross.json", "report.html", "predictions.csv")
 
 @dataclass(frozen=True, config=STRICT)
 class Config(FrameLimit, distributed.ReaderOptions):
-    """Options of ``mien cross``."""
+    """Options of ``mien cross-corpus``."""
 
     model: Path = Path("runs/finetune")
     """Folder of a fine-tuned or probed model."""
