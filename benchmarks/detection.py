@@ -24,9 +24,9 @@ import cv2
 import numpy as np
 
 from mien.faces.detectors import DetectConfig
-from mien.faces.face import Sighting
+from mien.faces.face import FrameFaces
 from mien.faces.follow import FollowConfig, follow
-from mien.faces.overlay import draw
+from mien.faces.overlay import draw_faces
 from mien.video.stream import read_frames
 
 CHANGING = {
@@ -64,7 +64,7 @@ def read_manifest(media: Path) -> dict[str, int]:
     """Faces per file, by eye."""
     rows = [line.split("|") for line in (media / "MANIFEST.md").read_text().splitlines() if line.startswith("| ")]
     files = {row[1].strip(): row[11] for row in rows if len(row) > 15 and "/" in row[1]}
-    return {name: int(re.search(r"\d+", cell)[0]) for name, cell in files.items() if (media / name).is_file()}
+    return {name: int(re.findall(r"\d+", cell)[0]) for name, cell in files.items() if (media / name).is_file()}
 
 
 def measure(job: tuple[Path, str, int, argparse.Namespace]) -> Row:
@@ -94,9 +94,9 @@ def measure(job: tuple[Path, str, int, argparse.Namespace]) -> Row:
     return row
 
 
-def picture(sighting: Sighting) -> np.ndarray:
+def picture(sighting: FrameFaces) -> np.ndarray:
     """A frame with its faces drawn, 256 pixels wide, and its number."""
-    pixels = draw(sighting)
+    pixels = draw_faces(sighting)
     small = cv2.resize(pixels, (256, 192), interpolation=cv2.INTER_AREA)
     return cv2.putText(small, str(sighting.frame.index), (4, 14), cv2.FONT_HERSHEY_PLAIN, 1, (255, 255, 0), 1)
 

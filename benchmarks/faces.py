@@ -30,7 +30,7 @@ from mien.faces.cut import CutConfig, VideoSource, cut
 from mien.faces.detectors import DetectConfig
 from mien.faces.follow import FollowConfig
 from mien.video.stream import read_frames
-from mien.video.writing import TICK
+from mien.video.writer import TICK
 
 
 def looped(source: Path, path: Path, seconds: float, size: tuple[int, int]) -> Path:

@@ -13,10 +13,11 @@ import contextlib
 import io
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -24,9 +25,12 @@ import torch
 
 from mien.commands import demo, evaluate, finetune, pretrain
 from mien.modules.heads import MeanHeadConfig
+from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.training.data import DataConfig
 
 WIDE: dict[str, Any] = {"dim": 128, "heads": 4, "depths": (3, 2)}
+Config = TypeVar("Config")
+Result = TypeVar("Result")
 ROWS: dict[str, dict[str, Any]] = {
     # all labels, from scratch: which sizes and rates learn at all
     "all-slow": {"labels": 9999, "encoder": WIDE, "lr": 1e-3, "batch": 32, "steps": 600},
@@ -42,11 +46,11 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
-def timed(command: Any, config: Any) -> tuple[Any, float]:
+def timed(run: Callable[[Config], Result], config: Config) -> tuple[Result, float]:
     """Run a command quietly; its result and seconds."""
     start = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        result = command.run(config)
+        result = run(config)
     return result, time.perf_counter() - start
 
 
@@ -60,9 +64,10 @@ def run_row(name: str, row: dict[str, Any], seed: int, output: Path) -> tuple[fl
     init, taken = "", 0.0
     if "pretrain" in row:
         base = demo.pretraining(replace(settings, pretrain_steps=row["pretrain"]), unlabelled)
+        assert isinstance(base.objective, MaskedAutoencodingConfig)
         objective = replace(base.objective, mask_ratio=row.get("mask_ratio", base.objective.mask_ratio))
         config = replace(base, output=folder / "pretrain", encoder=encoder, objective=objective)
-        taken, init = timed(pretrain, config)[1], str(folder / "pretrain")
+        taken, init = timed(pretrain.run, config)[1], str(folder / "pretrain")
     base = demo.finetuning(settings, labelled, init, folder / "finetune")
     config = replace(
         base,
@@ -71,9 +76,9 @@ def run_row(name: str, row: dict[str, Any], seed: int, output: Path) -> tuple[fl
         optim=replace(base.optim, lr=row.get("lr", base.optim.lr)),
         train=replace(base.train, steps=row.get("steps", base.train.steps), batch=row.get("batch", base.train.batch)),
     )
-    tuned = timed(finetune, config)[1]
-    marks = evaluate.Config(model=folder / "finetune", data=DataConfig(manifest=str(test)), workers=0, device="cpu")
-    return timed(evaluate, marks)[0]["UAR"], taken, tuned
+    tuned = timed(finetune.run, config)[1]
+    tested = evaluate.Config(model=folder / "finetune", data=DataConfig(manifest=str(test)), workers=0, device="cpu")
+    return timed(evaluate.run, tested)[0].metrics["UAR"].value, taken, tuned
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ import pandas as pd
 
 from mien.faces.clipfile import ClipFile, ClipFileConfig
 from mien.interfaces import Clip
-from mien.video.clips import ClipConfig, ClipDataset, open_clip, read_scaled, square, train_indices
+from mien.video.clips import ClipConfig, ClipDataset, central_square, open_clip, read_scaled, train_indices
 from mien.video.decode import open_video
 from mien.video.transforms import AugmentConfig
 
@@ -40,19 +40,21 @@ def from_dataset(path: Path, place: float, config: ClipConfig) -> np.ndarray:
     """A clip as training reads it."""
     with open_clip(Clip(path)) as (reader, inside):
         chosen = inside[indices(len(inside), place, config)]
-        return square(read_scaled(reader, chosen, config), config)
+        return central_square(read_scaled(reader, chosen, config), config)
 
 
 def plainly(path: Path, place: float, config: ClipConfig) -> np.ndarray:
     """The usual PyAV loop: seek to a time, decode, convert what is wanted at full size, resize."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
+        assert stream.time_base is not None
         fps, seconds = float(stream.average_rate or 25), (container.duration or 0) / 1e6
         wanted = indices(max(1, int(seconds * fps)), place, config)
         if wanted[0]:
             container.seek(int(wanted[0] / fps / stream.time_base), stream=stream)
         pictures: dict[int, np.ndarray] = {}
         for frame in container.decode(stream):
+            assert frame.pts is not None
             index = round(float(frame.pts * stream.time_base - (stream.start_time or 0) * stream.time_base) * fps)
             if index in wanted:
                 pictures[index] = cv2.resize(frame.to_ndarray(format="rgb24"), (config.size, config.size))
@@ -63,8 +65,7 @@ def plainly(path: Path, place: float, config: ClipConfig) -> np.ndarray:
 
 def by_decord(path: Path, place: float, config: ClipConfig) -> np.ndarray:
     """decord at the training size."""
-    import decord
-
+    decord = importlib.import_module("decord")  # an old library that mien does not need
     reader = decord.VideoReader(str(path), width=config.size, height=config.size, num_threads=1)
     return reader.get_batch(indices(len(reader), place, config)).asnumpy()
 
@@ -136,7 +137,7 @@ def whole_square(video: Path) -> np.ndarray:
     """The middle square of a video at 224 px (T, 224, 224, 3)."""
     config = ClipConfig(size=224)
     with open_clip(Clip(video)) as (reader, inside):
-        return square(read_scaled(reader, inside[:200], config), config)
+        return central_square(read_scaled(reader, inside[:200], config), config)
 
 
 def encode(path: Path, pictures: np.ndarray, config: ClipFileConfig) -> None:
@@ -189,10 +190,9 @@ def main() -> None:
         cpu, wall, failed = measure(draw, jobs)
         first = first or cpu
         print(f"| {name} | {a.clips / cpu:.1f} | {a.clips / wall:.1f} | {failed} | {cpu / first:.1f} |", flush=True)
+    names = sorted(set(table["input"]))
     augmented([path for path, _ in cut], [path for path, _ in whole], a.clips)
-    codecs(
-        [a.videos / name for name in sorted(table["input"].unique())[:: max(1, table["input"].nunique() // 6)]], config
-    )
+    codecs([a.videos / name for name in names[:: max(1, len(names) // 6)]], config)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from time import perf_counter
 
 import av
 import cv2
+import numpy as np
 
 from mien.video.stream import read_frames
 
@@ -25,7 +26,9 @@ def repeat(clip: Path, minutes: float, target: Path, width: int = 320) -> None:
     """Write CLIP over and over, scaled to ``width``, as H.264 at 10 frames per second."""
     pictures = [frame.pixels for frame in read_frames(clip)][::3]
     height = 2 * round(width * pictures[0].shape[0] / pictures[0].shape[1] / 2)
-    small = [cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA) for picture in pictures]
+    small = [
+        np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8) for picture in pictures
+    ]
     with av.open(str(target), "w") as container:
         stream = container.add_stream("libx264", rate=FPS)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"  # pyright: ignore

@@ -49,8 +49,8 @@ def timed(model: Path, corpus: Path, folder: Path, *more: str) -> tuple[float, d
         "--features.dtype=fp32", *more,
     ]  # fmt: skip
     start = time.perf_counter()
-    rows = probe.run(parse(probe.Config, flags, prog="mien probe"))
-    return time.perf_counter() - start, rows[0]
+    results = probe.run(parse(probe.Config, flags, prog="mien probe"))
+    return time.perf_counter() - start, results.rows[0]
 
 
 def main() -> None:

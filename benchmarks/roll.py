@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mien.faces.crop import CropConfig, placement, roll
+from mien.faces.crop import CropConfig, crop_transform, roll
 from mien.faces.detectors import DetectConfig, Detection, Detector
 from mien.faces.face import Pixels, Points
 from mien.faces.follow import FollowConfig, follow
@@ -72,7 +72,7 @@ def pictures(media: Path) -> list[Pixels]:
 def shrunk(picture: Pixels) -> Pixels:
     """At most ``LONGEST`` pixels long."""
     scale = min(1.0, LONGEST / max(picture.shape[:2]))
-    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def turned(picture: Pixels, degrees: float) -> tuple[Pixels, np.ndarray]:
@@ -82,7 +82,8 @@ def turned(picture: Pixels, degrees: float) -> tuple[Pixels, np.ndarray]:
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     turn = np.array([[cos, -sin], [sin, cos]])
     matrix = np.concatenate([turn, (side / 2 - turn @ (width / 2, height / 2))[:, None]], axis=1)
-    return cv2.warpAffine(picture, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE), matrix
+    tilted = cv2.warpAffine(picture, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(tilted, np.uint8), matrix
 
 
 def upright(picture: Pixels, face: Detection, detector: Detector) -> Detection:
@@ -98,12 +99,12 @@ def measure(picture: Pixels, angle: float, detector: Detector, errors: Errors, r
     move = to @ np.linalg.inv(np.vstack([at, [0, 0, 1]]))
     found = detector.detect(tilted)
     for face in detector.detect(straight):
-        if face.score < detector.strong or face.landmarks is None:
+        if face.score < detector.strong:
             continue
         errors.faces += 1
         base = upright(straight, face, detector)
-        middle = move[:, :2] @ face.landmarks.mean(0) + move[:, 2]
-        near = [f for f in found if np.linalg.norm(f.landmarks.mean(0) - middle) < 0.5 * max(face.box[2:])]
+        middle = move[:, :2] @ points_of(face).mean(0) + move[:, 2]
+        near = [f for f in found if np.linalg.norm(points_of(f).mean(0) - middle) < 0.5 * max(face.box[2:])]
         if not near:
             continue
         again = upright(tilted, near[0], detector)
@@ -112,10 +113,16 @@ def measure(picture: Pixels, angle: float, detector: Detector, errors: Errors, r
             (near[0], face, errors.raw, errors.points[0]),
             (again, base, errors.now, errors.points[1]),
         ):
-            truth = first.landmarks @ move[:, :2].T + move[:, 2]
-            rolls.append(abs(np.degrees(off(roll(one.landmarks) - roll(first.landmarks) - np.radians(angle)))))
-            points.append(distance(one.landmarks, truth))
+            seen, before = points_of(one), points_of(first)
+            rolls.append(abs(np.degrees(off(roll(seen) - roll(before) - np.radians(angle)))))
+            points.append(distance(seen, np.asarray(before @ move[:, :2].T + move[:, 2], np.float32)))
         rows.append(np.hstack([cut(tilted, near[0]), cut(tilted, again)]))
+
+
+def points_of(face: Detection) -> Points:
+    """The five points of a face; this measurement is of detectors that find them."""
+    assert face.landmarks is not None
+    return face.landmarks
 
 
 def off(angle: float) -> float:
@@ -130,7 +137,8 @@ def distance(points: Points, truth: Points) -> float:
 
 def cut(picture: Pixels, face: Detection) -> Pixels:
     """The crop that training reads."""
-    return cv2.warpAffine(picture, placement(face.box, face.landmarks, CropConfig(size=96)), (96, 96))
+    where = crop_transform(face.box, face.landmarks, CropConfig(size=96))
+    return np.asarray(cv2.warpAffine(picture, where, (96, 96)), np.uint8)
 
 
 def speed(video: Path, detector: Detector) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.faces.detectors import DetectConfig, Detector
-from mien.faces.face import Box, Sighting
+from mien.faces.face import Box, FrameFaces
 from mien.video.stream import Frame, read_frames
 
 Path2 = Callable[[int], tuple[float, float] | None]
@@ -85,7 +85,7 @@ def scene(
         yield Frame(start + index, (start + index) / fps, pixels)
 
 
-def id_at(sighting: Sighting, place: tuple[float, float]) -> int | None:
+def id_at(sighting: FrameFaces, place: tuple[float, float]) -> int | None:
     """Who stands at a place, if anybody."""
     for face in sighting.faces:
         x, y, width, height = face.box

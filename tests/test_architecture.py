@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +91,12 @@ def test_the_table_names_no_arrow_that_nothing_draws() -> None:
         assert named <= set().union(*map(imports, files(room))), room
 
 
+def test_the_picture_of_the_rooms_shows_the_imports_of_today() -> None:
+    docs = PACKAGE.parent.parent / "docs"
+    drawn = runpy.run_path(str(docs / "rooms.py"))["picture"]()
+    assert drawn == (docs / "rooms.svg").read_text(), "run python docs/rooms.py"
+
+
 def test_every_file_is_in_a_room_or_a_noun() -> None:
     there = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
     assert there == ROOMS.keys() | NOUNS | {"__init__", "__main__"}
@@ -146,7 +153,7 @@ def test_importing_mien_is_cheap_and_does_nothing() -> None:
 
 
 ONE = {
-    "os.replace(": "files.py", "os.fsync(": "files.py", ".add_stream(": "video/writing.py", "dist.barrier(": "engine/distributed.py",
+    "os.replace(": "files.py", "os.fsync(": "files.py", ".add_stream(": "video/writer.py", "dist.barrier(": "engine/distributed.py",
     "checkpoint.export(": "models/card.py", " = read_views(": "inference/analyzer.py",
     "\n    device: str =": "engine/distributed.py",
     "\n    workers: NonNegativeInt = 2": "engine/distributed.py",

@@ -68,7 +68,7 @@ def place(tmp_path: Path) -> Path:
     """A folder that holds what README takes for granted."""
     detector = registry.find("yunet")
     if detector is None:
-        beside = ROOT.parent / "shared" / "models" / registry.known("yunet").file
+        beside = ROOT.parent / "shared" / "models" / registry.model_file("yunet").file
         detector = beside if beside.is_file() else pytest.skip("no YuNet file here; MIEN_MODELS names its folder")
     cache = tmp_path / "cache" / "mien" / "models"
     cache.mkdir(parents=True)

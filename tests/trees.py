@@ -15,7 +15,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from mien.video.inspection import Finding, Look, inspect
+from mien.video.inspection import Finding, InspectionRequest, inspect_file
 
 NUMBER = count()
 
@@ -137,8 +137,8 @@ def python2_pickle(values: Mapping[str, Mapping[str, float]]) -> bytes:
     return b"\x80\x02}(" + b"".join(text(k) + inner(v) for k, v in values.items()) + b"u."
 
 
-def crash(look: Look) -> Finding:
+def crash(look: InspectionRequest) -> Finding:
     """A decoder that brings its process down on one file."""
     if look.path.stem == "killer":
         os._exit(11)
-    return inspect(look)
+    return inspect_file(look)

@@ -167,9 +167,9 @@ def limits(config: Any) -> AbstractContextManager[object]:
     """Read no larger frames than a command's --max-pixels allows."""
     if not hasattr(config, "max_pixels"):
         return nullcontext()
-    from mien.video.container import limited
+    from mien.video.container import limit_pixels
 
-    return limited(config.max_pixels)
+    return limit_pixels(config.max_pixels)
 
 
 def of_the_system(error: OSError) -> object:

@@ -25,7 +25,7 @@ from mien.modules.pixels import PixelsConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.video.manifest import read_manifest
-from mien.video.views import ViewConfig, ViewDataset, distinct
+from mien.video.views import ViewConfig, ViewDataset, distinct_views
 
 
 def run(*arguments: object) -> None:
@@ -103,7 +103,7 @@ def test_whole_videos_are_scored_by_the_mean_and_the_majority_of_sliding_windows
     items = ViewDataset(clips, analyzer.clip, ViewConfig(sliding=1))
     for i in range(len(clips)):
         with torch.inference_mode():
-            each = analyzer.task.predict({"video": torch.stack(list(distinct(items[i])))}).numpy()
+            each = analyzer.task.predict({"video": torch.stack(list(distinct_views(items[i])))}).numpy()
         assert len(each) == 2  # 16 frames, windows of 8 at stride 2
         np.testing.assert_allclose(scores.mean[i], each.mean(axis=0), atol=1e-5)
         np.testing.assert_allclose(scores.votes[i], np.eye(7)[each.argmax(axis=1)].mean(axis=0))

@@ -11,7 +11,7 @@ import pytest
 from conftest import TINY_DECODER, TINY_TPSBT
 from mien import __main__, cli
 from mien.interfaces import Clip
-from mien.video.splits import carve
+from mien.video.splits import held_out
 from toy_models import write_model
 
 
@@ -69,8 +69,8 @@ def test_three_clips_to_calibrate_on(corpus: Path, tmp_path: Path, capsys, recwa
 def test_too_few_clips_of_each_class_to_hold_some_out(recwarn) -> None:
     clips = [Clip(Path(f"{i}.mp4"), columns={"subject": f"s{i}"}) for i in range(6)]
     with pytest.raises(ValueError, match=r"no class has the 5 clips .* smaller holdout"):
-        carve(clips, "subject", [0, 0, 1, 1, 2, 2], 5, seed=0)
-    assert sum(carve(clips, "subject", [0, 0, 0, 0, 0, 1], 5, seed=0)) in (1, 2)
+        held_out(clips, "subject", [0, 0, 1, 1, 2, 2], 5, seed=0)
+    assert sum(held_out(clips, "subject", [0, 0, 0, 0, 0, 1], 5, seed=0)) in (1, 2)
     assert not recwarn.list
 
 

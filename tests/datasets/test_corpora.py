@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import trees
-from mien.datasets.accounts import settle, tally
 from mien.datasets.corpora import CORPORA, find_corpus
 from mien.datasets.corpus import Entry, Listing, Options
-from mien.datasets.folds import deal
+from mien.datasets.folds import deal_subjects
+from mien.datasets.outcomes import count_clips, outcomes_of
 from mien.datasets.report import differs
 from mien.tasks.labels import CANONICAL
 
@@ -37,7 +37,7 @@ def faults(found: Listing) -> list[str]:
 
 def as_published(name: str, found: Listing) -> bool:
     """Whether all published counts, classes and folds are those of the listing."""
-    counts = tally(find_corpus(name), settle(found.entries, {}, 1))
+    counts = count_clips(find_corpus(name), outcomes_of(found.entries, {}, 1))
     assert not [count for count in counts if differs(count)]
     assert not faults(found)
     return True
@@ -460,12 +460,12 @@ def test_excel_tables(tmp_path: Path) -> None:
 
 def test_dealing_persons_to_folds_is_a_function_of_the_seed() -> None:
     persons = [f"p{i}" for i in range(11)]
-    dealt = deal(persons, 3, seed=5)
-    assert dealt == deal(reversed(persons), 3, seed=5)
-    assert dealt != deal(persons, 3, seed=6)
+    dealt = deal_subjects(persons, 3, seed=5)
+    assert dealt == deal_subjects(reversed(persons), 3, seed=5)
+    assert dealt != deal_subjects(persons, 3, seed=6)
     assert sorted(Counter(dealt.values()).values()) == [3, 4, 4]
     with pytest.raises(ValueError, match="between 2 and the number of subjects"):
-        deal(persons, 12, seed=0)
+        deal_subjects(persons, 12, seed=0)
 
 
 def test_the_page_of_corpora_says_what_the_code_says() -> None:

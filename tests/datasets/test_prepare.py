@@ -19,7 +19,7 @@ import trees
 from mien import cli
 from mien.datasets.corpora import CORPORA
 from mien.video.crashes import find_crash
-from mien.video.inspection import InspectionJournal, survey
+from mien.video.inspection import InspectionJournal, inspect_files
 from mien.video.manifest import read_manifest
 
 ROUNDS = {1: {"train": [(1, 1), (2, 4), (3, 3), (4, 2), (5, 9)], "test": [(6, 7), (7, 7), (8, 5), (9, 6)]}}
@@ -126,11 +126,17 @@ def test_a_changed_clip_is_looked_at_again(tmp_path: Path) -> None:
     seen = []
     for _ in range(2):
         journal = InspectionJournal(tmp_path / "checked.jsonl", "test")
-        survey([one, other], journal, 1, True, act=lambda look: seen.append(look.path.name) or trees.inspect(look))
+        inspect_files(
+            [one, other],
+            journal,
+            1,
+            True,
+            inspector=lambda look: seen.append(look.path.name) or trees.inspect_file(look),
+        )
         journal.close()
         one.write_bytes(b"broken now")
     journal = InspectionJournal(tmp_path / "checked.jsonl", "test")
-    found = survey([one, other], journal, 1, True)
+    found = inspect_files([one, other], journal, 1, True)
     assert seen == ["a.mp4", "b.mp4", "a.mp4"]
     assert found[one].damage
     assert not found[other].damage
@@ -141,7 +147,7 @@ def test_a_changed_clip_is_looked_at_again(tmp_path: Path) -> None:
 def test_a_clip_that_brings_the_decoder_down_costs_itself_alone(tmp_path: Path) -> None:
     paths = [trees.video(tmp_path / f"{name}.mp4") for name in ("a", "b", "killer", "c", "d")]
     journal = InspectionJournal(tmp_path / "checked.jsonl", "test")
-    found = survey(paths, journal, 2, True, act=trees.crash)
+    found = inspect_files(paths, journal, 2, True, inspector=trees.crash)
     assert {path.stem for path, finding in found.items() if finding.damage} == {"killer"}
     assert "the decoder crashed" in found[paths[2]].damage
     assert all(found[path].frames == 3 for path in paths if path.stem != "killer")

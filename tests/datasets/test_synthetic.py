@@ -15,17 +15,8 @@ import numpy as np
 import pytest
 
 from mien.commands.synth import SynthConfig, run
-from mien.datasets.synthetic import (
-    COLUMNS,
-    EXPRESSIONS,
-    MOTION_PAIRS,
-    TRAITS,
-    annotate,
-    displace,
-    draw_clip,
-    perform,
-    plan,
-)
+from mien.datasets.drawn.behaviour import EXPRESSIONS, MOTION_PAIRS, TRAITS
+from mien.datasets.synthetic import COLUMNS, clip_behaviour, displace, draw_clip, plan, written_expression
 
 TINY: dict[str, Any] = {"clips": 21, "subjects": 3, "folds": 3, "size": 32, "frames": 16}
 
@@ -76,14 +67,14 @@ def rises(curve: np.ndarray) -> int:
 
 def test_disgust_pulses_twice_where_anger_is_held():
     for index in range(5):
-        held, pulsing = (perform(0, index, 7, e, nuisance=False).envelope for e in ("anger", "disgust"))
+        held, pulsing = (clip_behaviour(0, index, 7, e, nuisance=False).envelope for e in ("anger", "disgust"))
         np.testing.assert_allclose(np.sort(held), np.sort(pulsing))
         for stride in (1, 2):
             assert (rises(held[::stride]), rises(pulsing[::stride])) == (1, 2)
 
 
 def test_what_disturbs_does_not_depend_on_the_expression():
-    one, other = perform(0, 3, 2, "surprise"), perform(0, 3, 2, "fear")
+    one, other = clip_behaviour(0, 3, 2, "surprise"), clip_behaviour(0, 3, 2, "fear")
     for name, curve in one.pose.items():
         np.testing.assert_array_equal(curve, other.pose[name])
     for name in ("blink", "gaze_x", "gaze_y"):
@@ -94,7 +85,7 @@ def test_what_disturbs_does_not_depend_on_the_expression():
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 def test_the_whole_expression_lies_inside_the_clip(expression: str):
     for index in range(20):
-        envelope = perform(0, index, 0, expression).envelope
+        envelope = clip_behaviour(0, index, 0, expression).envelope
         assert envelope.shape == (32,)
         assert max(envelope[0], envelope[-1]) < 0.15
         assert (envelope.max() > 0.6) == (expression != "neutral")
@@ -165,9 +156,9 @@ def test_curves_are_per_frame_and_their_mean_is_the_clips_label(corpus: Path):
 
 
 def test_traits_vary_and_follow_from_behaviour():
-    scores = np.array([list(perform(0, i, i % 12, EXPRESSIONS[i % 7]).traits.values()) for i in range(84)])
+    scores = np.array([list(clip_behaviour(0, i, i % 12, EXPRESSIONS[i % 7]).traits.values()) for i in range(84)])
     assert (scores.std(axis=0) > 0.1).all()
-    smiling, angry = (perform(0, 0, 0, e, nuisance=False).traits for e in ("happiness", "anger"))
+    smiling, angry = (clip_behaviour(0, 0, 0, e, nuisance=False).traits for e in ("happiness", "anger"))
     assert smiling["agreeableness"] > angry["agreeableness"]
     assert smiling["neuroticism"] < angry["neuroticism"]
 
@@ -234,10 +225,10 @@ def test_only_a_drawn_corpus_is_overwritten_and_only_on_request(tmp_path: Path):
 
 def test_label_noise_changes_that_share_of_the_written_labels_and_nothing_else(tmp_path: Path):
     config = SynthConfig(output=tmp_path, clips=2000, subjects=20, label_noise=0.3)
-    wrong = [annotate(config, take) != take.expression for take in plan(config)]
+    wrong = [written_expression(config, take) != take.expression for take in plan(config)]
     assert abs(sum(wrong) / len(wrong) - 0.3) < 0.03
     assert [take.expression for take in plan(config)] == [
         take.expression for take in plan(replace(config, label_noise=0.0))
     ]
     clean = replace(config, label_noise=0.0)
-    assert all(annotate(clean, take) == take.expression for take in plan(clean))
+    assert all(written_expression(clean, take) == take.expression for take in plan(clean))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.faces.crop import CropConfig, placement
+from mien.faces.crop import CropConfig, crop_transform
 from mien.faces.detectors import Detection
 from mien.faces.face import Face
 from mien.faces.follow import FollowConfig, follow
@@ -50,7 +50,7 @@ def test_the_roll_of_a_tilted_head_is_found_and_its_eyes_are_level_in_the_crop(
     truth = upright.landmarks @ move[:, :2].T + move[:, 2]
     for face in followed(media, tilted):
         assert face.pose[2] - upright.pose[2] == pytest.approx(angle, abs=9)
-        matrix = placement(face.box, face.landmarks, CropConfig())
+        matrix = crop_transform(face.box, face.landmarks, CropConfig())
         right, left = truth[:2] @ matrix[:, :2].T
         assert abs(np.degrees(np.arctan2(left[1] - right[1], left[0] - right[0]))) < 9
         assert np.linalg.norm(face.landmarks - truth, axis=1).mean() < 0.25 * np.linalg.norm(truth[1] - truth[0])

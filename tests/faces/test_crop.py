@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mien.config import build, to_tree, to_yaml
-from mien.faces.crop import VOXCELEB2_COLUMNS, VOXCELEB2_ROWS, CropConfig, crop, placement
+from mien.faces.crop import VOXCELEB2_COLUMNS, VOXCELEB2_ROWS, CropConfig, crop, crop_transform
 from mien.faces.face import Box, Face
 from mien.faces.quality import pose
 
@@ -23,7 +23,7 @@ def face(box: Box = BOX, marks: np.ndarray | None = MARKS) -> Face:
 
 def landed(points: np.ndarray, config: CropConfig, box: Box = BOX, marks: np.ndarray | None = MARKS) -> np.ndarray:
     """Where points of the frame come to lie in the crop."""
-    matrix = placement(box, marks, config)
+    matrix = crop_transform(box, marks, config)
     return np.asarray(points) @ matrix[:, :2].T + matrix[:, 2]
 
 

@@ -63,7 +63,7 @@ def test_every_detector_can_be_named_and_is_known_by_its_files(bare: Path) -> No
 
 @pytest.mark.media
 def test_the_file_is_taken_from_the_option_then_the_folder_then_the_cache(bare: Path, model: Path) -> None:
-    cached = registry.cache() / model.name
+    cached = registry.cache_folder() / model.name
     cached.parent.mkdir(parents=True)
     cached.symlink_to(model)
     assert DetectConfig().resolved().model == cached

@@ -24,8 +24,8 @@ from mien.faces.crop import CropConfig
 from mien.faces.cut import CutConfig, cut
 from mien.faces.detectors import DetectConfig
 from mien.faces.follow import FollowConfig
-from mien.faces.frame_table import RowWriter
-from mien.faces.store import index, pending, sources
+from mien.faces.frame_table import FrameTableWriter
+from mien.faces.store import list_sources, pending, write_index
 from mien.files import DiskError
 from mien.video.clips import ClipConfig, ClipDataset
 from mien.video.decode import open_video
@@ -383,7 +383,7 @@ def test_a_store_that_cannot_be_written_is_one_sentence_and_no_fault_of_a_video(
     (store / "frames").unlink()
     assert cli.main(arguments) == 0
     assert set(files_of(store)["status"]) == {"done"}
-    left = store / "partial" / f"{sources(videos, store)[0].key}.0123456789ab"  # of a killed process
+    left = store / "partial" / f"{list_sources(videos, store)[0].key}.0123456789ab"  # of a killed process
     left.mkdir()
     assert cli.main(arguments) == 0
     assert not left.exists()
@@ -391,8 +391,8 @@ def test_a_store_that_cannot_be_written_is_one_sentence_and_no_fault_of_a_video(
     def full(self: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(RowWriter, "close", full)
-    job = sources(videos, store)[0]
+    monkeypatch.setattr(FrameTableWriter, "close", full)
+    job = list_sources(videos, store)[0]
     with pytest.raises(DiskError, match="No space left on device"):
         cut(job, tmp_path / "other", CutConfig(DetectConfig("haar")))
     assert not (tmp_path / "other" / "records").exists()
@@ -405,11 +405,11 @@ def test_no_row_of_the_index_stands_for_a_clip_of_another_file(tmp_path: Path, m
     write_video(video, pictures(8))
     (store / "store.yaml").parent.mkdir()
     config = CutConfig(DetectConfig("haar"))
-    job = sources(video, store)[0]
+    job = list_sources(video, store)[0]
     cut(job, store, config)
-    index(store)
+    write_index(store)
     write_video(video, pictures(9, seed=1))
-    [job] = pending(store, sources(video, store))
+    [job] = pending(store, list_sources(video, store))
     monkeypatch.setattr("mien.faces.cut.write_record", lambda store, record: None)
     cut(job, store, config)
     assert files_of(store).empty

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mien.faces.detectors import Detection, Detector
-from mien.faces.face import Pixels, Sighting
+from mien.faces.face import FrameFaces, Pixels
 from mien.faces.follow import FollowConfig, follow
 from mien.video.packet_table import VideoError
 from mien.video.stream import Frame, read_frames
@@ -22,7 +22,7 @@ DIFFERENT = [("fomm/04.mp4", "fomm/10.mp4"), ("fomm/08.mp4", "misc/IP_LAP__129.m
 SIDE = 130
 
 
-def ids(sightings: Sequence[Sighting]) -> set[int]:
+def ids(sightings: Sequence[FrameFaces]) -> set[int]:
     """Everybody seen."""
     return {face.id for sighting in sightings for face in sighting.faces}
 
@@ -108,7 +108,7 @@ def test_missed_frames_are_filled_by_motion_and_say_so(media: Path) -> None:
 
 
 def test_a_hidden_stretch_is_bridged_only_if_short(media: Path) -> None:
-    def away(gap: int) -> list[Sighting]:
+    def away(gap: int) -> list[FrameFaces]:
         where = lambda i: None if 30 <= i < 30 + gap else (150 + 4 * i, 180)  # noqa: E731
         return list(follow(scene([Actor.cast(media / "fomm/04.mp4", SIDE, where)], 80), yunet(media), FollowConfig()))
 
@@ -161,7 +161,7 @@ def test_a_break_in_the_file_comes_after_all_frames_before_it(media: Path) -> No
         yield from scene([Actor.cast(media / "fomm/04.mp4", SIDE, lambda i: (320, 180))], 21)
         raise VideoError("cut off")
 
-    seen: list[Sighting] = []
+    seen: list[FrameFaces] = []
     with pytest.raises(VideoError, match="cut off"):
         deque(map(seen.append, follow(broken(), yunet(media), FollowConfig())), maxlen=0)
     assert [len(s.faces) for s in seen] == [1] * 21

@@ -62,7 +62,7 @@ def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.delenv("MIEN_MODELS", raising=False)
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    return registry.cache()
+    return registry.cache_folder()
 
 
 def test_a_fetched_file_is_whole_checked_and_found(server: str, toy: Path) -> None:

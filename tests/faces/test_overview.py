@@ -10,7 +10,7 @@ from PIL import Image
 
 from mien.cli import main
 from mien.faces.crop import CropConfig
-from mien.faces.face import Face, Sighting
+from mien.faces.face import Face, FrameFaces
 from mien.faces.overlay import ContactSheet, colour_of
 from mien.video.stream import Frame, read_frames
 
@@ -73,7 +73,7 @@ def test_a_sheet_is_not_black_where_nobody_is_and_its_labels_can_be_read() -> No
     for index in range(7):
         face = Face(0, (800.0, 300.0, 300.0, 400.0), 0.9, None, "detected", 50.0, None)
         sheet.add(
-            Sighting(Frame(index, index / 25, grey), (face,) if index < 2 else (), 0, None if index < 2 else "away")
+            FrameFaces(Frame(index, index / 25, grey), (face,) if index < 2 else (), 0, None if index < 2 else "away")
         )
     picture = sheet.picture()
     assert (picture[-20:, -200:] == 245).all()

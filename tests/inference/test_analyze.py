@@ -26,13 +26,13 @@ from mien.calibration.reliability import Limits
 from mien.cli import main
 from mien.faces.crop import CropConfig
 from mien.inference.analyzer import Analyzer
-from mien.inference.face_crops import Whole
-from mien.inference.pipeline import Progress
+from mien.inference.face_crops import WholeFrame
+from mien.inference.pipeline import PredictionEvent
 from mien.inference.profiling import Profile
 from mien.inference.timeline import Timeline
 from mien.interfaces import Clip
 from mien.tasks.classification import ClassificationConfig
-from mien.video.clips import ClipConfig, read_scaled, square
+from mien.video.clips import ClipConfig, central_square, read_scaled
 from mien.video.decode import VideoError, open_video
 from mien.video.views import ViewConfig
 from toy_models import EXPRESSIONS, SPAN, pictures, values, write_model, write_video
@@ -81,9 +81,9 @@ def test_whole_frames_are_cut_as_in_training(crop: Literal["square", "squash", "
     clip = ClipConfig(frames=8, stride=2, size=32, crop=crop)
     wide = np.concatenate([pictures(20, size=192), pictures(20, seed=1, size=192)], axis=2)
     with open_video(write_video(tmp_path / "a.mp4", wide)) as reader:
-        wanted = square(read_scaled(reader, np.arange(20), clip), clip)
+        wanted = central_square(read_scaled(reader, np.arange(20), clip), clip)
         full = reader.read(range(20))
-    cut = np.stack([Whole(clip).cut(frame) for frame in full])
+    cut = np.stack([WholeFrame(clip).cut(frame) for frame in full])
     assert cut.shape == wanted.shape
     shifted = np.abs(np.roll(wanted, 1, axis=2).astype(float) - wanted).mean()
     assert (
@@ -218,7 +218,7 @@ def test_interrupted_with_found_faces_equals_uninterrupted(analyzer: Analyzer, m
     options = {"hop": 4, "batch": 5, "detector": {"name": "haar"}}
     analyzer.predict(video, tmp_path / "calm", **options)
 
-    def stop(event: Progress) -> None:
+    def stop(event: PredictionEvent) -> None:
         if event.time > 6:
             raise KeyboardInterrupt
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mien.commands import demo, pretrain
-from mien.datasets.synthetic import SynthConfig, claim
+from mien.datasets.synthetic import SynthConfig, prepare_folder
 from mien.encoders.vjepa import VJEPAConfig
 from mien.faces import store
 from mien.faces.clipfile import ClipFileConfig
@@ -18,26 +18,26 @@ from mien.inference.job import Job
 from mien.inference.tables import Layout
 from mien.training.run_config import ONCE_FIXED, identity
 from mien.video.clips import ClipConfig
-from mien.video.inspection import InspectionJournal, survey
+from mien.video.inspection import InspectionJournal, inspect_files
 from toy_models import write_model
-from trees import inspect
+from trees import inspect_file
 
 
 def test_a_store_in_which_nothing_was_cut_takes_other_settings(tmp_path: Path) -> None:
     one, other = CutConfig(), CutConfig(clip=ClipFileConfig(shortest=99))
-    store.claim(tmp_path, one)
-    store.claim(tmp_path, other)
+    store.prepare_store(tmp_path, one)
+    store.prepare_store(tmp_path, other)
     (tmp_path / "clips" / "a-0123456789").mkdir(parents=True)
-    store.claim(tmp_path, other)
+    store.prepare_store(tmp_path, other)
     with pytest.raises(ValueError, match="99 there"):
-        store.claim(tmp_path, one)
+        store.prepare_store(tmp_path, one)
 
 
 def test_a_journal_without_findings_takes_another_subject(tmp_path: Path) -> None:
     path = tmp_path / "checked.jsonl"
     InspectionJournal(path, "typo").close()
     journal = InspectionJournal(path, "right")
-    survey([tmp_path / "no.mp4"], journal, 1, True, act=inspect)
+    inspect_files([tmp_path / "no.mp4"], journal, 1, True, inspector=inspect_file)
     journal.close()
     with pytest.raises(ValueError, match="is about right"):
         InspectionJournal(path, "typo")
@@ -55,11 +55,11 @@ def test_an_analysis_without_rows_makes_way_for_another(tmp_path: Path) -> None:
 
 
 def test_a_corpus_that_never_became_whole_is_drawn_anew(tmp_path: Path) -> None:
-    claim(SynthConfig(tmp_path, clips=42))
-    claim(SynthConfig(tmp_path, clips=49))
+    prepare_folder(SynthConfig(tmp_path, clips=42))
+    prepare_folder(SynthConfig(tmp_path, clips=49))
     (tmp_path / "manifest.csv").touch()
     with pytest.raises(ValueError, match="holds a drawn corpus"):
-        claim(SynthConfig(tmp_path, clips=42))
+        prepare_folder(SynthConfig(tmp_path, clips=42))
 
 
 def test_a_demo_that_has_not_trained_takes_other_settings(tmp_path: Path) -> None:

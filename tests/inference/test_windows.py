@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mien.faces.face import Face, Sighting
-from mien.inference.overlap import Averager
-from mien.inference.pipeline import read
-from mien.inference.window_prediction import Answer
+from mien.faces.face import Face, FrameFaces
+from mien.inference.overlap import OverlapAverage
+from mien.inference.pipeline import prediction_events
+from mien.inference.window_prediction import WindowPrediction
 from mien.inference.windows import FrameEvent, Window, Windower
 from mien.video.clips import ClipConfig
 from mien.video.stream import Frame
@@ -16,24 +16,26 @@ from mien.video.stream import Frame
 CLIP = ClipConfig(frames=4, stride=2, size=16)  # a window covers 7 frames
 
 
-def sighting(index: int, ids: tuple[int, ...], shot: int = 0, bridged: tuple[int, ...] = ()) -> Sighting:
+def sighting(index: int, ids: tuple[int, ...], shot: int = 0, bridged: tuple[int, ...] = ()) -> FrameFaces:
     frame = Frame(index, 0.04 * index + 0.01 * (index % 3), np.zeros((1, 1, 3), np.uint8))
     faces = [
         Face(i, (0.0, 0.0, 9.0, 9.0), 0.9, None, "bridged" if i in bridged else "detected", 50.0, None) for i in ids
     ]
-    return Sighting(frame, tuple(faces), shot, None if ids else "no face found")
+    return FrameFaces(frame, tuple(faces), shot, None if ids else "no face found")
 
 
-def windows_of(sightings: list[Sighting], hop: int, clip: ClipConfig = CLIP, segments: int = 1) -> list[FrameEvent]:
+def windows_of(sightings: list[FrameFaces], hop: int, clip: ClipConfig = CLIP, segments: int = 1) -> list[FrameEvent]:
     windower = Windower(clip, segments, hop)
-    seen = [windower.see(s, [np.full((16, 16, 3), s.frame.index % 256, np.uint8)] * len(s.faces)) for s in sightings]
+    seen = [
+        windower.add_frame(s, [np.full((16, 16, 3), s.frame.index % 256, np.uint8)] * len(s.faces)) for s in sightings
+    ]
     return [*seen, windower.finish()]
 
 
-def said(window: Window) -> Answer:
+def said(window: Window) -> WindowPrediction:
     """An answer that depends on the window alone."""
-    key = (window.face_id, window.seen[0].frame, window.seen[-1].frame)
-    return Answer(np.random.default_rng(key).random(3).astype(np.float32))
+    key = (window.face_id, window.crops[0].frame, window.crops[-1].frame)
+    return WindowPrediction(np.random.default_rng(key).random(3).astype(np.float32))
 
 
 @pytest.mark.parametrize("hop", [1, 3, 7, 20])
@@ -41,10 +43,10 @@ def said(window: Window) -> Answer:
 def test_windows_cover_every_frame_and_one_ends_with_the_run(hop: int, length: int) -> None:
     seen = windows_of([sighting(i, (0,)) for i in range(length)], hop)
     windows = [w for s in seen for w in s.windows]
-    starts = [w.seen[0].frame for w in windows]
+    starts = [w.crops[0].frame for w in windows]
     assert starts == sorted({*range(0, max(length - 7, 0) + 1, hop), max(length - 7, 0)})
-    assert windows[-1].seen[-1].frame == length - 1
-    covered = {s.frame for w in windows for s in w.seen}
+    assert windows[-1].crops[-1].frame == length - 1
+    covered = {s.frame for w in windows for s in w.crops}
     assert hop > 7 or covered == set(range(length))
 
 
@@ -58,7 +60,7 @@ def test_the_model_sees_every_second_frame_and_short_runs_repeat_their_last() ->
 def test_gaps_and_cuts_end_a_run() -> None:
     there = [sighting(i, (0,) if i != 5 else (), shot=int(i >= 9)) for i in range(12)]
     seen = windows_of(there, 1)
-    ranges = [(w.seen[0].frame, w.seen[-1].frame) for s in seen for w in s.windows]
+    ranges = [(w.crops[0].frame, w.crops[-1].frame) for s in seen for w in s.windows]
     assert ranges == [(0, 4), (6, 8), (9, 11)]
     assert [s.ended for s in seen if s.ended] == [(0,), (1,), (2,)]
 
@@ -68,7 +70,7 @@ def test_segments_are_spread_over_a_longer_window() -> None:
     assert [w.video[:, 0, :, 0, 0].tolist() for w in windows] == [[[0, 2, 4, 6], [7, 9, 11, 13]]]
 
 
-def two_faces() -> list[Sighting]:
+def two_faces() -> list[FrameFaces]:
     """Face 0 with a gap, face 1 that comes later and is bridged once, a frame without anyone."""
     rows = []
     for i in range(60):
@@ -82,15 +84,15 @@ def two_faces() -> list[Sighting]:
 def test_averages_equal_those_computed_at_once(hop: int, batch: int) -> None:
     seen = windows_of(two_faces(), hop)
     windows = [w for s in seen for w in s.windows]
-    events = list(read(iter(seen), lambda ws: [said(w) for w in ws], Averager(3), batch))
+    events = list(prediction_events(iter(seen), lambda ws: [said(w) for w in ws], OverlapAverage(3), batch))
     frames = [item for event in events for item in event.frames]
     assert [s.frame for s, _ in frames] == list(range(60))
     for s, faces in frames:
         assert len(faces) == len(s.faces)
         for (run, appearance), dense in zip(s.faces, faces, strict=True):
-            over = [w for w in windows if w.run == run and any(a.frame == s.frame for a in w.seen)]
+            over = [w for w in windows if w.run == run and any(a.frame == s.frame for a in w.crops)]
             outputs = np.array([said(w).values for w in over], float)
-            centres = [(w.seen[0].time + w.seen[-1].time) / 2 for w in over]
+            centres = [(w.crops[0].time + w.crops[-1].time) / 2 for w in over]
             assert dense.windows == len(over) >= 1
             np.testing.assert_allclose(dense.mean, outputs.mean(axis=0), atol=1e-12)
             np.testing.assert_allclose(dense.deviation, outputs.std(axis=0), atol=1e-7)
@@ -98,8 +100,8 @@ def test_averages_equal_those_computed_at_once(hop: int, batch: int) -> None:
 
 
 def test_inside_a_run_the_average_is_not_late() -> None:
-    frames = [Sighting(Frame(i, i / 25, np.zeros((1, 1, 3), np.uint8)), sighting(i, (0,)).faces, 0, None) for i in range(60)]  # fmt: skip
-    events = read(iter(windows_of(frames, 1)), lambda ws: [said(w) for w in ws], Averager(3), 4)
+    frames = [FrameFaces(Frame(i, i / 25, np.zeros((1, 1, 3), np.uint8)), sighting(i, (0,)).faces, 0, None) for i in range(60)]  # fmt: skip
+    events = prediction_events(iter(windows_of(frames, 1)), lambda ws: [said(w) for w in ws], OverlapAverage(3), 4)
     lags = [faces[0].lag for event in events for _, faces in event.frames]
     np.testing.assert_allclose(lags[6:-6], 0, atol=1e-9)
     assert lags[0] == pytest.approx(-3 / 25)
@@ -107,10 +109,10 @@ def test_inside_a_run_the_average_is_not_late() -> None:
 
 
 def test_frames_are_given_out_soon_and_nothing_is_kept_behind() -> None:
-    averager, waiting = Averager(3), 0
+    averager, waiting = OverlapAverage(3), 0
     seen = windows_of([sighting(i, (i // 90,)) for i in range(900)], 2)
     given = 0
-    for event in read(iter(seen), lambda ws: [said(w) for w in ws], averager, 4):
+    for event in prediction_events(iter(seen), lambda ws: [said(w) for w in ws], averager, 4):
         given += len(event.frames)
         waiting = max(waiting, len(averager.queue))
     assert given == 900

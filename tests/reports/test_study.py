@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from mien.calibration.reliability import Limits
 from mien.cli import main
-from mien.inference.reliability_share import ReliabilityShare, together
+from mien.inference.reliability_share import ReliabilityShare, combined
 from mien.reports.study import by_condition, condition_plot
 from toy_models import calibrated, write_model, write_video
 
@@ -164,7 +164,7 @@ def test_the_picture_of_a_study_names_its_axes_and_stays_among_probabilities() -
 
 
 def test_shares_of_many_videos_add_up() -> None:
-    both = together([ReliabilityShare(10, 10, 4, {"blur": 3, "pose": 2}), ReliabilityShare(5, 5, 5, {"pose": 5})])
+    both = combined([ReliabilityShare(10, 10, 4, {"blur": 3, "pose": 2}), ReliabilityShare(5, 5, 5, {"pose": 5})])
     assert both.sentence() == "9 of 15 frames of 2 faces not reliable: pose (7), blur (3)"
     assert both.share == pytest.approx(0.6)
     assert not ReliabilityShare(0, 0, 0).warns

@@ -18,7 +18,7 @@ import mien
 from mien.cli import main
 from mien.commands.analyze import Config, watch_live
 from mien.inference.analyzer import Analyzer
-from mien.inference.live import LiveConfig, LiveTally, live
+from mien.inference.live import LiveConfig, LiveStatistics, live
 from mien.inference.predict import ReadConfig
 from mien.inference.sources import open_source
 from mien.inference.tables import RECT
@@ -242,7 +242,7 @@ def test_a_slow_model_drops_frames_and_does_not_fall_behind(
 ) -> None:
     read = analyzer.read_windows
     monkeypatch.setattr(analyzer, "read_windows", lambda *a: time.sleep(0.2) or read(*a))
-    tally, began = LiveTally(), time.monotonic()
+    tally, began = LiveStatistics(), time.monotonic()
     reading = ReadConfig(faces="whole")
     moments = list(live(analyzer, clock(100, 50), reading, LiveConfig(every=0.01, rate=50), tally))
     took = time.monotonic() - began
@@ -253,7 +253,7 @@ def test_a_slow_model_drops_frames_and_does_not_fall_behind(
     assert took < 2.0 + 1.5  # the source's two seconds, and the last reading
     numbers = [m.number for m in moments]
     assert numbers == sorted(set(numbers))
-    assert all(m.latency >= 0.2 for m in moments if m.answers)
+    assert all(m.latency >= 0.2 for m in moments if m.predictions)
     assert "dropped" in tally.sentence()
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from mien.interfaces import Clip
 from mien.video.decode import open_video
-from mien.video.inspection import Look, inspect
+from mien.video.inspection import InspectionRequest, inspect_file
 from mien.video.manifest import Problem, check_one
 from mien.video.packet_table import VideoError
 from mien.video.stream import read_frames
@@ -49,7 +49,7 @@ def training_scan_decoding(path: Path) -> str:
 
 
 def prepare(path: Path) -> str:
-    return inspect(Look(path, decode=True)).damage
+    return inspect_file(InspectionRequest(path, decode=True)).damage
 
 
 def stream(path: Path) -> str:

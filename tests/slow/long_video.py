@@ -32,12 +32,12 @@ def looped(source: Path, path: Path, seconds: float) -> tuple[Path, int]:
     with av.open(str(source)) as old, av.open(str(path), "w") as new:
         inside = old.streams.video[0]
         outside = new.add_stream_from_template(inside)
-        packets = [p for p in old.demux(inside) if p.dts is not None]
-        times = sorted(p.pts for p in packets)
+        packets = old.demux(inside)
+        once = [(bytes(p), p.pts, p.dts, p.is_keyframe) for p in packets if p.pts is not None and p.dts is not None]
+        times = sorted(pts for _, pts, _, _ in once)
         assert inside.time_base is not None
         period = times[-1] + (times[1] - times[0]) - times[0]
         turns = max(1, round(seconds / float(period * inside.time_base)))
-        once = [(bytes(p), p.pts, p.dts, p.is_keyframe) for p in packets]
         for turn in range(turns):
             for content, pts, dts, key in once:
                 packet = av.Packet(content)

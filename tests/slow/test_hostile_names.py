@@ -70,7 +70,7 @@ def test_hostile_names(tally: Tallying, tmp_path: Path) -> None:
         if done.code != 0:
             attack.lose(f"faces: exit code {done.code}: {done.err[-300:]}")
         expect(attack, "faces", {from_text(name) for name in read_csv(out / "files.csv")["input"]}, wanted)
-        tables = {from_text(pd.read_parquet(file)["input"][0]) for file in (out / "frames").glob("*.parquet")}
+        tables = {from_text(str(pd.read_parquet(file)["input"][0])) for file in (out / "frames").glob("*.parquet")}
         expect(attack, "faces, frames/", tables, wanted)
 
         root = tmp_path / "classes"

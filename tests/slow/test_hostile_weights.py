@@ -164,14 +164,18 @@ def trees(name: str, tree: dict[str, Any], proof: Path) -> Iterator[tuple[str, A
         f"{name}: 10,000 blocks",
         {**tree, part: tree[part] | {f"blocks.{i}.x": torch.zeros(1) for i in range(10_000)}},
     )
-    programs = (
+    for call in programs(proof):
+        yield f"{name}: calls {call[0].__module__}.{call[0].__qualname__}", {**tree, "args": Program(*call)}
+        yield f"{name}: a weight calls {call[0].__qualname__}", {**tree, part: {**tree[part], keys[0]: Program(*call)}}
+
+
+def programs(proof: Path) -> list[tuple[Any, ...]]:
+    """Functions with arguments, of which each would leave ``proof`` behind or take all memory."""
+    return [
         (os.system, f"touch {proof}"), (subprocess.check_output, ["touch", str(proof)]), (eval, f"open({str(proof)!r}, 'w')"),
         (exec, f"open({str(proof)!r}, 'w')"), (open, str(proof), "w"), (Path.touch, proof), (bytearray, 10**15),
         (getattr, torch.zeros(1), "numpy"), (torch.load, str(proof)), (torch.hub.load, "x", "y"), (np.zeros, 10**12),
-    )  # fmt: skip
-    for call in programs:
-        yield f"{name}: calls {call[0].__module__}.{call[0].__qualname__}", {**tree, "args": Program(*call)}
-        yield f"{name}: a weight calls {call[0].__qualname__}", {**tree, part: {**tree[part], keys[0]: Program(*call)}}
+    ]  # fmt: skip
 
 
 def damaged(file: bytes) -> Iterator[tuple[str, bytes]]:

@@ -13,7 +13,7 @@ from mien.video.clips import (
     ClipConfig,
     ClipDataset,
     StepSampler,
-    order,
+    epoch_order,
     train_indices,
 )
 from mien.video.decode import VideoError
@@ -45,8 +45,8 @@ def test_every_start_occurs() -> None:
 
 
 def test_an_epoch_is_every_clip_once_and_position_is_all() -> None:
-    assert sorted(order(0, 3, 10)) == list(range(10))
-    assert list(order(0, 3, 10)) != list(order(0, 4, 10))
+    assert sorted(epoch_order(0, 3, 10)) == list(range(10))
+    assert list(epoch_order(0, 3, 10)) != list(epoch_order(0, 4, 10))
     whole = iter(StepSampler(10, 4, seed=1))
     batches = [next(whole) for _ in range(10)]
     stream = [key for batch in batches for key in batch]

@@ -13,8 +13,8 @@ import trees
 from conftest import ONE_PROCESS, TINY_DECODER, TINY_TPSBT
 from mien import cli
 from mien.interfaces import Clip
-from mien.video.leaks import LearntClip, as_seen, find_leaks, find_seen, hash_clips, read_seen, write_seen
-from mien.video.splits import carve
+from mien.video.leaks import LearntClip, find_leaks, find_seen, hash_clips, read_seen, seen_clips, write_seen
+from mien.video.splits import held_out
 
 
 def clip(path: Path | str, subject: str | None = None, start: float | None = None, end: float | None = None) -> Clip:
@@ -83,7 +83,7 @@ def test_what_was_seen_is_kept_in_a_file(tmp_path: Path) -> None:
 
 def test_pretraining_clips_are_known_by_content_wherever_they_lie() -> None:
     learnt, marked = clip("there/a.mp4", end=3.0), [clip("here/a.avi", start=2.0), clip("here/b.avi")]
-    seen = as_seen("pretraining", [learnt], hashes(learnt))
+    seen = seen_clips("pretraining", [learnt], hashes(learnt))
     assert [str(x) for x in find_seen(seen, hashes(*marked), "test", marked)] == [
         "1 clips of test have the content of a clip of pretraining: a.avi"
     ]
@@ -93,20 +93,20 @@ def test_pretraining_clips_are_known_by_content_wherever_they_lie() -> None:
 def test_validation_takes_whole_people_by_a_seed_and_keeps_the_classes() -> None:
     rows = [Clip(Path(f"{i}"), columns={"subject": f"s{i // 6}"}) for i in range(60)]
     labels = [i % 3 for i in range(60)]
-    taken = carve(rows, "subject", labels, 5, seed=1)
+    taken = held_out(rows, "subject", labels, 5, seed=1)
     assert sum(taken) == 12
     people = [
         {str(c.columns["subject"]) for c, t in zip(rows, taken, strict=True) if t == part} for part in (True, False)
     ]
     assert not people[0] & people[1]
     assert [sum(t for t, n in zip(taken, labels, strict=True) if n == k) for k in range(3)] == [4, 4, 4]
-    assert taken == carve(rows, "subject", labels, 5, seed=1)
-    assert any(taken != carve(rows, "subject", labels, 5, seed=s) for s in range(2, 6))
-    assert sum(carve(rows, "", labels, 5, seed=1)) == 12
+    assert taken == held_out(rows, "subject", labels, 5, seed=1)
+    assert any(taken != held_out(rows, "subject", labels, 5, seed=s) for s in range(2, 6))
+    assert sum(held_out(rows, "", labels, 5, seed=1)) == 12
     with pytest.raises(ValueError, match="not every row has a film"):
-        carve(rows, "film", labels, 5, seed=1)
+        held_out(rows, "film", labels, 5, seed=1)
     with pytest.raises(ValueError, match=r"3 different subjects are too few to take one in 5 .* hold out none"):
-        carve(rows[:18], "subject", labels[:18], 5, seed=1)
+        held_out(rows[:18], "subject", labels[:18], 5, seed=1)
 
 
 def run(*arguments: object) -> int:

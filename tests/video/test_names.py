@@ -22,7 +22,7 @@ from mien.inference.journal import Journal
 from mien.inference.tables import Layout
 from mien.interfaces import Clip
 from mien.names import folder_name, from_cell, from_text, read_csv, register, to_cell, to_text, write_csv
-from mien.video.decode import natural
+from mien.video.decode import natural_key
 from mien.video.manifest import read_manifest, write_manifest
 from toy_models import pictures, write_model, write_video
 
@@ -103,7 +103,7 @@ def test_folders_are_named_safely(tmp_path: Path) -> None:
     long = [folder_name("é" * 200 + end) for end in "ab"]
     assert long[0] != long[1]
     assert all(len(name.encode()) <= 200 for name in long)
-    assert natural(Path("1²1.mp4")) == ["", 1, "²", 1, ".mp", 4, ""]
+    assert natural_key(Path("1²1.mp4")) == ["", 1, "²", 1, ".mp", 4, ""]
     names = clip_name([Clip(tmp_path / "...mp4", row=1), Clip(tmp_path / "x.mp4", row=2)], tmp_path)
     assert names == ["_..", "x"]
 

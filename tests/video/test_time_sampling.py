@@ -11,17 +11,17 @@ import pytest
 import mien
 from mien.cli import main
 from mien.commands.pretrain import Config as Pretrain
-from mien.faces.face import Face, Sighting
+from mien.faces.face import Face, FrameFaces
 from mien.inference.live import LiveConfig
-from mien.inference.overlap import Averager
-from mien.inference.pipeline import read
-from mien.inference.window_prediction import Answer
+from mien.inference.overlap import OverlapAverage
+from mien.inference.pipeline import prediction_events
+from mien.inference.window_prediction import WindowPrediction
 from mien.inference.windows import Window, Windower
 from mien.interfaces import Clip
 from mien.training.run_config import decisive
 from mien.video.clips import ClipConfig, ClipDataset
 from mien.video.decode import VideoError
-from mien.video.rates import paced, rate_warnings
+from mien.video.rates import rate_warnings, resample
 from mien.video.stream import Frame
 from mien.video.transforms import AugmentConfig
 from mien.video.views import ViewConfig, ViewDataset, sliding_indices
@@ -43,11 +43,11 @@ VARIABLE = np.cumsum(RNG.choice([0.02, 0.04, 0.1, 0.3], 80))
     ],
 )
 def test_a_video_is_read_as_if_it_had_another_rate(times: np.ndarray, fps: float, expected: list[int]) -> None:
-    assert paced(times, fps).tolist() == list(expected)
+    assert resample(times, fps).tolist() == list(expected)
 
 
 def test_steps_take_the_nearest_frame_and_reach_the_last() -> None:
-    chosen = paced(VARIABLE, 15)
+    chosen = resample(VARIABLE, 15)
     wanted = VARIABLE[0] + np.arange(len(chosen)) / 15
     np.testing.assert_allclose(np.abs(VARIABLE[chosen] - wanted), np.abs(VARIABLE[:, None] - wanted).min(axis=0))
     assert abs(wanted[-1] - VARIABLE[-1]) <= 0.5 / 15 + 1e-6
@@ -98,9 +98,11 @@ def follow(times: np.ndarray, clip: ClipConfig, hop: int) -> tuple[list[Window],
     for index, time in enumerate(times):
         face = Face(0, (0.0, 0.0, 9.0, 9.0), 0.9, None, "detected", 50.0, None)
         frame = Frame(index, float(time), np.zeros((1, 1, 3), np.uint8))
-        seen.append(windower.see(Sighting(frame, (face,), 0, None), [np.zeros((4, 4, 3), np.uint8)]))
+        seen.append(windower.add_frame(FrameFaces(frame, (face,), 0, None), [np.zeros((4, 4, 3), np.uint8)]))
     seen.append(windower.finish())
-    events = read(iter(seen), lambda windows: [Answer(np.zeros(1, np.float32)) for _ in windows], Averager(1), 3)
+    events = prediction_events(
+        iter(seen), lambda windows: [WindowPrediction(np.zeros(1, np.float32)) for _ in windows], OverlapAverage(1), 3
+    )
     lags = [faces[0].lag for event in events for _, faces in event.frames]
     return [window for one in seen for window in one.windows], lags
 
@@ -111,20 +113,20 @@ def test_windows_of_seconds_are_the_views_of_seconds(rate: float | None, hop: in
     clip = ClipConfig(frames=4, stride=4, size=4, fps=12.5)  # a window covers 13 steps, 0.96 s
     times = VARIABLE if rate is None else 3 + np.arange(0, 6, 1 / rate)
     windows, lags = follow(times, clip, hop)
-    steps = paced(times, clip.fps)
+    steps = resample(times, clip.fps)
     expected = steps[sliding_indices(len(steps), 4, 4, hop)].tolist()
-    assert [[w.seen[i].frame for i in w.indices[0]] for w in windows] == expected
-    assert all(w.seen[0].frame == w.place for w in windows)
+    assert [[w.crops[i].frame for i in w.indices[0]] for w in windows] == expected
+    assert all(w.crops[0].frame == w.place for w in windows)
     assert len(lags) == len(times)  # every frame is given out, in order
     assert np.isfinite(lags).all()
     short, _ = follow(times[:3], clip, hop)
-    wanted = sliding_indices(len(paced(times[:3], clip.fps)), 4, 4, hop)
-    assert [[w.seen[i].frame for i in w.indices[0]] for w in short] == paced(times[:3], clip.fps)[wanted].tolist()
+    wanted = sliding_indices(len(resample(times[:3], clip.fps)), 4, 4, hop)
+    assert [[w.crops[i].frame for i in w.indices[0]] for w in short] == resample(times[:3], clip.fps)[wanted].tolist()
 
 
 def test_a_pause_longer_than_a_window_ends_a_run() -> None:
     windows, _ = follow(np.array([0, 0.04, 0.08, 5000, 5000.04]), ClipConfig(frames=4, stride=4, size=4, fps=12.5), 3)
-    assert [(w.run, w.seen[0].frame, w.seen[-1].frame) for w in windows] == [(0, 0, 2), (1, 3, 4)]
+    assert [(w.run, w.crops[0].frame, w.crops[-1].frame) for w in windows] == [(0, 0, 2), (1, 3, 4)]
 
 
 def test_a_model_of_seconds_reads_every_rate_alike(rates: list[Path], tmp_path: Path) -> None:
@@ -133,9 +135,9 @@ def test_a_model_of_seconds_reads_every_rate_alike(rates: list[Path], tmp_path: 
     for table in spans[1:]:
         np.testing.assert_allclose(table[["t_start", "t_end"]], spans[0][["t_start", "t_end"]], atol=0.09)
     counted = mien.load(write_model(tmp_path / "counted", rates={"60": 9, "25": 2}), device="cpu")
-    assert LiveConfig().pace(counted) == 60
-    assert LiveConfig().pace(analyzer) == 12.5
-    assert LiveConfig(rate=15).pace(analyzer) == 15
+    assert LiveConfig().frame_rate(counted) == 60
+    assert LiveConfig().frame_rate(analyzer) == 12.5
+    assert LiveConfig(rate=15).frame_rate(analyzer) == 15
 
 
 def test_mixtures_and_unknown_rates_are_counted() -> None:

@@ -13,9 +13,9 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from mien.video.clips import ClipConfig
 from mien.video.colour import COLOUR, recolour
-from mien.video.decode import Held, Reader, open_video
+from mien.video.decode import FramesInMemory, Reader, open_video
 from mien.video.geometry import GEOMETRY, multiscale_crop, resized_crop
-from mien.video.transforms import AugmentConfig, Change, crops, draw, read_augmented, read_changed
+from mien.video.transforms import AugmentConfig, Change, crops, draw_change, read_augmented, read_changed
 from numbered_videos import tag_rotation
 
 EVERYTHING = AugmentConfig(scales=(), flip=0.5, operations=6, jitter=0.4, erase=0.0)
@@ -186,7 +186,7 @@ def test_geometry_and_crops_are_pillows_whatever_is_drawn(tmp_path: Path) -> Non
     canvas = ClipConfig(size=64).canvas(120, 200)
     config = AugmentConfig(scales=(), area=(0.2, 1.0), operations=6)
     for seed in range(40):
-        change = draw(config, canvas, np.random.default_rng(seed))
+        change = draw_change(config, canvas, np.random.default_rng(seed))
         out, expected = read_changed(reader, [0], canvas, change, 64)[0], by_pillow(scene(), change, 64)
         shared = (out != 128).any(-1) & (expected != 128).any(-1)  # Pillow loses what one step moves out of the frame
         error = np.abs(out.astype(int) - expected).mean(axis=-1)[shared]
@@ -249,7 +249,7 @@ def phone(path: Path, size: tuple[int, int] = (64, 96)) -> Path:
 def test_regions_of_turned_videos_and_of_held_ones(tmp_path: Path) -> None:
     with open_video(phone(tmp_path / "phone.mp4")) as video:
         assert (video.height, video.width) == (96, 64)
-        whole, held = video.read([0, 2]), Held(video, [0, 2])
+        whole, held = video.read([0, 2]), FramesInMemory(video, [0, 2])
         for region in ((0, 0, 96, 64), (10, 20, 40, 24), (56, 0, 40, 64), (0, 40, 96, 24)):
             top, left, height, width = region
             part = video.read([0, 2], region=region)
@@ -307,7 +307,7 @@ def test_64_augmentations_are_the_references(tmp_path: Path) -> None:
     canvas, config = ClipConfig(size=48).canvas(100, 130), AugmentConfig.finetune()
     pairs, errors = [], []
     for seed in range(64):
-        change = draw(config, canvas, np.random.default_rng(seed))
+        change = draw_change(config, canvas, np.random.default_rng(seed))
         frames = read_changed(reader, [0], canvas, change, 48)
         out = recolour(frames[:, :, ::-1] if change.flip else frames, change.colour)[0]
         expected = reference(scene(100, 130), change, 48)
@@ -321,7 +321,7 @@ def test_64_augmentations_are_the_references(tmp_path: Path) -> None:
 
 def test_held_frames_do_not_hold_their_decoder(tmp_path: Path) -> None:
     with open_video(phone(tmp_path / "phone.mp4")) as video:
-        held, decoder = Held(video, [0]), weakref.ref(video)
+        held, decoder = FramesInMemory(video, [0]), weakref.ref(video)
     del video
     gc.collect()
     assert decoder() is None

@@ -13,7 +13,7 @@ from mien.models.batching import read_views
 from mien.video import clips as reading_clips
 from mien.video.clips import ClipConfig
 from mien.video.transforms import AugmentConfig
-from mien.video.views import ViewConfig, ViewDataset, distinct, sliding_indices, view_indices
+from mien.video.views import ViewConfig, ViewDataset, distinct_views, sliding_indices, view_indices
 from numbered_videos import number, write
 
 
@@ -51,7 +51,7 @@ def test_a_clip_keeps_to_its_start_and_end(tmp_path: Path) -> None:
     path = write(tmp_path / "v.mp4")
     config = ClipConfig(frames=4, stride=1, size=32, crop="squash")
     item = ViewDataset([Clip(path, start=0.4, end=0.8, row=2)], config, ViewConfig(segments=2))[0]
-    seen = [[number(frame) for frame in view.numpy().transpose(1, 2, 3, 0)] for view in distinct(item)]
+    seen = [[number(frame) for frame in view.numpy().transpose(1, 2, 3, 0)] for view in distinct_views(item)]
     assert seen == [[10, 11, 12, 13], [16, 17, 18, 19]]
     np.testing.assert_allclose(item["times"], [[0.40, 0.52], [0.64, 0.76]], atol=1e-6)
 
@@ -59,8 +59,8 @@ def test_a_clip_keeps_to_its_start_and_end(tmp_path: Path) -> None:
 def test_equal_views_are_computed_once_and_count_twice(tmp_path: Path) -> None:
     clips = [Clip(write(tmp_path / "short.mp4", count=10)), Clip(write(tmp_path / "long.mp4"))]
     short, long = ViewDataset(clips, ClipConfig(frames=8, stride=2, size=32), ViewConfig(segments=2, crops=3))
-    assert len(list(distinct(short))) == 3  # one window, three crops of the wide frame
-    assert len(list(distinct(long))) == 6
+    assert len(list(distinct_views(short))) == 3  # one window, three crops of the wide frame
+    assert len(list(distinct_views(long))) == 6
     assert short["layout"].tolist() == [0, 0]
     seen = []
 
@@ -72,7 +72,7 @@ def test_equal_views_are_computed_once_and_count_twice(tmp_path: Path) -> None:
     assert seen == [4, 4, 1]  # batches reach over clips
     assert first.shape == second.shape == (2, 3)
     assert torch.equal(first[0], first[1])
-    assert torch.equal(second.flatten(), torch.stack([v.float().mean() for v in distinct(long)]))
+    assert torch.equal(second.flatten(), torch.stack([v.float().mean() for v in distinct_views(long)]))
 
 
 def test_views_of_a_video_are_decoded_once(tmp_path: Path, monkeypatch) -> None:
@@ -81,7 +81,7 @@ def test_views_of_a_video_are_decoded_once(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(reading_clips, "open_video", lambda path: opened.append(path) or true_open(path))
     clips = [Clip(write(tmp_path / "v.mp4"))]
     item = ViewDataset(clips, ClipConfig(frames=8, stride=2, size=32), ViewConfig(segments=5, crops=3))[0]
-    assert len(list(distinct(item))) == 15
+    assert len(list(distinct_views(item))) == 15
     assert len(opened) == 1
 
 

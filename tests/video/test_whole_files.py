@@ -17,13 +17,13 @@ from mien.faces.clipfile import ClipFile, ClipFileConfig
 from mien.interfaces import Clip
 from mien.training.data import DataConfig, load_clips
 from mien.training.run_config import decisive
-from mien.video.container import limited
+from mien.video.container import limit_pixels
 from mien.video.decode import open_video
-from mien.video.inspection import Look, inspect
+from mien.video.inspection import InspectionRequest, inspect_file
 from mien.video.manifest import check
 from mien.video.packet_table import VideoError, scan
 from mien.video.stream import read_frames
-from mien.web.decoder import Allowance, frames
+from mien.web.decoder import DecodingLimits, frames
 from numbered_videos import number, write
 from slow.judging import judge_all
 from slow.mutants import mutant, write_one
@@ -60,7 +60,7 @@ def shorten(path: Path, share: float) -> Path:
 def test_a_cut_off_file_is_broken_for_every_command(name: str, options: dict, share: float, tmp_path: Path) -> None:
     path = shorten(write(tmp_path / name, **options), share)
     clip = Clip(path, row=2)
-    said = [stream(path), inspect(Look(path, decode=True)).damage]
+    said = [stream(path), inspect_file(InspectionRequest(path, decode=True)).damage]
     said += [str(problem) for decode in (False, True) for problem in check([clip], decode=decode)]
     assert len(said) == 4
     assert all(name in words for words in said), said
@@ -105,7 +105,7 @@ def test_an_unknown_codec_costs_its_own_clip_alone(tmp_path: Path) -> None:
     assert "line 2" in said[0]
     assert "unknown.mkv: its video is in a codec that FFmpeg does not know" in said[0]
     assert "codec" in stream(tmp_path / "unknown.mkv")
-    assert "codec" in inspect(Look(tmp_path / "unknown.mkv", decode=True)).damage
+    assert "codec" in inspect_file(InspectionRequest(tmp_path / "unknown.mkv", decode=True)).damage
 
 
 def test_a_name_with_a_colon_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,13 +161,13 @@ def test_files_that_name_others_are_refused(name: str, tmp_path: Path) -> None:
 
 def test_frames_have_a_largest_size(tmp_path: Path) -> None:
     path = write(tmp_path / "v.mp4", count=20)
-    with limited(2047):  # its frames have 2048
+    with limit_pixels(2047):  # its frames have 2048
         with pytest.raises(VideoError, match=r"v\.mp4: frames of 64 x 32 pixels, more than the 2047 .* --max-pixels"):
             scan(path)
         assert "2047" in stream(path)
         with pytest.raises(VideoError, match="2047"):  # in a process of its own
-            list(frames(path, Allowance(10**9, 60)))
-    with limited(2048):
+            list(frames(path, DecodingLimits(10**9, 60)))
+    with limit_pixels(2048):
         assert stream(path) == ""
 
 

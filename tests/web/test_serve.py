@@ -40,7 +40,7 @@ from mien.tasks.classification import ClassificationConfig
 from mien.video.inspection import digest
 from mien.web.app import application
 from mien.web.queue import Queue, ServerLimits
-from mien.web.uploads import clean
+from mien.web.uploads import safe_name
 from toy_models import EXPRESSIONS, pictures, write_model, write_video
 
 LIMITS = ServerLimits(bytes=3_000_000, seconds=20, waiting=2, keep=3600, isolated=False)
@@ -265,10 +265,10 @@ def test_the_camera_is_read_live(client: TestClient) -> None:
 
 
 def test_names_of_uploads_and_models() -> None:
-    assert clean("../../etc/pass\nwd") == "passwd"
-    assert clean("C:\\Users\\me\\Kopie von ü.mp4") == "Kopie von ü.mp4"
-    assert clean("..") == "video"
-    assert len(clean("x" * 5000 + ".mp4")) < 140
+    assert safe_name("../../etc/pass\nwd") == "passwd"
+    assert safe_name("C:\\Users\\me\\Kopie von ü.mp4") == "Kopie von ü.mp4"
+    assert safe_name("..") == "video"
+    assert len(safe_name("x" * 5000 + ".mp4")) < 140
     assert short_names(["runs/a/finetune", "runs/b/finetune"]) == ["a/finetune", "b/finetune"]
     assert short_names(["runs/a", "runs/b"]) == ["a", "b"]
     with pytest.raises(ValueError, match="twice"):

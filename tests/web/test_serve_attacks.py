@@ -26,14 +26,14 @@ from mien.video.stream import read_frames
 from mien.web import decoder
 from mien.web.app import application
 from mien.web.camera import picture_of
-from mien.web.decoder import Allowance
+from mien.web.decoder import DecodingLimits
 from mien.web.queue import Queue, ServerLimits
-from mien.web.uploads import clean
+from mien.web.uploads import safe_name
 from openapi_requests import requests, wrong
 from toy_models import pictures, write_model, write_video
 
 LIMITS = ServerLimits(bytes=3_000_000, seconds=20, waiting=2, keep=3600)
-ENOUGH = Allowance(2_000_000_000, 60)
+ENOUGH = DecodingLimits(2_000_000_000, 60)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_a_decoder_that_dies_or_hangs_fails_its_video_and_nothing_else(
         assert "its decoder died" in answer.json()["detail"]
         script.write_text("#!/bin/sh\nexec sleep 1000\n")
         with pytest.raises(ValueError, match=r"no frame in 0\.2 s: decoding is stuck"):
-            next(decoder.frames(video, Allowance(2_000_000_000, 60, patience=0.2)))
+            next(decoder.frames(video, DecodingLimits(2_000_000_000, 60, patience=0.2)))
     assert not list(queue.root.iterdir())
     assert client.post("/api/jobs?wait=true", content=video.read_bytes()).json()["state"] == "done"
 
@@ -75,8 +75,8 @@ def test_a_decoder_that_dies_or_hangs_fails_its_video_and_nothing_else(
 def test_memory_of_a_video_is_limited(tmp_path: Path) -> None:
     large = write_video(tmp_path / "large.mp4", np.zeros((2, 1200, 1600, 3), np.uint8))
     with pytest.raises(ValueError, match=r"frames of 1600 x 1200 pixels .* larger --max-job-megabytes"):
-        decoder.facts(large, Allowance(100_000_000, 60))
-    assert decoder.facts(large, Allowance(200_000_000, 60)).rate is not None
+        decoder.video_facts(large, DecodingLimits(100_000_000, 60))
+    assert decoder.video_facts(large, DecodingLimits(200_000_000, 60)).rate is not None
 
 
 def test_places_in_the_queue_are_counted_before_the_body_is_read(queue: Queue, video: Path) -> None:
@@ -109,7 +109,7 @@ def test_places_in_the_queue_are_counted_before_the_body_is_read(queue: Queue, v
     "name", ["\u6f22" * 90 + ".mp4", "\U0001f600" * 300 + ".mkv", "x" * 300, "a." + "\u00fc" * 300, "\ud800.mp4"]
 )
 def test_names_are_cut_by_their_bytes(name: str) -> None:
-    kept = clean(name)
+    kept = safe_name(name)
     assert 0 < len(kept.encode()) <= 140
     assert not kept.startswith(".")
 

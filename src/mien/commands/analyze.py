@@ -24,12 +24,12 @@ from mien.engine import distributed
 from mien.files import LOCK
 from mien.inference.analyzer import Analyzer, load
 from mien.inference.journal import Journal
-from mien.inference.live import LiveConfig, LiveTally, live
+from mien.inference.live import LiveConfig, LiveStatistics, live
 from mien.inference.predict import ReadConfig, predict_into
 from mien.inference.profiling import Profile
 from mien.inference.reliability_share import UNCALIBRATED
 from mien.inference.sources import Source, camera, open_source
-from mien.inference.tables import ordered, trust
+from mien.inference.tables import reliability_cells, row_of
 from mien.inference.timeline import Timeline
 from mien.names import folder_name
 from mien.reports.portraits import Portraits
@@ -131,21 +131,21 @@ LIVE = ("frame", "timestamp", "face_id", "latency", "dropped", "reliable", "reas
 """First columns of live.csv; the model's outputs follow."""
 
 
-def watch_live(analyzer: Analyzer, frames: Iterable[Frame], config: Config) -> LiveTally:
+def watch_live(analyzer: Analyzer, frames: Iterable[Frame], config: Config) -> LiveStatistics:
     """Print what a camera shows, a line per face and reading, and append it to live.csv in --output."""
-    tally, names = LiveTally(), analyzer.names
+    tally, names = LiveStatistics(), analyzer.names
     if analyzer.calibration is None:
         print(UNCALIBRATED)
     journal = Journal(config.output / "live.csv", (*LIVE, *names)) if config.output else None
     try:
         for moment in live(analyzer, frames, config.reading(), config.live, tally):
-            time, late = moment.sighting.frame.time, round(moment.latency, 4)
-            for face, answer in moment.answers.items():
+            time, late = moment.faces.frame.time, round(moment.latency, 4)
+            for face, answer in moment.predictions.items():
                 doubts = f"not reliable: {', '.join(answer.reasons)}  " if answer.reasons else ""
                 print(f"{time:8.2f} s  face {face}  {doubts}{said(analyzer, answer.values)}  {1000 * late:.0f} ms late")
                 if journal:
                     values = [round(float(v), 6) for v in answer.values]
-                    judged = ordered(trust(answer.reasons), ("reliable", "reasons"))
+                    judged = row_of(reliability_cells(answer.reasons), ("reliable", "reasons"))
                     journal.append([[moment.number, round(time, 6), face, late, moment.dropped, *judged, *values]])
     except KeyboardInterrupt:
         print()

@@ -106,7 +106,7 @@ def whom(subjects: Sequence[object]) -> list[object]:
 
 def origin_of(config: Config, analyzer: Analyzer, clips: list[Clip]) -> dict[str, object]:
     """Which weights, clips and views a calibration rests on."""
-    manifest, views = Path(config.data.manifest), analyzer.suited(config.views)
+    manifest, views = Path(config.data.manifest), analyzer.compatible_views(config.views)
     return {
         "weights": digest(config.model / "weights.safetensors"),
         "manifest": manifest.name,

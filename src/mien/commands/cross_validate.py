@@ -46,7 +46,7 @@ from mien.training.outcome import CrossValidationResults
 from mien.training.partition import SplitConfig
 from mien.training.run_config import decisive, identity_of
 from mien.training.scoring import origin
-from mien.video.splits import Rows, find_folds, refuse_shared
+from mien.video.splits import Rows, find_folds, refuse_shared_groups
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -163,7 +163,7 @@ def read_corpus(config: Config, workers: int, session: distributed.Session) -> F
     names = task.names(clips)
     results.require(clips, config.folds.subgroups, names)
     folds = find_folds(clips, config.folds.column)
-    refuse_shared(clips, folds, config.folds.group)
+    refuse_shared_groups(clips, folds, config.folds.group)
     return FoldedCorpus(clips, tuple(names), task.targets(clips, names).numpy(), folds, task)
 
 

@@ -80,7 +80,7 @@ def run(config: Config) -> Evaluation:
         if session.first:
             clear(folder)
         lines = calibration_quality.write(judged, clips, config.subgroups, folder) if session.first else []
-        cautions = caution(calibration, config.data, analyzer.suited(config.views))
+        cautions = caution(calibration, config.data, analyzer.compatible_views(config.views))
         notes |= origin(config.model, config.data, clips) | {"cautions": cautions}
         predictions = scores.mean
         if config.group_by:

@@ -24,9 +24,9 @@ from mien.faces.clipfile import ClipFileConfig
 from mien.faces.crop import CropConfig
 from mien.faces.cut import CutConfig, Record, VideoSource
 from mien.faces.detectors import DetectConfig
-from mien.faces.farm import on_ray, on_this_machine
 from mien.faces.follow import FollowConfig
-from mien.faces.store import claim, index, pending, shard, sources, sweep
+from mien.faces.parallel import cut_locally, cut_on_ray
+from mien.faces.store import list_sources, pending, prepare_store, remove_partial, shard, write_index
 from mien.files import LOCK
 from mien.progress import progress_bar
 from mien.video.container import FrameLimit
@@ -71,25 +71,25 @@ def run(config: Config) -> None:
         )
     cut = CutConfig(config.detector.resolved(), config.follow, config.crop, config.clip)
     cut.detector.build()  # a model file that is none is found before the first video
-    chosen = shard(sources(config.input, config.output), config.shard)
-    claim(config.output, cut)
-    sweep(config.output, chosen)
+    chosen = shard(list_sources(config.input, config.output), config.shard)
+    prepare_store(config.output, cut)
+    remove_partial(config.output, chosen)
     jobs = pending(config.output, chosen)
     if len(jobs) < len(chosen):
         print(f"{len(chosen) - len(jobs)} of {len(chosen)} videos are done already")
     began = time.perf_counter()
     work(config, cut, jobs)
-    sweep(config.output, chosen)  # of processes that died
+    remove_partial(config.output, chosen)  # of processes that died
     keys = {source.key for source in chosen}
-    report(config, [record for record in index(config.output) if record.key in keys], time.perf_counter() - began)
+    report(config, [record for record in write_index(config.output) if record.key in keys], time.perf_counter() - began)
 
 
 def work(config: Config, cut: CutConfig, jobs: Sequence[VideoSource]) -> None:
     """Cut all jobs, with a bar of videos and frames."""
     if config.engine == "ray":
-        steps = on_ray(jobs, config.output, cut, config.ray_address)
+        steps = cut_on_ray(jobs, config.output, cut, config.ray_address)
     else:
-        steps = on_this_machine(jobs, config.output, cut, config.workers or os.cpu_count() or 1)
+        steps = cut_locally(jobs, config.output, cut, config.workers or os.cpu_count() or 1)
     with progress_bar(total=len(jobs), what="faces", unit="video") as bar:
         for frames, done in steps:
             bar.set_postfix(frames=frames, refresh=False)

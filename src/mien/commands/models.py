@@ -44,4 +44,4 @@ def run(config: Config) -> None:
     if config.name is None:
         raise ValueError(f"get which model? There are {', '.join(registry.MODELS)}: mien models get yunet")
     path = registry.fetch(config.name, config.url, config.folder)
-    print(f"{config.name}: {path} (SHA-256 checked, {registry.known(config.name).licence})")
+    print(f"{config.name}: {path} (SHA-256 checked, {registry.model_file(config.name).licence})")

@@ -26,17 +26,17 @@ from tyro.conf import Positional
 
 from mien import __version__
 from mien.config import STRICT, to_tree
-from mien.datasets.accounts import mark_duplicates, settle, tally
 from mien.datasets.corpora import CORPORA, find_corpus
 from mien.datasets.corpus import Cell, Corpus, Kind, Listing, Options
-from mien.datasets.folds import deal
+from mien.datasets.folds import deal_subjects
 from mien.datasets.layout import indent
-from mien.datasets.report import PROBLEM_COLUMNS, CorpusAccount, as_text, as_tree, manifest_rows, problem_rows
+from mien.datasets.outcomes import count_clips, mark_duplicates, outcomes_of
+from mien.datasets.report import PROBLEM_COLUMNS, CorpusReport, as_text, as_tree, manifest_rows, problem_rows
 from mien.files import LOCK, write_whole
 from mien.names import to_cell
 from mien.progress import progress_bar
 from mien.video.container import FrameLimit
-from mien.video.inspection import Finding, InspectionJournal, survey
+from mien.video.inspection import Finding, InspectionJournal, inspect_files
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -156,7 +156,7 @@ def add_folds(listing: Listing, config: Config) -> None:
     persons = {str(e.columns["subject"]) for e in listing.entries if e.columns.get("subject") is not None}
     if not persons:
         raise ValueError(f"{config.name} has no column subject, so its clips cannot be dealt to folds by person")
-    dealt = deal(persons, config.folds, config.seed)
+    dealt = deal_subjects(persons, config.folds, config.seed)
     listing.entries = [
         replace(e, columns={**e.columns, "seeded_fold": dealt.get(str(e.columns.get("subject")))})
         for e in listing.entries
@@ -171,25 +171,25 @@ def look(corpus: Corpus, root: Path, output: Path, listing: Listing, config: Con
     journal = InspectionJournal(output / "checked.jsonl", f"{corpus.name} in {root}")
     try:
         with progress_bar(total=len(set(paths)), what="checking clips") as bar:
-            return survey(paths, journal, workers, config.decode, bar.update)
+            return inspect_files(paths, journal, workers, config.decode, bar.update)
     finally:
         journal.close()
 
 
 def settle_all(
     corpus: Corpus, root: Path, listing: Listing, findings: Mapping[Path, Finding], config: Config
-) -> CorpusAccount:
+) -> CorpusReport:
     """What became of every clip."""
-    outcomes = settle(listing.entries, findings, config.min_frames)
+    outcomes = outcomes_of(listing.entries, findings, config.min_frames)
     marked, duplicates = mark_duplicates(outcomes, corpus.labels)
     if config.keep_duplicates:
         listing.problems += duplicates
     else:
         outcomes = marked
-    return CorpusAccount(corpus, root, listing, outcomes, tally(corpus, outcomes))
+    return CorpusReport(corpus, root, listing, outcomes, count_clips(corpus, outcomes))
 
 
-def write(account: CorpusAccount, output: Path, config: Config) -> None:
+def write(account: CorpusReport, output: Path, config: Config) -> None:
     """Write manifest, problems and report, each whole or not at all."""
     (output / "report.json").unlink(missing_ok=True)  # written last: where it stands, all three are of one run
     write_table(output / "manifest.csv", *manifest_rows(account, output))
@@ -211,12 +211,12 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Mapping[str, C
     write_whole(path, fill)
 
 
-def failures(account: CorpusAccount, config: Config) -> dict[str, int]:
+def failures(account: CorpusReport, config: Config) -> dict[str, int]:
     """Problems that are not allowed."""
     return account.failures({*config.allow, *(["duplicate"] if config.keep_duplicates else [])})
 
 
-def refuse(account: CorpusAccount, output: Path, config: Config) -> None:
+def refuse(account: CorpusReport, output: Path, config: Config) -> None:
     """Fail where something is wrong that is not allowed, and where no clip is left."""
     if found := failures(account, config):
         said = ", ".join(f"{kind} {number}" for kind, number in found.items())

@@ -22,14 +22,14 @@ from pydantic.dataclasses import dataclass
 from mien.config import STRICT
 from mien.faces.crop import CropConfig
 from mien.faces.detectors import DetectConfig
-from mien.faces.face import Pixels, Sighting
+from mien.faces.face import FrameFaces, Pixels
 from mien.faces.follow import FollowConfig, follow
-from mien.faces.overlay import ContactSheet, draw
+from mien.faces.overlay import ContactSheet, draw_faces
 from mien.files import publish, write_whole
 from mien.progress import progress_bar
 from mien.video.container import FrameLimit
 from mien.video.stream import read_frames
-from mien.video.writing import VideoWriter
+from mien.video.writer import VideoWriter
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -59,7 +59,7 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
     people: Counter[int] = field(default_factory=Counter)
 
-    def add(self, sighting: Sighting) -> None:
+    def add(self, sighting: FrameFaces) -> None:
         """Count one frame."""
         self.frames += 1
         self.shots = sighting.shot + 1
@@ -97,7 +97,7 @@ def run(config: Config) -> None:
             tally.add(sighting)
             sheet.add(sighting)
             if config.overlay:
-                film.write(draw(sighting), sighting.frame.time)
+                film.write(draw_faces(sighting), sighting.frame.time)
     finally:
         film.close()
         picture = config.output / f"{config.video.stem}.png"

@@ -97,7 +97,7 @@ def load_all(config: Config, reading: ReadConfig) -> dict[str, Analyzer]:
     analyzers = {}
     for name, model in zip(short_names(config.model), config.model, strict=True):
         analyzers[name] = analyzer = load(model, config.device)
-        reading.watcher(analyzer)
+        reading.cropper(analyzer)
         require_calibration(analyzer.calibration, reading.coverage)
     return analyzers
 

@@ -27,7 +27,7 @@ from mien.engine import distributed
 from mien.files import withdraw, write_whole
 from mien.inference.analyzer import Analyzer, load
 from mien.inference.predict import predict_into
-from mien.inference.reliability_share import together
+from mien.inference.reliability_share import combined
 from mien.inference.sources import open_source
 from mien.inference.timeline import Timeline
 from mien.interfaces import Clip
@@ -137,7 +137,7 @@ def notes(
     table: pd.DataFrame, people: pd.DataFrame, read: Sequence[Timeline], columns: tuple[str, str], reliable_only: bool
 ) -> list[str]:
     """What a reader has to know before the numbers."""
-    share = together([timeline.reliability() for timeline in read])
+    share = combined([timeline.reliability() for timeline in read])
     lines = [share.sentence()] if share.sentence() else []
     alone = set(people.loc[people["only_unreliable"].eq(True), "participant"])
     everyone = set(people["participant"])

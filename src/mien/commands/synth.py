@@ -6,7 +6,7 @@ import time
 
 import cv2
 
-from mien.datasets.synthetic import SynthConfig, claim, contact_sheet, film, write_tables
+from mien.datasets.synthetic import SynthConfig, contact_sheet, draw_clips, prepare_folder, write_tables
 from mien.progress import progress_bar
 
 __all__ = ["Config", "run"]
@@ -16,9 +16,9 @@ Config = SynthConfig
 
 def run(config: SynthConfig) -> None:
     """Draw the corpus into ``config.output``; a ValueError where that folder holds anything else."""
-    claim(config)
+    prepare_folder(config)
     began = time.perf_counter()
-    clips = list(progress_bar(film(config), "drawing", total=config.clips))
+    clips = list(progress_bar(draw_clips(config), "drawing", total=config.clips))
     seconds = time.perf_counter() - began
     if not cv2.imwrite(str(config.output / "contact_sheet.png"), contact_sheet(config)[..., ::-1]):
         raise OSError(f"cannot write {config.output / 'contact_sheet.png'}")

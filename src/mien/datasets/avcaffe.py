@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mien.datasets.corpus import Cell, Corpus, Entry, Fault, Listing, Options, number_in
-from mien.datasets.label_tables import decode
+from mien.datasets.label_tables import read_utf8
 from mien.datasets.layout import choose_folder, require, walk_clips
 
 CLASSES = {
@@ -27,7 +27,7 @@ ROOT/
   videos/shorter_segments/aiim001/task_1/*.avi ...      any other folder with --clips
 """
 
-Marks = dict[str, tuple[str, str]]
+TaskLabels = dict[str, tuple[str, str]]
 """Video -> value as written, and its source."""
 
 
@@ -38,21 +38,21 @@ def list_clips(root: Path, options: Options) -> Listing:
         require(truths / f"{name}.txt", root, LAYOUT)
     folder = choose_folder(root, options.clips, ("videos/shorter_segments",), LAYOUT)
     listing = Listing([])
-    marks = {name: read_marks(truths / f"{name}.txt", listing) for name in (*CLASSES, *DEMANDS)}
+    marks = {name: read_labels(truths / f"{name}.txt", listing) for name in (*CLASSES, *DEMANDS)}
     for path in walk_clips(folder):
         parts = path.relative_to(folder).parts
         if len(parts) == 3:
             listing.entries.append(entry_of(path, parts[0], parts[1], marks))
         else:
             listing.ignored["videos that are not in <person>/<task>/"] += 1
-    listing.entries += without_clips(listing, marks, folder)
+    listing.entries += entries_without_clips(listing, marks, folder)
     return listing
 
 
-def read_marks(path: Path, listing: Listing) -> Marks:
+def read_labels(path: Path, listing: Listing) -> TaskLabels:
     """One file of labels; lines without a comma are headings and counted as ignored."""
-    marks: Marks = {}
-    for line, text in enumerate(decode(path).splitlines() if path.is_file() else [], start=1):
+    marks: TaskLabels = {}
+    for line, text in enumerate(read_utf8(path).splitlines() if path.is_file() else [], start=1):
         video, comma, value = (part.strip() for part in text.partition(","))
         if comma:
             marks[video] = (value, f"{path.name} line {line}")
@@ -61,7 +61,7 @@ def read_marks(path: Path, listing: Listing) -> Marks:
     return marks
 
 
-def entry_of(path: Path, person: str, task: str, marks: Mapping[str, Marks]) -> Entry:
+def entry_of(path: Path, person: str, task: str, marks: Mapping[str, TaskLabels]) -> Entry:
     """One clip with the labels of its task."""
     video = f"{person}_{task}"
     columns: dict[str, Cell] = {"subject": person, "task": task, "video": video, "split": split_of(person)}
@@ -96,7 +96,7 @@ def value_of(name: str, text: str, source: str) -> tuple[Cell, Fault | None]:
     return text.lower(), None
 
 
-def without_clips(listing: Listing, marks: Mapping[str, Marks], folder: Path) -> list[Entry]:
+def entries_without_clips(listing: Listing, marks: Mapping[str, TaskLabels], folder: Path) -> list[Entry]:
     """Labelled tasks of which no clip lies there."""
     there = {entry.columns["video"] for entry in listing.entries}
     absent = sorted({video for values in marks.values() for video in values} - there)

@@ -3,7 +3,7 @@
 A corpus file holds one ``CORPUS``: its facts (labels, citation, licence, expected counts) and one function that lists
 its clips from the official tables and folders. A listing says which clips there should be, where each lies and what is
 known of it. Whether the files can be read is found later (``mien.video.inspection``); what becomes of every clip is
-settled in ``mien.datasets.accounts``. Labels are names, never indices: tools and corpora disagree about those.
+settled in ``mien.datasets.outcomes``. Labels are names, never indices: tools and corpora disagree about those.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def list_clips(root: Path, options: Options) -> Listing:
             listing.ignored["videos outside the folders of subjects"] += 1
         else:
             subjects += 1
-            sort_in(path, parts[at:], found, listing)
+            add_file(path, parts[at:], found, listing)
     if not subjects:
         raise unknown_layout(root, "no folder 'subject 1' ... 'subject 44' with videos is there", LAYOUT)
     listing.entries = [entry_of(key, found.get(key), root) for key in keys()]
@@ -70,7 +70,7 @@ def said_subject(path: Path) -> int | None:
     return int(match[1]) if match else None
 
 
-def sort_in(path: Path, parts: tuple[str, ...], found: dict[Key, Path], listing: Listing) -> None:
+def add_file(path: Path, parts: tuple[str, ...], found: dict[Key, Path], listing: Listing) -> None:
     """One file below a subject's folder: a clip of the corpus, left aside, or a problem."""
     subject = number_of("subject", parts[0]) or 0
     if subject == NEVER_CUT:

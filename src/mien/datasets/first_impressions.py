@@ -27,7 +27,7 @@ ROOT/                           pickles and clips at any depth; another folder o
 
 def list_clips(root: Path, options: Options) -> Listing:
     """The clips of the three annotation files."""
-    found = {split: the_one(root, name) for split, name in SPLITS.items()}
+    found = {split: single_file(root, name) for split, name in SPLITS.items()}
     if not any(found.values()):
         raise unknown_layout(root, f"none of {', '.join(SPLITS.values())} is there", LAYOUT)
     folder = require(root / options.clips, root, LAYOUT)
@@ -43,7 +43,7 @@ def list_clips(root: Path, options: Options) -> Listing:
     return listing
 
 
-def the_one(root: Path, name: str) -> Path | None:
+def single_file(root: Path, name: str) -> Path | None:
     """The file of a name below the root, None if there is none; two are an error."""
     found = sorted(root.rglob(name))
     if len(found) > 1:

@@ -36,7 +36,7 @@ def block_of(number: int, blocks: Iterable[Iterable[int]]) -> int | None:
     return next((fold for fold, block in enumerate(blocks, start=1) if number in block), None)
 
 
-def deal(subjects: Iterable[str], folds: int, seed: int) -> dict[str, int]:
+def deal_subjects(subjects: Iterable[str], folds: int, seed: int) -> dict[str, int]:
     """Persons dealt to ``folds`` folds (from 1) of nearly equal numbers, by a seed alone."""
     persons = sorted(set(subjects))
     if not 2 <= folds <= len(persons):

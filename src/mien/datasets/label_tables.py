@@ -35,7 +35,7 @@ def read_table(path: Path, needed: Sequence[str] = ()) -> list[Row]:
 
     Raises ``ValueError`` naming the file for a table that cannot be read and for columns that are ``needed`` but absent.
     """
-    header, lines = read_xlsx(path) if path.suffix.lower() == ".xlsx" else read_text(path)
+    header, lines = read_xlsx(path) if path.suffix.lower() == ".xlsx" else read_csv(path)
     absent = [name for name in needed if name not in header]
     if absent:
         raise ValueError(f"{path}: no column {', '.join(absent)}; the columns are {', '.join(header) or 'none'}")
@@ -54,9 +54,9 @@ def checked(path: Path, header: list[str], lines: list[tuple[int, list[str]]]) -
             yield line, cells
 
 
-def read_text(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header and numbered lines of a text table; tabs separate where the header has one."""
-    text = decode(path)
+    text = read_utf8(path)
     mark = "\t" if "\t" in text.split("\n", 1)[0] else ","
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
     lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
@@ -65,7 +65,7 @@ def read_text(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     return lines[0][1], lines[1:]
 
 
-def decode(path: Path) -> str:
+def read_utf8(path: Path) -> str:
     """The text of a file, UTF-8 with or without its mark."""
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -95,7 +95,7 @@ def read_pairs(path: Path, mark: str | None = None) -> list[tuple[str, str, str]
     ``mark`` separates the two; None is white space. A line without a label is an error that names it.
     """
     pairs = []
-    for line, text in enumerate(decode(path).splitlines(), start=1):
+    for line, text in enumerate(read_utf8(path).splitlines(), start=1):
         parts = [part.strip() for part in text.rsplit(mark, 1)]
         if not text.strip():
             continue

@@ -40,7 +40,7 @@ def list_clips(root: Path, options: Options) -> Listing:
     for path in walk_clips(root):
         if re.fullmatch(r"Actor_\d\d", path.parent.name):
             folders.add(path.parent)
-            sort_in(path, found, listing)
+            add_file(path, found, listing)
         else:
             listing.ignored["videos outside the folders of actors"] += 1
     if not folders:
@@ -55,9 +55,9 @@ def names() -> list[str]:
     return [f"02-01-{e}-{i}-{s}-{r}-{a:02d}" for a in ACTORS for (e, i), s, r in product(kinds, TWO, TWO)]
 
 
-def sort_in(path: Path, found: dict[str, Path], listing: Listing) -> None:
+def add_file(path: Path, found: dict[str, Path], listing: Listing) -> None:
     """One file: a clip of the corpus, left aside, or a problem."""
-    aside, fault = kind_of(path)
+    aside, fault = exclusion(path)
     if aside:
         listing.ignored[aside] += 1
     elif fault:
@@ -68,7 +68,7 @@ def sort_in(path: Path, found: dict[str, Path], listing: Listing) -> None:
         found[path.stem] = path
 
 
-def kind_of(path: Path) -> tuple[str, Fault | None]:
+def exclusion(path: Path) -> tuple[str, Fault | None]:
     """Why a file is left aside ('' if it is not), and what is wrong with its name."""
     codes = path.stem.split("-")
     if len(codes) != 7 or not all(re.fullmatch(r"\d\d", code) for code in codes):

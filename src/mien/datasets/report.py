@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mien.datasets.accounts import Count, Outcome
 from mien.datasets.corpus import Cell, Corpus, Fault, Listing
+from mien.datasets.outcomes import Count, Outcome
 from mien.names import to_cell, to_text
 
-SEEN = ("frames", "seconds", "sha256")
+FILE_COLUMNS = ("frames", "seconds", "sha256")
 """Columns of a manifest that come from looking at the files."""
 PROBLEM_COLUMNS = ("kind", "path", "source", "reason")
 SHOWN = 3
@@ -20,7 +20,7 @@ SHOWN = 3
 
 
 @dataclass(frozen=True)
-class CorpusAccount:
+class CorpusReport:
     """Everything known about a corpus after its files were looked at."""
 
     corpus: Corpus
@@ -56,32 +56,32 @@ def differs(count: Count) -> bool:
     return count.expected is not None and count.expected != count.listed
 
 
-def manifest_rows(account: CorpusAccount, folder: Path) -> tuple[list[str], list[dict[str, Cell]]]:
+def manifest_rows(account: CorpusReport, folder: Path) -> tuple[list[str], list[dict[str, Cell]]]:
     """Header and rows of the manifest in ``folder``; paths are absolute, or relative where they lie below it."""
     columns = dict.fromkeys(name for outcome in account.outcomes for name in outcome.entry.columns)
-    header = ["path", *columns, *(name for name in SEEN if name not in columns)]
+    header = ["path", *columns, *(name for name in FILE_COLUMNS if name not in columns)]
     return header, [manifest_row(outcome, folder) for outcome in account.usable]
 
 
 def manifest_row(outcome: Outcome, folder: Path) -> dict[str, Cell]:
     """One row of the manifest."""
-    seen: dict[str, Cell] = {name: getattr(outcome.finding, name) for name in SEEN}
-    return {"path": to_cell(below(outcome.entry.path, folder)), **seen, **outcome.entry.columns}
+    seen: dict[str, Cell] = {name: getattr(outcome.finding, name) for name in FILE_COLUMNS}
+    return {"path": to_cell(relative_path(outcome.entry.path, folder)), **seen, **outcome.entry.columns}
 
 
-def problem_rows(account: CorpusAccount) -> Iterator[dict[str, Cell]]:
+def problem_rows(account: CorpusReport) -> Iterator[dict[str, Cell]]:
     """One row for everything that is wrong."""
     for path, source, fault in account.faults:
-        where = to_cell(below(path, account.root))
+        where = to_cell(relative_path(path, account.root))
         yield {"kind": fault.kind, "path": where, "source": source, "reason": fault.reason}
 
 
-def below(path: Path, folder: Path) -> Path:
+def relative_path(path: Path, folder: Path) -> Path:
     """The path relative to a folder, if it lies there."""
     return path.relative_to(folder) if path.is_relative_to(folder) else path
 
 
-def as_tree(account: CorpusAccount) -> dict[str, Any]:
+def as_tree(account: CorpusReport) -> dict[str, Any]:
     """The account as plain values for JSON."""
     corpus, usable = account.corpus, len(account.usable)
     return {
@@ -95,7 +95,7 @@ def as_tree(account: CorpusAccount) -> dict[str, Any]:
     }
 
 
-def as_text(account: CorpusAccount) -> str:
+def as_text(account: CorpusReport) -> str:
     """The account for a person."""
     corpus, listed, usable = account.corpus, len(account.outcomes), len(account.usable)
     lines = [f"{corpus.title} in {account.root}: {listed} clips listed = {usable} usable + {listed - usable} not", ""]
@@ -117,7 +117,7 @@ def count_lines(counts: Sequence[Count]) -> list[str]:
     return lines
 
 
-def problem_lines(account: CorpusAccount) -> list[str]:
+def problem_lines(account: CorpusReport) -> list[str]:
     """Each kind of problem with its number and its first cases."""
     lines = []
     for kind, number in account.kinds.most_common():

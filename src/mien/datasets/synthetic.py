@@ -4,7 +4,7 @@
 path, subject, fold, style, expression, valence, arousal, five traits, and 1 or 0 for each of twelve face actions),
 ``OUT/curves.csv`` (a row per frame: valence and arousal), ``OUT/contact_sheet.png`` and ``OUT/synth.json`` (what was asked for).
 
-surprise/fear and anger/disgust are pairs of *the same frames in another order* (``drawn.acting``): what
+surprise/fear and anger/disgust are pairs of *the same frames in another order* (``drawn.behaviour``): what
 looks at still frames can only guess within a pair. A clip is a function of the seed, the style, its number,
 its subject and its expression, whatever else is in the corpus.
 """
@@ -32,16 +32,20 @@ from pydantic.dataclasses import dataclass
 from tyro.conf import Positional
 
 from mien.config import STRICT
-from mien.datasets.drawn.acting import EXPRESSIONS, MOTION_PAIRS, TRAITS, UNITS, Behaviour, Curve, act, habits, shown
-from mien.datasets.drawn.looks import STYLES, looks
-from mien.datasets.drawn.painting import paint
+from mien.datasets.drawn.behaviour import (
+    EXPRESSIONS,
+    TRAITS,
+    UNITS,
+    Behaviour,
+    Curve,
+    draw_behaviour,
+    draw_habits,
+    visible_units,
+)
+from mien.datasets.drawn.painter import paint
+from mien.datasets.drawn.persons import STYLES, draw_person
 from mien.files import LOCK, write_whole
-from mien.video.writing import VideoWriter
-
-__all__ = [
-    "COLUMNS", "EXPRESSIONS", "MOTION_PAIRS", "STYLES", "TRAITS", "UNITS", "Drawn", "SynthConfig", "Take", "annotate", "claim",
-    "contact_sheet", "draw_clip", "film", "perform", "plan", "write_tables",
-]  # fmt: skip
+from mien.video.writer import VideoWriter
 
 COLUMNS = ("path", "subject", "fold", "style", "expression", "valence", "arousal", *TRAITS, *UNITS)
 """Columns of ``manifest.csv``."""
@@ -100,7 +104,7 @@ class SynthConfig:
 
 
 @plain(frozen=True)
-class Take:
+class ClipPlan:
     """One clip to be drawn."""
 
     index: int
@@ -118,17 +122,17 @@ class Take:
 
 
 @plain(frozen=True)
-class Drawn:
+class DrawnClip:
     """A clip that was drawn and written, and what is true of it."""
 
-    take: Take
+    take: ClipPlan
     valence: Curve
     arousal: Curve
     traits: dict[str, float]
     units: dict[str, bool]
 
 
-def perform(
+def clip_behaviour(
     seed: int,
     index: int,
     subject: int,
@@ -139,8 +143,8 @@ def perform(
 ) -> Behaviour:
     """What a person does in a clip: all curves (T,) and the trait scores."""
     style_number = STYLES.index(style)
-    person = habits(np.random.default_rng((seed, style_number, subject, 1)))
-    return act(np.random.default_rng((seed, style_number, index, 2)), person, expression, frames, nuisance)
+    person = draw_habits(np.random.default_rng((seed, style_number, subject, 1)))
+    return draw_behaviour(np.random.default_rng((seed, style_number, index, 2)), person, expression, frames, nuisance)
 
 
 def draw_clip(
@@ -158,7 +162,7 @@ def draw_clip(
     ``index`` is the number of the clip: equal numbers give two expressions equal timing, pose and noise.
     Without ``nuisance`` only the expression moves.
     """
-    behaviour = perform(seed, index, subject, expression, frames, style, nuisance)
+    behaviour = clip_behaviour(seed, index, subject, expression, frames, style, nuisance)
     return _picture(behaviour, seed, index, subject, size, style, nuisance)
 
 
@@ -167,20 +171,20 @@ def _picture(
 ) -> NDArray[np.uint8]:
     """A behaviour (T frames) shown by a person -> uint8 (T, size, size, 3)."""
     style_number = STYLES.index(style)
-    person = looks(np.random.default_rng((seed, style_number, subject, 0)), style)
+    person = draw_person(np.random.default_rng((seed, style_number, subject, 0)), style)
     return paint(person, behaviour, np.random.default_rng((seed, style_number, index, 3)), size, nuisance)
 
 
-def plan(config: SynthConfig) -> list[Take]:
+def plan(config: SynthConfig) -> list[ClipPlan]:
     """All clips: dealt to the persons in turn, each person going through the expressions in turn."""
     takes = []
     for index in range(config.clips):
         turn, subject = divmod(index, config.subjects)
-        takes.append(Take(index, subject, EXPRESSIONS[(turn + subject) % len(EXPRESSIONS)]))
+        takes.append(ClipPlan(index, subject, EXPRESSIONS[(turn + subject) % len(EXPRESSIONS)]))
     return takes
 
 
-def claim(config: SynthConfig) -> None:
+def prepare_folder(config: SynthConfig) -> None:
     """Make the output folder ours: empty but for ``synth.json``, or a ValueError. A corpus that never became whole is
     drawn anew."""
     output = config.output
@@ -199,32 +203,34 @@ def claim(config: SynthConfig) -> None:
     (output / "synth.json").write_text(json.dumps(what, indent=2) + "\n")
 
 
-def film(config: SynthConfig) -> Iterator[Drawn]:
+def draw_clips(config: SynthConfig) -> Iterator[DrawnClip]:
     """Draw and write all videos, in order of their numbers, on ``config.workers`` processes."""
     takes = plan(config)
     for folder in {(config.output / take.path).parent for take in takes}:
         folder.mkdir(parents=True, exist_ok=True)
-    workers = min(config.workers or _cores(), len(takes))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(config.workers or cores, len(takes))
     if workers == 1:
-        yield from map(partial(_shoot, config), takes)
+        yield from map(partial(_draw_and_write, config), takes)
         return
     # spawn: a fork of a process that runs threads (torch, OpenCV) may hang
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
-        yield from pool.map(partial(_shoot, config), takes, chunksize=8)
+        yield from pool.map(partial(_draw_and_write, config), takes, chunksize=8)
 
 
-def _cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _shoot(config: SynthConfig, take: Take) -> Drawn:
-    """Draw and write one clip."""
+def _draw_and_write(config: SynthConfig, take: ClipPlan) -> DrawnClip:
+    """Draw one clip and write it as H.264, yuv420p, key frames every 12; one thread, for equal bytes."""
     seed, index, subject = config.seed, take.index, take.subject
-    behaviour = perform(seed, index, subject, take.expression, config.frames, config.style)
+    behaviour = clip_behaviour(seed, index, subject, take.expression, config.frames, config.style)
     frames = displace(_picture(behaviour, seed, index, subject, config.size, config.style), config, index)
-    _write_mp4(config.output / take.path, frames, config.fps)
-    return Drawn(take, behaviour.valence, behaviour.arousal, dict(behaviour.traits), shown(behaviour.actions))
+    rate = Fraction(config.fps).limit_denominator(1001)
+    options = {"crf": "20", "preset": "veryfast", "tune": "zerolatency", "g": "12"}
+    with VideoWriter(config.output / take.path, options, rate=rate, tick=1 / rate, faststart=False) as video:
+        for number, frame in enumerate(frames):
+            video.write(frame, float(number / rate))
+    return DrawnClip(
+        take, behaviour.valence, behaviour.arousal, dict(behaviour.traits), visible_units(behaviour.actions)
+    )
 
 
 def displace(frames: NDArray[np.uint8], config: SynthConfig, index: int) -> NDArray[np.uint8]:
@@ -239,16 +245,7 @@ def displace(frames: NDArray[np.uint8], config: SynthConfig, index: int) -> NDAr
     return np.stack([cv2.warpAffine(f, matrix, size, borderMode=edge) for f in frames]).astype(np.uint8)
 
 
-def _write_mp4(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
-    """Write frames (T, H, W, 3) as H.264, yuv420p, key frames every 12; one thread, for equal bytes."""
-    rate = Fraction(fps).limit_denominator(1001)
-    options = {"crf": "20", "preset": "veryfast", "tune": "zerolatency", "g": "12"}
-    with VideoWriter(path, options, rate=rate, tick=1 / rate, faststart=False) as video:
-        for number, frame in enumerate(frames):
-            video.write(frame, float(number / rate))
-
-
-def write_tables(config: SynthConfig, clips: Iterable[Drawn]) -> None:
+def write_tables(config: SynthConfig, clips: Iterable[DrawnClip]) -> None:
     """Write ``curves.csv`` and, last, ``manifest.csv``: where there is a manifest, the corpus is whole."""
     clips = list(clips)
     with open(config.output / "curves.csv", "w", newline="") as file:
@@ -267,16 +264,16 @@ def write_tables(config: SynthConfig, clips: Iterable[Drawn]) -> None:
     write_whole(config.output / "manifest.csv", rows)
 
 
-def _row(config: SynthConfig, clip: Drawn) -> tuple[object, ...]:
+def _row(config: SynthConfig, clip: DrawnClip) -> tuple[object, ...]:
     """One row of the manifest; the clip's valence and arousal are the means over its frames."""
     take = clip.take
     numbers = (clip.valence.mean(), clip.arousal.mean(), *(clip.traits[name] for name in TRAITS))
-    label = annotate(config, take)
+    label = written_expression(config, take)
     known = (take.path.as_posix(), take.person, take.subject % config.folds + 1, config.style, label)
     return (*known, *(f"{number:.4f}" for number in numbers), *(int(clip.units[name]) for name in UNITS))
 
 
-def annotate(config: SynthConfig, take: Take) -> str:
+def written_expression(config: SynthConfig, take: ClipPlan) -> str:
     """The expression that is written down: what was drawn, or by ``config.label_noise`` one of the others."""
     rng = np.random.default_rng((config.seed, STYLES.index(config.style), take.index, 5))
     if rng.random() >= config.label_noise:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mien.faces.crop import CropConfig
-from mien.faces.face import Face, Pixels, Sighting
+from mien.faces.face import Face, FrameFaces, Pixels
 from mien.inference.analyzer import Analyzer
-from mien.inference.pipeline import Progress, watch
+from mien.inference.pipeline import PredictionEvent, frame_events
 from mien.inference.predict import ReadConfig, predict_into
 from mien.inference.profiling import Profile
 from mien.inference.sources import Source
@@ -46,16 +46,16 @@ class Stretch:
     @property
     def faces(self) -> Mapping[int, Face]:
         """The face on every frame that is covered, by the frame's number."""
-        return {seen.frame: seen.face for window in self.windows for seen in window.seen}
+        return {seen.frame: seen.face for window in self.windows for seen in window.crops}
 
     def pictures(self, size: int, numbers: Iterable[int] | None = None) -> Iterator[tuple[int, float, Pixels]]:
         """Number, time in seconds and crop (size, size, 3) of the covered frames, or of some of them, in order."""
         faces = self.faces if numbers is None else {n: self.faces[n] for n in numbers}
-        watcher, last = self.reading.watcher_of(replace(self.clip, size=size), self.face_crop), max(faces)
+        watcher, last = self.reading.cropper_for(replace(self.clip, size=size), self.face_crop), max(faces)
         for frame in self.source.frames():
             if frame.index in faces:
                 face = faces[frame.index]
-                yield frame.index, frame.time, watcher.picture(Sighting(frame, (face,), 0, None), face)
+                yield frame.index, frame.time, watcher.picture(FrameFaces(frame, (face,), 0, None), face)
             if frame.index >= last:
                 return
 
@@ -82,12 +82,12 @@ class Windows:
 
 def frames_of(window: Window) -> Indices:
     """Numbers of the frames (segments, T) that a model sees of a window."""
-    return np.array([seen.frame for seen in window.seen])[window.indices]
+    return np.array([seen.frame for seen in window.crops])[window.indices]
 
 
 def without_pictures(window: Window) -> Window:
     """Where a window is, in little memory."""
-    return replace(window, seen=tuple(replace(seen, picture=UNSEEN) for seen in window.seen))
+    return replace(window, seen=tuple(replace(seen, picture=UNSEEN) for seen in window.crops))
 
 
 def read_face(
@@ -99,7 +99,7 @@ def read_face(
     """
     windows: list[Window] = []
 
-    def keep(event: Progress) -> None:
+    def keep(event: PredictionEvent) -> None:
         windows.extend(without_pictures(window) for window, _ in event.windows)
 
     with TemporaryDirectory(prefix="mien-") as folder:
@@ -112,8 +112,8 @@ def find_windows(
 ) -> list[Window]:
     """The windows of a face, by default the one seen longest, for a model that says nothing of them."""
     reading = reading.resolved()
-    windower = reading.windower_of(clip, 1)
-    seen = watch(source.frames(), reading.watcher_of(clip, face_crop), windower, Profile())
+    windower = reading.windower_for(clip, 1)
+    seen = frame_events(source.frames(), reading.cropper_for(clip, face_crop), windower, Profile())
     frames, windows = dict[int, int](), list[Window]()
     for one in seen:
         windows.extend(map(without_pictures, one.windows))
@@ -130,7 +130,7 @@ def of_face(windows: Sequence[Window], face: int, name: str) -> list[Window]:
     if not found:
         there = sorted({window.face_id for window in windows})
         raise ValueError(f"{name}: no face {face}; there are {', '.join(map(str, there))}")
-    return sorted(found, key=lambda window: window.seen[0].frame)
+    return sorted(found, key=lambda window: window.crops[0].frame)
 
 
 def spread_over(windows: Sequence[Window], count: int) -> list[Window]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mien.explanations.face_windows import Stretch
 from mien.files import write_whole
 from mien.video.clips import Indices
-from mien.video.writing import VideoWriter
+from mien.video.writer import VideoWriter
 
 Array = NDArray[Any]
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.faces.crop import CropConfig, placement
+from mien.faces.crop import CropConfig, crop_transform
 from mien.faces.face import Box, Pixels, Points
 
 FACE = CropConfig(size=64, margin=0.0)
@@ -40,18 +40,20 @@ class Descriptor:
     """None where no hair is in the picture."""
 
 
-def look(pixels: Pixels, box: Box, landmarks: Points | None) -> Descriptor:
+def describe(pixels: Pixels, box: Box, landmarks: Points | None) -> Descriptor:
     """Descriptor of one face of a frame."""
-    face = cv2.warpAffine(pixels, placement(box, landmarks, FACE), (FACE.size, FACE.size), flags=cv2.INTER_AREA)
-    texture = patterns(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False))
+    face = cv2.warpAffine(pixels, crop_transform(box, landmarks, FACE), (FACE.size, FACE.size), flags=cv2.INTER_AREA)
+    texture = texture_histograms(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False))
     x, y, width, height = box
-    hair = region(pixels, x, y - 0.45 * height, width, 0.5 * height)
+    hair = clipped_region(pixels, x, y - 0.45 * height, width, 0.5 * height)
     inside = hair.shape[0] > 0.15 * height and hair.shape[1] > 0.5 * width
-    skin = colours(face[8:56, 8:56].astype(np.uint8, copy=False))
-    return Descriptor(np.sqrt(texture.ravel()) / CELLS, np.sqrt(skin), np.sqrt(colours(hair)) if inside else None)
+    skin = colour_histogram(face[8:56, 8:56].astype(np.uint8, copy=False))
+    return Descriptor(
+        np.sqrt(texture.ravel()) / CELLS, np.sqrt(skin), np.sqrt(colour_histogram(hair)) if inside else None
+    )
 
 
-def unlikeness(a: Descriptor, b: Descriptor) -> float:
+def dissimilarity(a: Descriptor, b: Descriptor) -> float:
     """How different two looks are: 0 for the same, above 1 for nothing in common."""
     difference = 1 - float(a.texture @ b.texture) + SKIN_WEIGHT * (1 - float(a.skin @ b.skin))
     if a.hair is not None and b.hair is not None:
@@ -59,19 +61,19 @@ def unlikeness(a: Descriptor, b: Descriptor) -> float:
     return difference
 
 
-def nearest(some: Iterable[Descriptor], others: Iterable[Descriptor]) -> float:
-    """Unlikeness of the most similar pair; infinite without looks."""
+def least_dissimilarity(some: Iterable[Descriptor], others: Iterable[Descriptor]) -> float:
+    """Dissimilarity of the most similar pair; infinite without looks."""
     others = list(others)
-    return min((unlikeness(a, b) for a in some for b in others), default=float("inf"))
+    return min((dissimilarity(a, b) for a in some for b in others), default=float("inf"))
 
 
-def region(pixels: Pixels, x: float, y: float, width: float, height: float) -> Pixels:
+def clipped_region(pixels: Pixels, x: float, y: float, width: float, height: float) -> Pixels:
     """The part of a rectangle that lies in the frame; empty if none does."""
     left, top = max(0, int(x)), max(0, int(y))
     return pixels[top : max(top, int(y + height)), left : max(left, int(x + width))]
 
 
-def colours(part: Pixels) -> Histogram:
+def colour_histogram(part: Pixels) -> Histogram:
     """Histogram of the colours of a picture (64,)."""
     small = cv2.resize(part, (24, 24), interpolation=cv2.INTER_AREA)
     bins = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).reshape(-1, 3).astype(np.int64)
@@ -91,7 +93,7 @@ def uniform_codes() -> NDArray[np.int64]:
     return table
 
 
-def patterns(gray: NDArray[np.uint8]) -> Histogram:
+def texture_histograms(gray: NDArray[np.uint8]) -> Histogram:
     """Histograms (cells x cells, 59) of local binary patterns of a square grey picture."""
     gray = cv2.GaussianBlur(gray, (3, 3), 0).astype(np.uint8, copy=False)
     inner = gray[1:-1, 1:-1]

@@ -13,7 +13,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT
-from mien.video.writing import VideoWriter
+from mien.video.writer import VideoWriter
 
 
 @dataclass(frozen=True, config=STRICT)

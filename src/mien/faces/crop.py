@@ -53,7 +53,7 @@ class CropConfig:
 
 def crop(pixels: Pixels, face: Face, config: CropConfig) -> Pixels:
     """Frame (H, W, 3) -> the face (size, size, 3); black where the square reaches over the border."""
-    matrix = placement(face.box, face.landmarks, config)
+    matrix = crop_transform(face.box, face.landmarks, config)
     shrink = int(max(1, 1 / np.hypot(matrix[0, 0], matrix[1, 0])))
     side = shrink * config.size
     # Drawn shrink times larger and averaged: sampling a large face at few points would leave jagged edges.
@@ -63,7 +63,7 @@ def crop(pixels: Pixels, face: Face, config: CropConfig) -> Pixels:
     return picture.astype(np.uint8, copy=False)
 
 
-def placement(box: Box, landmarks: Points | None, config: CropConfig) -> NDArray[np.float64]:
+def crop_transform(box: Box, landmarks: Points | None, config: CropConfig) -> NDArray[np.float64]:
     """The similarity (2, 3) that takes places in the frame to places in the crop, both counted from pixel corners."""
     margin = MARGIN[config.preset] if config.margin is None else config.margin
     align = ALIGNED[config.preset] if config.align is None else config.align
@@ -71,16 +71,16 @@ def placement(box: Box, landmarks: Points | None, config: CropConfig) -> NDArray
         unit = similarity(four(landmarks), OPENFACE)
     elif config.preset == "openface":
         lower = (box[0], box[1] + OPENFACE_DROP * box[2], box[2], box[3])
-        unit = square(lower, OPENFACE_SIDE * box[2], 0.0)
+        unit = unit_square(lower, OPENFACE_SIDE * box[2], 0.0)
     else:
-        unit = square(box, max(box[2], box[3]), roll(landmarks) if align else 0.0)
+        unit = unit_square(box, max(box[2], box[3]), roll(landmarks) if align else 0.0)
     inner = 1 / (1 + 2 * margin)
     unit = inner * unit
     unit[:, 2] += margin * inner
     return config.size * unit
 
 
-def square(box: Box, side: float, angle: float) -> NDArray[np.float64]:
+def unit_square(box: Box, side: float, angle: float) -> NDArray[np.float64]:
     """The similarity that takes the square of ``side`` around a box's centre, turned by ``angle``, to the unit square."""
     centre = np.array([box[0] + box[2] / 2, box[1] + box[3] / 2])
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) / max(side, 1e-6)

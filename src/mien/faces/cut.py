@@ -23,9 +23,9 @@ from mien.config import STRICT
 from mien.faces.clipfile import ClipFile, ClipFileConfig
 from mien.faces.crop import CropConfig, crop
 from mien.faces.detectors import DetectConfig
-from mien.faces.face import Face, Sighting
+from mien.faces.face import Face, FrameFaces
 from mien.faces.follow import FollowConfig, follow
-from mien.faces.frame_table import RowWriter, empty_row, face_row
+from mien.faces.frame_table import FrameTableWriter, empty_row, face_row
 from mien.files import DiskError, on_disk
 from mien.video.packet_table import VideoError
 from mien.video.stream import read_frames
@@ -92,7 +92,7 @@ class CutTrack:
     FaceRectWidth: float = 0.0
     """Means over the frames; the width in pixels of the source."""
 
-    def add(self, seen: Sighting, face: Face) -> None:
+    def add(self, seen: FrameFaces, face: Face) -> None:
         """Take the next frame into account."""
         if self.n_frames == 0:
             self.t_start, self.first_frame = seen.frame.time, seen.frame.index
@@ -133,17 +133,17 @@ class Cutter:
         self.record = Record(source.name, source.key, source.stamp(), source.columns)
         self.open: dict[int, tuple[CutTrack, ClipFile]] = {}
         (folder / "clips").mkdir(parents=True)
-        self.rows = RowWriter(folder / "frames.parquet")
+        self.rows = FrameTableWriter(folder / "frames.parquet")
         self.first: float | None = None
 
-    def add(self, seen: Sighting) -> None:
+    def add(self, seen: FrameFaces) -> None:
         """The next frame."""
         here = {face.id for face in seen.faces}
         for face_id, (track, _) in list(self.open.items()):
             if face_id not in here or track.shot != seen.shot:
-                self.end(face_id)
+                self.end_track(face_id)
         for face in seen.faces:
-            track, clip = self.open[face.id] if face.id in self.open else self.begin(face.id, seen.shot)
+            track, clip = self.open[face.id] if face.id in self.open else self.start_track(face.id, seen.shot)
             self.rows.write(face_row(self.source.name, seen, face, track.track, track.n_frames))
             clip.write(crop(seen.frame.pixels, face, self.config.crop), seen.frame.time)
             track.add(seen, face)
@@ -154,7 +154,7 @@ class Cutter:
         self.record.frames_with_face += bool(seen.faces)
         self.record.duration = seen.frame.time - self.first
 
-    def begin(self, face_id: int, shot: int) -> tuple[CutTrack, ClipFile]:
+    def start_track(self, face_id: int, shot: int) -> tuple[CutTrack, ClipFile]:
         """A new run."""
         track = CutTrack(len(self.record.tracks), face_id, shot)
         name = f"face{face_id:03d}-{track.track:04d}{self.config.clip.suffix}"
@@ -164,7 +164,7 @@ class Cutter:
         self.open[face_id] = (track, clip)
         return track, clip
 
-    def end(self, face_id: int) -> None:
+    def end_track(self, face_id: int) -> None:
         """A run is over; a short one leaves no clip."""
         track, clip = self.open.pop(face_id)
         clip.close()
@@ -175,7 +175,7 @@ class Cutter:
     def close(self) -> None:
         """Finish all files."""
         for face_id in list(self.open):
-            self.end(face_id)
+            self.end_track(face_id)
         self.rows.close()
 
 
@@ -195,7 +195,7 @@ def cut(source: VideoSource, store: Path, config: CutConfig, progress: Callable[
             record = cutter.record
             if problem:
                 record.status, record.reason = "broken", problem
-            publish(cutter, store)
+            publish_result(cutter, store)
     except DiskError:
         raise
     except Exception as error:  # whatever one file does, the others go on
@@ -220,9 +220,9 @@ def feed(cutter: Cutter, source: VideoSource, config: CutConfig, progress: Calla
     return None
 
 
-def publish(cutter: Cutter, store: Path) -> None:
+def publish_result(cutter: Cutter, store: Path) -> None:
     """Move finished files to their place."""
-    clips, frames = place(store, cutter.source.key)
+    clips, frames = output_paths(store, cutter.source.key)
     shutil.rmtree(clips, ignore_errors=True)
     for target in (clips, frames):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -231,7 +231,7 @@ def publish(cutter: Cutter, store: Path) -> None:
     files.publish(cutter.folder / "frames.parquet", frames)
 
 
-def place(store: Path, key: str) -> tuple[Path, Path]:
+def output_paths(store: Path, key: str) -> tuple[Path, Path]:
     """Where a source's clips and its table of frames stand."""
     return store / "clips" / key, store / "frames" / f"{key}.parquet"
 

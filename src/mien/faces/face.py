@@ -47,7 +47,7 @@ class Face:
 
 
 @dataclass(frozen=True, eq=False)
-class Sighting:
+class FrameFaces:
     """One decoded frame and the faces on it, largest id last."""
 
     frame: Frame

@@ -1,4 +1,4 @@
-"""Follow every face of a video: frames in, one ``Sighting`` per frame out, a fixed number of frames later.
+"""Follow every face of a video: frames in, one ``FrameFaces`` per frame out, a fixed number of frames later.
 
 On each frame: number the shot; detect, if it is due; match detections to the tracks of this shot; carry the rest by
 image motion. What is sent out is decided ``lookahead`` frames later, when it is known whether a new face was believed,
@@ -20,22 +20,22 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT
-from mien.faces.appearance import Descriptor, look
+from mien.faces.appearance import Descriptor, describe
 from mien.faces.detectors import Detection, Detector
-from mien.faces.face import Sighting
+from mien.faces.face import FrameFaces
 from mien.faces.level import EVERY, level
 from mien.faces.matching import People, match
-from mien.faces.motion import carry, likeness, template
+from mien.faces.motion import carry, correlation, template
 from mien.faces.shots import Shots
 from mien.faces.smoothing import face_at
-from mien.faces.track import Place, Track, alone, centre_of, close, covered, single
+from mien.faces.track import Place, Track, boxes_touch, centre_of, covered_share, is_isolated, without_duplicates
 from mien.video.stream import Frame
 
 LIKE, ALIKE = 0.3, 0.5
 """Correlation with its last detection that a carried face must keep: where the detector did not run, where it missed."""
 KEPT = 12
 """Settled frames whose places are kept, for speed and for smoothing."""
-LOOK_EVERY = 8
+DESCRIBE_EVERY = 8
 """Detections of a track between two looks at it."""
 
 
@@ -60,7 +60,7 @@ class FollowConfig:
 
 
 @plain(eq=False)
-class Moment:
+class PendingFrame:
     """A frame on its way through."""
 
     frame: Frame
@@ -71,7 +71,7 @@ class Moment:
     """Whether it found something that began no track or a track that may not be believed."""
 
 
-def follow(frames: Iterable[Frame], detector: Detector, config: FollowConfig) -> Iterator[Sighting]:
+def follow(frames: Iterable[Frame], detector: Detector, config: FollowConfig) -> Iterator[FrameFaces]:
     """One sighting per frame, in order. An error of ``frames`` is raised after the sightings of the frames before it."""
     follower = Follower(detector, config)
     broken: Exception | None = None
@@ -83,17 +83,17 @@ def follow(frames: Iterable[Frame], detector: Detector, config: FollowConfig) ->
             frame, broken = None, error
         if frame is None:
             break
-        follower.take(frame)
+        follower.add(frame)
         if len(follower.window) > config.lookahead:
             yield follower.release()
-    follower.finish()
+    follower.end_tracks()
     while follower.window:
         yield follower.release()
     if broken is not None:
         raise broken
 
 
-class Looking:
+class AppearanceCache:
     """Looks at the detections of one frame, each taken at most once."""
 
     def __init__(self, frame: Frame) -> None:
@@ -102,7 +102,7 @@ class Looking:
 
     def __call__(self, face: Detection) -> Descriptor:
         if id(face) not in self.taken:
-            self.taken[id(face)] = look(self.frame.pixels, face.box, face.landmarks)
+            self.taken[id(face)] = describe(self.frame.pixels, face.box, face.landmarks)
         return self.taken[id(face)]
 
 
@@ -112,7 +112,7 @@ class Follower:
     def __init__(self, detector: Detector, config: FollowConfig) -> None:
         self.detector, self.config = detector, config
         self.confirm = config.confirm or detector.confirm
-        self.window: deque[Moment] = deque()
+        self.window: deque[PendingFrame] = deque()
         self.tracks: list[Track] = []
         """All that live or have a place in the window."""
         self.shots, self.people = Shots(), People(config.returns)
@@ -127,52 +127,54 @@ class Follower:
         """Tracks that may go on."""
         return [track for track in self.tracks if not track.ended]
 
-    def take(self, frame: Frame) -> None:
+    def add(self, frame: Frame) -> None:
         """One more frame into the window."""
         shot, first, sudden = self.shots.number(frame.pixels)
         if first:
-            self.finish()
+            self.end_tracks()
         due = first or frame.index - self.ran >= self.config.every
-        moment = Moment(frame, shot, due)
+        moment = PendingFrame(frame, shot, due)
         self.window.append(moment)
         if due:
             self.detect(moment, first, sudden)
         for track in self.live:
             if frame.index not in track.places:
-                self.carry_on(track, moment)
-            track.ended = frame.time - track.seen.time > self.config.patience
+                self.carry_track(track, moment)
+            track.ended = frame.time - track.last_detection.time > self.config.patience
 
-    def finish(self) -> None:
+    def end_tracks(self) -> None:
         """End all tracks. In a shot too short for more, a face that was seen on every frame is believed."""
         for track in self.live:
             track.ended = True
             if track.opening and track.hits == track.runs:
                 track.hits = max(track.hits, self.confirm)
 
-    def detect(self, moment: Moment, first: bool, sudden: bool) -> None:
+    def detect(self, moment: PendingFrame, first: bool, sudden: bool) -> None:
         """Run the detector and give each detection to a track, old or new."""
         frame, detector = moment.frame, self.detector
-        thorough = first or frame.time - self.searched >= self.config.search or self.small(frame)
+        thorough = first or frame.time - self.searched >= self.config.search or self.has_small_face(frame)
         self.ran, self.searched = frame.index, frame.time if thorough else self.searched
         tilted = first or frame.time - self.turned >= self.config.search
         self.turned = frame.time if tilted else self.turned
-        found = single(detector.detect(frame.pixels, thorough))
+        found = without_duplicates(detector.detect(frame.pixels, thorough))
         strong = [face for face in found if face.score >= detector.strong]
-        look_at = Looking(frame)
+        look_at = AppearanceCache(frame)
         pairs = match(self.live, strong, frame.time, look_at, sudden)
         left = [track for track in self.live if all(track is not other for other, _ in pairs)]
         pairs += match(left, [f for f in found if f.score < detector.strong], frame.time, look_at, sudden)
         for track in self.live:
             track.runs += 1
         for track, face in pairs:
-            self.see(track, face, moment, alone(face, found), tilted)
+            self.update_track(track, face, moment, is_isolated(face, found), tilted)
         taken = [face for _, face in pairs]
-        new = [f for f in found if all(f is not t and covered(f.box, t.box) < 0.6 for t in taken)]
+        new = [f for f in found if all(f is not t and covered_share(f.box, t.box) < 0.6 for t in taken)]
         moment.doubtful = bool(new)
         for face in sorted((f for f in new if f.score >= detector.strong), key=lambda f: f.box[0]):
-            self.begin(face, moment, first, look_at(face) if alone(face, found) else None, tilted)
+            self.start_track(face, moment, first, look_at(face) if is_isolated(face, found) else None, tilted)
 
-    def begin(self, face: Detection, moment: Moment, opening: bool, seen: Descriptor | None, tilted: bool) -> None:
+    def start_track(
+        self, face: Detection, moment: PendingFrame, opening: bool, seen: Descriptor | None, tilted: bool
+    ) -> None:
         """A new track."""
         frame = moment.frame
         upright = level(frame.pixels, face, self.detector, 0.0, tilted)
@@ -180,17 +182,17 @@ class Follower:
         place = Place(frame.time, face.box, face.landmarks, face.score, True)
         track = Track({frame.index: place}, template(frame.pixels, face.box), opening, upright, frame.index)
         if seen is not None:
-            track.looks.append(seen)
+            track.descriptors.append(seen)
         self.tracks.append(track)
         if self.confirm == 1:
             self.extend_back(track)
 
-    def small(self, frame: Frame) -> bool:
+    def has_small_face(self, frame: Frame) -> bool:
         """Whether a face is followed that the quick search would miss."""
         scale = min(1.0, self.detector.size / max(frame.pixels.shape[:2]))
         return any(track.last.box[2] * scale < self.detector.smallest for track in self.live)
 
-    def see(self, track: Track, found: Detection, moment: Moment, free: bool, tilted: bool) -> None:
+    def update_track(self, track: Track, found: Detection, moment: PendingFrame, free: bool, tilted: bool) -> None:
         """Add a detection to its track, and now and then a look at it while nobody else is in the way."""
         frame = moment.frame
         if tilted or frame.index - track.levelled >= EVERY:
@@ -200,16 +202,16 @@ class Follower:
         face = found if track.level is None else track.level.apply(found)
         strong = face.score >= self.detector.strong
         place = Place(frame.time, face.box, face.landmarks, face.score, True)
-        track.see(frame.index, place, strong, free, template(frame.pixels, face.box))
-        worth = strong and free and (track.hits <= 9 or track.hits % LOOK_EVERY == 0)
+        track.add_detection(frame.index, place, strong, free, template(frame.pixels, face.box))
+        worth = strong and free and (track.hits <= 9 or track.hits % DESCRIBE_EVERY == 0)
         if worth:
             # As detected: what a face is compared with before it is known whose tilt it has.
-            track.looks.append(look(frame.pixels, found.box, found.landmarks))
-        self.people.remember(track, track.looks[-1] if worth else None)
+            track.descriptors.append(describe(frame.pixels, found.box, found.landmarks))
+        self.people.remember(track, track.descriptors[-1] if worth else None)
         if strong and track.hits == self.confirm:
             self.extend_back(track)
 
-    def carry_on(self, track: Track, moment: Moment) -> None:
+    def carry_track(self, track: Track, moment: PendingFrame) -> None:
         """Move a track by image motion from the frame before, unless somebody else is in the way."""
         index = moment.frame.index
         before = track.places.get(index - 1)
@@ -228,13 +230,13 @@ class Follower:
             place = track.places[later.frame.index]
             move = carry(later.frame.pixels, earlier.frame.pixels, place.box)
             moved = None if move is None else self.plausible(track, place.moved(move, earlier.frame.time), earlier)
-            if moved is None or abs(track.seen.time - moved.time) > 2 * self.config.patience:
+            if moved is None or abs(track.last_detection.time - moved.time) > 2 * self.config.patience:
                 return
             track.places[earlier.frame.index] = moved
 
-    def plausible(self, track: Track, place: Place, moment: Moment) -> Place | None:
+    def plausible(self, track: Track, place: Place, moment: PendingFrame) -> Place | None:
         """A carried place with its score lowered by what has changed; None if it is no longer like the face."""
-        like = likeness(track.template, template(moment.frame.pixels, place.box))
+        like = correlation(track.template, template(moment.frame.pixels, place.box))
         x, y = centre_of(place.box)
         height, width = moment.frame.pixels.shape[:2]
         inside = 0 <= x < width and 0 <= y < height
@@ -242,12 +244,14 @@ class Follower:
             t.places[moment.frame.index] for t in self.tracks if t is not track and moment.frame.index in t.places
         ]
         # Missed beside somebody means hidden, and motion would follow who hides it.
-        free = not any(close(place.box, o.box) if moment.searched else covered(place.box, o.box) > 0.3 for o in others)
+        free = not any(
+            boxes_touch(place.box, o.box) if moment.searched else covered_share(place.box, o.box) > 0.3 for o in others
+        )
         if like < (ALIKE if moment.searched else LIKE) or not inside or not free:
             return None
-        return replace(place, score=track.seen.score * like)
+        return replace(place, score=track.last_detection.score * like)
 
-    def release(self) -> Sighting:
+    def release(self) -> FrameFaces:
         """The oldest frame of the window, with what is known of it by now."""
         moment = self.window.popleft()
         index, time = moment.frame.index, moment.frame.time
@@ -255,7 +259,7 @@ class Follower:
         new = [t for t in believed if t.id is None]
         if new:
             begin = min(min(t.places) for t in new)
-            self.people.name(new, {t.id for t in self.tracks if t.id is not None and max(t.places) >= begin})
+            self.people.assign_ids(new, {t.id for t in self.tracks if t.id is not None and max(t.places) >= begin})
         faces = [
             face_at(t, index, time, moment.frame.pixels, self.config.smoothing, self.config.lookahead) for t in believed
         ]
@@ -263,7 +267,7 @@ class Follower:
         reason = None if shown else self.reason(moment)
         self.shown = time if shown else self.shown
         self.forget(index)
-        return Sighting(moment.frame, shown, moment.shot, reason)
+        return FrameFaces(moment.frame, shown, moment.shot, reason)
 
     def forget(self, index: int) -> None:
         """Drop places that no later frame needs, and tracks without any; a live one keeps its last."""
@@ -274,7 +278,7 @@ class Follower:
                 track.places = {i: p for i, p in track.places.items() if i >= keep or i == last}
         self.tracks = [t for t in self.tracks if not t.ended or max(t.places) > index]
 
-    def reason(self, moment: Moment) -> str:
+    def reason(self, moment: PendingFrame) -> str:
         """Why a frame has no face, in a few words."""
         if float(moment.frame.pixels[::8, ::8].std()) < 4:
             return "blank picture"

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from mien.faces.face import Face, Sighting
+from mien.faces.face import Face, FrameFaces
 
 GROUP = 2048
 """Rows held in memory before they are written."""
@@ -37,7 +37,7 @@ def schema() -> pa.Schema:
     return pa.schema([(name, getattr(pa, kind)()) for name, kind in TYPES.items()])
 
 
-class RowWriter:
+class FrameTableWriter:
     """Writes the table of frames of one video. ``close`` finishes the file; without it there is no readable file."""
 
     def __init__(self, path: Path) -> None:
@@ -63,14 +63,14 @@ class RowWriter:
         self.file.close()
 
 
-def empty_row(name: str, seen: Sighting) -> dict[str, Any]:
+def empty_row(name: str, seen: FrameFaces) -> dict[str, Any]:
     """The row of a frame without a face."""
-    return frame_part(name, seen) | {"success": 0, "reason": seen.reason or "no face"}
+    return frame_columns(name, seen) | {"success": 0, "reason": seen.reason or "no face"}
 
 
-def face_row(name: str, seen: Sighting, face: Face, track: int, place: int) -> dict[str, Any]:
+def face_row(name: str, seen: FrameFaces, face: Face, track: int, place: int) -> dict[str, Any]:
     """The row of one face: frame ``place`` of the video's followed face ``track``. A bridged face was not seen."""
-    row = frame_part(name, seen) | {"face_id": face.id, "state": face.state, "track": track, "track_frame": place}
+    row = frame_columns(name, seen) | {"face_id": face.id, "state": face.state, "track": track, "track_frame": place}
     row |= {"success": int(face.state != "bridged"), "confidence": face.confidence, "sharpness": face.sharpness}
     row |= {"reason": "bridged over a gap" if face.state == "bridged" else None}
     row |= dict(zip(("FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight"), map(float, face.box), strict=True))
@@ -82,6 +82,6 @@ def face_row(name: str, seen: Sighting, face: Face, track: int, place: int) -> d
     return row
 
 
-def frame_part(name: str, seen: Sighting) -> dict[str, Any]:
+def frame_columns(name: str, seen: FrameFaces) -> dict[str, Any]:
     """What every row of a frame says."""
     return {"input": name, "frame": seen.frame.index, "timestamp": seen.frame.time, "shot": seen.shot}

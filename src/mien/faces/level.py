@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.faces.crop import roll, square
+from mien.faces.crop import roll, unit_square
 from mien.faces.detectors import Detection, Detector
 from mien.faces.face import Box, Pixels, Points
 
@@ -62,14 +62,14 @@ def level(pixels: Pixels, face: Detection, detector: Detector, known: float, til
     if face.landmarks is None or not detector.level_side or max(face.box[2:]) < SMALLEST:
         return None
     tries = [known, *(known + turn for turn in TURNS)] if tilted else [known]
-    looks = [seen for turn in tries if (seen := turned(pixels, face.box, turn, detector)) is not None]
+    looks = [seen for turn in tries if (seen := search_turned(pixels, face.box, turn, detector)) is not None]
     if not looks:
         return None
     seen = max(looks, key=lambda seen: seen[0].score)
     for _ in range(STEPS if tilted else 1):
         if abs(seen[2]) <= LEVEL:
             break
-        again = turned(pixels, face.box, seen[1] + GAIN * seen[2], detector)
+        again = search_turned(pixels, face.box, seen[1] + GAIN * seen[2], detector)
         if again is None:
             break
         seen = again
@@ -81,10 +81,10 @@ def level(pixels: Pixels, face: Detection, detector: Detector, known: float, til
     return Level(roll(found.landmarks), points, box)
 
 
-def turned(pixels: Pixels, box: Box, turn: float, detector: Detector) -> tuple[Detection, float, float] | None:
+def search_turned(pixels: Pixels, box: Box, turn: float, detector: Detector) -> tuple[Detection, float, float] | None:
     """The face in ``box`` searched in a square turned by ``turn``: as found, in the frame; the turn; the tilt left."""
     side = max(box[2], box[3])
-    matrix = detector.level_side * square(box, side, turn)
+    matrix = detector.level_side * unit_square(box, side, turn)
     size = (detector.level_side, detector.level_side)
     picture = cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     found = [face for face in detector.search(picture.astype(np.uint8, copy=False)) if central(face.box, size[0])]

@@ -29,7 +29,7 @@ def carry(before: Pixels, after: Pixels, box: Box) -> Move | None:
     vote for a shift, turn and scale of the whole.
     """
     here, scale = (box[0] - AROUND * box[2], box[1] - AROUND * box[3]), SIDE / ((1 + 2 * AROUND) * max(box[2], box[3]))
-    one, two = (window(pixels, here, scale, (SIDE, SIDE)) for pixels in (before, after))
+    one, two = (grey_window(pixels, here, scale, (SIDE, SIDE)) for pixels in (before, after))
     start = ((grid(box) - here) * scale).astype(np.float32)
     there, back = np.empty_like(start), np.empty_like(start)
     there, found, _ = cv2.calcOpticalFlowPyrLK(one, two, start, there, winSize=WINDOW, maxLevel=LEVELS)
@@ -56,17 +56,17 @@ def template(pixels: Pixels, box: Box) -> NDArray[np.float32]:
     """The inside of a box as grey values (24, 24) of mean 0 and norm 1."""
     inner = (box[0] + 0.1 * box[2], box[1] + 0.1 * box[3])
     scale = TEMPLATE / (0.8 * max(box[2], box[3], 1e-3))
-    values = window(pixels, inner, scale, (TEMPLATE, TEMPLATE)).astype(np.float32)
+    values = grey_window(pixels, inner, scale, (TEMPLATE, TEMPLATE)).astype(np.float32)
     values -= float(values.mean())
     return values / max(float(np.linalg.norm(values)), 1e-6)
 
 
-def likeness(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+def correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     """Correlation of two templates, in [-1, 1]."""
     return float((a * b).sum())
 
 
-def window(pixels: Pixels, corner: tuple[float, float], scale: float, size: tuple[int, int]) -> NDArray[np.uint8]:
+def grey_window(pixels: Pixels, corner: tuple[float, float], scale: float, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Part of a frame from ``corner`` on, grey, ``scale`` times as large; the border goes on outside."""
     height, width = pixels.shape[:2]
     left, top = max(0, int(corner[0])), max(0, int(corner[1]))

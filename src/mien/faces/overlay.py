@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.faces.crop import CropConfig, crop
-from mien.faces.face import Face, Pixels, Sighting
+from mien.faces.face import Face, FrameFaces, Pixels
 
 COLOURS = [(255, 90, 70), (70, 200, 90), (80, 150, 255), (255, 200, 40), (220, 90, 230), (60, 210, 210)]
 """One per id, over and over."""
@@ -28,7 +28,7 @@ def colour_of(id: int) -> tuple[int, int, int]:
     return COLOURS[id % len(COLOURS)]
 
 
-def draw(sighting: Sighting, width: int | None = None) -> Pixels:
+def draw_faces(sighting: FrameFaces, width: int | None = None) -> Pixels:
     """A copy of the frame with its faces marked, at ``width`` pixels if that is given and less than it has.
 
     A thin box was not detected on this frame but tracked or bridged.
@@ -40,13 +40,13 @@ def draw(sighting: Sighting, width: int | None = None) -> Pixels:
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
     unit = max(1.0, max(pixels.shape[:2]) / 640)
     for face in sighting.faces:
-        mark(pixels, face, unit, scale)
+        draw_face(pixels, face, unit, scale)
     note = f"{sighting.frame.time:.2f} s" + (f"  {sighting.reason}" if sighting.reason else "")
-    write(pixels, note, (round(6 * unit), pixels.shape[0] - round(8 * unit)), unit, WHITE)
+    draw_text(pixels, note, (round(6 * unit), pixels.shape[0] - round(8 * unit)), unit, WHITE)
     return pixels
 
 
-def mark(pixels: Pixels, face: Face, unit: float, scale: float = 1.0) -> None:
+def draw_face(pixels: Pixels, face: Face, unit: float, scale: float = 1.0) -> None:
     """Box, id, confidence, state and landmarks of one face, into a picture that is ``scale`` times the frame."""
     x, y, width, height = (round(scale * v) for v in face.box)
     thick = max(1, round((2.5 if face.state == "detected" else 1) * unit))
@@ -55,10 +55,10 @@ def mark(pixels: Pixels, face: Face, unit: float, scale: float = 1.0) -> None:
         place = (round(scale * float(point[0])), round(scale * float(point[1])))
         cv2.circle(pixels, place, max(1, round(2 * unit * scale)), colour_of(face.id), -1)
     state = "" if face.state == "detected" else f" {face.state}"
-    tag(pixels, f"{face.id}: {face.confidence:.2f}{state}", (x, y), unit, colour_of(face.id))
+    draw_label(pixels, f"{face.id}: {face.confidence:.2f}{state}", (x, y), unit, colour_of(face.id))
 
 
-def tag(pixels: Pixels, text: str, place: tuple[int, int], unit: float, colour: tuple[int, int, int]) -> None:
+def draw_label(pixels: Pixels, text: str, place: tuple[int, int], unit: float, colour: tuple[int, int, int]) -> None:
     """Dark text on a colour, above ``place`` and inside the picture."""
     size, thick = 0.45 * unit, max(1, round(unit))
     (wide, tall), below = cv2.getTextSize(text, FONT, size, thick)
@@ -68,7 +68,7 @@ def tag(pixels: Pixels, text: str, place: tuple[int, int], unit: float, colour: 
     cv2.putText(pixels, text, (left + 3, bottom - below), FONT, size, (0, 0, 0), thick, cv2.LINE_AA)
 
 
-def write(pixels: Pixels, text: str, place: tuple[int, int], unit: float, colour: tuple[int, int, int]) -> None:
+def draw_text(pixels: Pixels, text: str, place: tuple[int, int], unit: float, colour: tuple[int, int, int]) -> None:
     """Text with a dark edge, readable on anything."""
     for tone, thick in (((0, 0, 0), 3), (colour, 1)):
         cv2.putText(pixels, text, place, FONT, 0.45 * unit, tone, max(1, round(thick * unit)), cv2.LINE_AA)
@@ -83,10 +83,10 @@ class ContactSheet:
         self.crops: dict[int, list[Pixels]] = {}
         self.every, self.taken = 1, 0
 
-    def add(self, sighting: Sighting) -> None:
+    def add(self, sighting: FrameFaces) -> None:
         """Take a frame, if it is one of those kept: every n-th, n doubling whenever there are too many."""
         if self.taken % self.every == 0:
-            self.frames.append(self.framed(draw(sighting, self.width)))
+            self.frames.append(self.framed(draw_faces(sighting, self.width)))
             for face in (f for f in sighting.faces if f.id in self.crops or len(self.crops) < PEOPLE):
                 self.crops.setdefault(face.id, []).append(
                     self.named(crop(sighting.frame.pixels, face, self.config), face)
@@ -108,7 +108,7 @@ class ContactSheet:
         tile = np.full((side + LABEL, side, 3), PAPER, np.uint8)
         how = cv2.INTER_AREA if len(face_pixels) > side - 4 else cv2.INTER_CUBIC
         tile[: side - 4, 2:-2] = cv2.resize(face_pixels, (side - 4, side - 4), interpolation=how)
-        tag(tile, f"face {face.id}", (2, side + 14), 0.9, colour_of(face.id))
+        draw_label(tile, f"face {face.id}", (2, side + 14), 0.9, colour_of(face.id))
         turn = "" if face.pose is None else f"yaw {face.pose[0]:.0f}"
         for text, place in ((turn, (66, side + 11)), (f"sharpness {face.sharpness:.0f}", (4, side + 28))):
             cv2.putText(tile, text, place, FONT, 0.38, INK, 1, cv2.LINE_AA)

@@ -42,10 +42,10 @@ def smooth(track: Track, index: int, smoothing: float) -> Place:
     times = np.array([p.time - here.time for p in near])
     weights = np.exp(-0.5 * (times / smoothing) ** 2) * np.array([1.0 if p.detected else 0.5 for p in near])
     weights /= weights.sum()
-    values, centred = np.stack([numbers(p) for p in near]), times - weights @ times
+    values, centred = np.stack([as_row(p) for p in near]), times - weights @ times
     spread = float(weights @ centred**2)
     slope = (weights * centred) @ values / max(spread, 1e-9)
-    return placed(here, weights @ values - slope * (weights @ times))
+    return from_row(here, weights @ values - slope * (weights @ times))
 
 
 def bridge(track: Track, index: int, time: float, longest: int) -> Place | None:
@@ -58,18 +58,18 @@ def bridge(track: Track, index: int, time: float, longest: int) -> Place | None:
     if (a.landmarks is None) != (b.landmarks is None):
         return None
     share = (time - a.time) / max(b.time - a.time, 1e-9)
-    middle = (1 - share) * numbers(a) + share * numbers(b)
-    return placed(Place(time, a.box, a.landmarks, 0.5 * min(a.score, b.score), False), middle)
+    middle = (1 - share) * as_row(a) + share * as_row(b)
+    return from_row(Place(time, a.box, a.landmarks, 0.5 * min(a.score, b.score), False), middle)
 
 
-def numbers(place: Place) -> NDArray[np.float64]:
+def as_row(place: Place) -> NDArray[np.float64]:
     """Centre, size and landmarks of a place as one row."""
     x, y, width, height = place.box
     box = [x + width / 2, y + height / 2, width, height]
     return np.array(box if place.landmarks is None else [*box, *place.landmarks.ravel()], np.float64)
 
 
-def placed(place: Place, row: NDArray[np.float64]) -> Place:
+def from_row(place: Place, row: NDArray[np.float64]) -> Place:
     """A place with centre, size and landmarks from a row."""
     x, y, width, height = map(float, row[:4])
     landmarks = None if place.landmarks is None else row[4:].reshape(5, 2).astype(np.float32)

@@ -25,7 +25,7 @@ import yaml
 from pyarrow import parquet
 
 from mien.config import read_yaml, to_tree
-from mien.faces.cut import CutConfig, CutTrack, Record, VideoSource, place, read_record
+from mien.faces.cut import CutConfig, CutTrack, Record, VideoSource, output_paths, read_record
 from mien.files import write_whole
 from mien.interfaces import Clip
 from mien.names import to_text
@@ -36,14 +36,14 @@ MANIFEST = ("path", "input", "face_id", "track", "t_start", "t_end", "n_frames",
 FILES = ("input", "status", "reason", "frames", "frames_with_face", "duration", "faces", "tracks", "clips")
 
 
-def sources(given: Path, store: Path) -> list[VideoSource]:
+def list_sources(given: Path, store: Path) -> list[VideoSource]:
     """The videos of a file, folder or manifest; clips that lie in ``store`` itself are none."""
     root = given if given.is_dir() else given.parent
     clips = [c for c in read_manifest(given) if store.resolve() not in c.path.resolve().parents]
-    return [source(clip, root) for clip in clips]
+    return [source_of(clip, root) for clip in clips]
 
 
-def source(clip: Clip, root: Path) -> VideoSource:
+def source_of(clip: Clip, root: Path) -> VideoSource:
     """A clip as a source; its name is its path below ``root``, so that a corpus may move."""
     try:
         name = clip.path.relative_to(root).as_posix()
@@ -66,12 +66,12 @@ def shard(chosen: Sequence[VideoSource], part: str) -> list[VideoSource]:
     return list(chosen[number - 1 :: parts])
 
 
-def claim(store: Path, config: CutConfig) -> None:
+def prepare_store(store: Path, config: CutConfig) -> None:
     """Make the store, or check that it was begun with the same settings. Raises ``ValueError`` with the difference.
 
     A store in which no video was cut, and none is being cut, takes the new settings.
     """
-    tree = identity(config)
+    tree = store_settings(config)
     path = store / "store.yaml"
     begun = any(next((store / name).glob("*"), None) for name in ("clips", "frames", "partial"))
     if path.is_file() and begun:
@@ -88,7 +88,7 @@ def claim(store: Path, config: CutConfig) -> None:
         write_whole(path, lambda beside: beside.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8"))
 
 
-def identity(config: CutConfig) -> dict[str, Any]:
+def store_settings(config: CutConfig) -> dict[str, Any]:
     """What decides the result; of the model its file's name, not where it lies."""
     tree = to_tree(config)
     model = tree["detector"]["model"]
@@ -111,16 +111,16 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = 
 def pending(store: Path, chosen: Sequence[VideoSource]) -> list[VideoSource]:
     """Sources without a record, with a record of failure, or whose file has changed since: those are taken out of the
     index, so that none of its rows ever stands for a clip of another file."""
-    todo = [s for s in chosen if not settled(store, s)]
+    todo = [s for s in chosen if not is_done(store, s)]
     changed = [record for record in (store / "records" / f"{s.key}.json" for s in todo) if record.is_file()]
     for record in changed:
         record.unlink()
     if changed:
-        index(store)
+        write_index(store)
     return todo
 
 
-def sweep(store: Path, chosen: Sequence[VideoSource]) -> None:
+def remove_partial(store: Path, chosen: Sequence[VideoSource]) -> None:
     """Remove what was half done of sources that nobody is cutting now."""
     keys = {source.key for source in chosen}
     for folder in (store / "partial").glob("*"):
@@ -128,15 +128,15 @@ def sweep(store: Path, chosen: Sequence[VideoSource]) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def settled(store: Path, one: VideoSource) -> bool:
+def is_done(store: Path, one: VideoSource) -> bool:
     """Whether a source needs no further work."""
     record = read_record(store, one.key)
     if record is None or record.status == "failed" or record.stamp != one.stamp():
         return False
-    return record.frames == 0 or place(store, one.key)[1].is_file()
+    return record.frames == 0 or output_paths(store, one.key)[1].is_file()
 
 
-def index(store: Path) -> list[Record]:
+def write_index(store: Path) -> list[Record]:
     """Write the tables of what the store holds by now; returns its records by name."""
     before: list[Path] | None = None
     records: list[Record] = []

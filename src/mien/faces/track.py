@@ -57,30 +57,30 @@ class Track:
     """Strong detections so far."""
     runs: int = 1
     """Frames so far on which the detector ran."""
-    seen: Place = field(init=False)
+    last_detection: Place = field(init=False)
     """The last detection."""
     speed: tuple[float, float] = (0.0, 0.0)
     """Pixels per second of late."""
-    alone: bool = True
+    isolated: bool = True
     """Whether nobody was in the way when last detected."""
-    looks: deque[Descriptor] = field(default_factory=lambda: deque(maxlen=8))
+    descriptors: deque[Descriptor] = field(default_factory=lambda: deque(maxlen=8))
     id: int | None = None
     ended: bool = False
 
     def __post_init__(self) -> None:
-        self.seen = self.last
+        self.last_detection = self.last
 
     @property
     def last(self) -> Place:
         """The newest place."""
         return self.places[max(self.places)]
 
-    def see(self, index: int, place: Place, strong: bool, alone: bool, template: NDArray[np.float32]) -> None:
+    def add_detection(self, index: int, place: Place, strong: bool, alone: bool, template: NDArray[np.float32]) -> None:
         """Add a detection. While somebody is in the way, half a face is no measure of speed."""
-        self.places[index] = self.seen = place
+        self.places[index] = self.last_detection = place
         self.template = template
         self.hits += strong
-        self.alone = alone
+        self.isolated = alone
         if alone:
             first = next(p for p in sorted(self.places.values(), key=lambda p: p.time) if place.time - p.time <= RECENT)
             x, y = (centre_of(place.box) - centre_of(first.box)) / max(place.time - first.time, 1e-6)
@@ -88,10 +88,10 @@ class Track:
 
     def expected(self, time: float) -> Box:
         """Where the box should be now: the last place, moved on at its recent speed."""
-        return ahead(self.last.box, self.speed, time - self.last.time)
+        return moved_box(self.last.box, self.speed, time - self.last.time)
 
 
-def ahead(box: Box, speed: tuple[float, float], seconds: float) -> Box:
+def moved_box(box: Box, speed: tuple[float, float], seconds: float) -> Box:
     """A box moved on."""
     return box[0] + speed[0] * seconds, box[1] + speed[1] * seconds, box[2], box[3]
 
@@ -106,35 +106,35 @@ def size_of(box: Box) -> float:
     return float(np.sqrt(max(box[2] * box[3], 1e-6)))
 
 
-def covered(a: Box, b: Box) -> float:
+def covered_share(a: Box, b: Box) -> float:
     """Area that two boxes share, as a share of the smaller one."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     return max(0.0, width) * max(0.0, height) / max(min(a[2] * a[3], b[2] * b[3]), 1e-6)
 
 
-def apart(a: Box, b: Box) -> float:
+def box_distance(a: Box, b: Box) -> float:
     """Distance of two boxes in box sizes, plus their difference in size."""
     sizes = size_of(a), size_of(b)
     shift = float(np.linalg.norm(centre_of(a) - centre_of(b))) / (0.5 * sum(sizes))
     return shift + 0.7 * abs(float(np.log(sizes[0] / sizes[1])))
 
 
-def single(found: list[Detection]) -> list[Detection]:
+def without_duplicates(found: list[Detection]) -> list[Detection]:
     """Detections, best first, without those that lie mostly on a better one."""
     kept: list[Detection] = []
     for face in found:
-        if all(covered(face.box, other.box) < 0.6 for other in kept):
+        if all(covered_share(face.box, other.box) < 0.6 for other in kept):
             kept.append(face)
     return kept
 
 
-def alone(face: Detection, found: list[Detection]) -> bool:
+def is_isolated(face: Detection, found: list[Detection]) -> bool:
     """Whether no other detection touches a face, with a quarter to spare: of a half hidden face only half is found."""
-    return all(other is face or not close(other.box, face.box) for other in found)
+    return all(other is face or not boxes_touch(other.box, face.box) for other in found)
 
 
-def close(a: Box, b: Box) -> bool:
+def boxes_touch(a: Box, b: Box) -> bool:
     """Whether two boxes, made larger by a quarter, touch."""
     x, y = np.abs(centre_of(a) - centre_of(b))
     return bool(x < 0.625 * (a[2] + b[2]) and y < 0.625 * (a[3] + b[3]))

@@ -29,7 +29,7 @@ from mien.progress import progress_bar
 from mien.video.clips import ClipConfig
 from mien.video.leaks import hash_files
 from mien.video.transforms import AugmentConfig
-from mien.video.views import View, ViewConfig, ViewDataset, label, load_views
+from mien.video.views import View, ViewConfig, ViewDataset, clip_key, load_views
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -155,7 +155,7 @@ class Features:
     def file(self, digest: str, variant: int, index: int) -> Path:
         """Where the features of a clip are kept; an augmented view also depends on the clip's name, which seeds it."""
         clip = self.dataset.clips[index]
-        place = None if self.dataset.augmentation is None else [variant, label(clip)]
+        place = None if self.dataset.augmentation is None else [variant, clip_key(clip)]
         key = json.dumps([digest, clip.start, clip.end, place, self.about], sort_keys=True)
         name = hashlib.sha256(key.encode()).hexdigest()
         return self.config.folder / self.about["weights"][:12] / name[:2] / f"{name}.safetensors"

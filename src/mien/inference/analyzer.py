@@ -28,7 +28,7 @@ from mien.inference.profiling import Profile
 from mien.inference.sources import Video, open_source
 from mien.inference.tables import Layout
 from mien.inference.timeline import Timeline
-from mien.inference.window_prediction import Answer, require_finite, trusted
+from mien.inference.window_prediction import WindowPrediction, require_finite, with_reliability
 from mien.inference.windows import Window
 from mien.interfaces import Clip, Outputs, Task
 from mien.models.batching import read_views
@@ -144,7 +144,7 @@ class Analyzer:
         return {"mien": __version__, "model": str(self.folder), "weights": digest(weights) if known else None}
 
     @torch.inference_mode()
-    def read_windows(self, windows: Sequence[Window], coverage: float | None = None) -> list[Answer]:
+    def read_windows(self, windows: Sequence[Window], coverage: float | None = None) -> list[WindowPrediction]:
         """A batch of windows -> what the model says of each, calibrated if it is."""
         video = torch.stack([window.video for window in windows]).to(self.device)  # B, S, 3, T, H, W
         pixels, segments = self.task.pixels(video.flatten(0, 1)), video.shape[:2]
@@ -154,9 +154,9 @@ class Analyzer:
         require_finite(outputs, self.folder)
         features = tokens.float().mean(1).cpu().numpy()
         if self.calibration is None or statistics is None:
-            return [Answer(value, feature) for value, feature in zip(outputs, features, strict=True)]
+            return [WindowPrediction(value, feature) for value, feature in zip(outputs, features, strict=True)]
         distances = self.calibration.density.distance(statistics.unflatten(0, segments).mean(1).double().cpu().numpy())
-        return trusted(self.calibration, self.names, windows, outputs, features, distances, coverage)
+        return with_reliability(self.calibration, self.names, windows, outputs, features, distances, coverage)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Normalised clips (V, 3, T, H, W) -> tokens (V, N, dim)."""
@@ -178,7 +178,7 @@ class Analyzer:
 
         ``measure`` adds what calibration needs to know of the clips: features and sharpness.
         """
-        views, encoder, joint = self.suited(views), self.task.encoder, self.task.segments > 1
+        views, encoder, joint = self.compatible_views(views), self.task.encoder, self.task.segments > 1
         width = size_of(encoder) if measure else 0
 
         def step(video: Tensor) -> Tensor:
@@ -191,7 +191,7 @@ class Analyzer:
         mean, votes = np.zeros((2, len(clips), len(self.names)))
         statistics, blur = np.zeros((len(clips), width)), np.full(len(clips), np.nan)
         items = load_views(ViewDataset(clips, self.clip, views), workers)
-        read = read_views(step, measured(items, blur) if measure else items, views.batch, self.device)
+        read = read_views(step, with_sharpness(items, blur) if measure else items, views.batch, self.device)
         for item, found in progress_bar(read, "reading", total=len(clips), disable=not progress):
             outputs, features = found.split([found.shape[-1] - width, width], dim=-1)  # windows crops ...
             whole = self.join(outputs.unflatten(-1, (-1, encoder.dim))) if joint else outputs
@@ -202,7 +202,7 @@ class Analyzer:
         require_finite(mean, self.folder)
         return Scores(mean, votes, statistics, blur)
 
-    def suited(self, views: ViewConfig) -> ViewConfig:
+    def compatible_views(self, views: ViewConfig) -> ViewConfig:
         """Views that suit the head: one that attends over several segments gets as many as it was trained on."""
         wanted = self.task.segments
         if wanted == 1:
@@ -219,7 +219,7 @@ class Analyzer:
         return self.task.answer(self.task.head(tokens.transpose(0, 1).flatten(1, 2)))[None]
 
 
-def measured(items: Iterable[View], blur: NDArray[np.float64]) -> Iterator[View]:
+def with_sharpness(items: Iterable[View], blur: NDArray[np.float64]) -> Iterator[View]:
     """Items as they are; the sharpness of each is written into ``blur``."""
     for item in items:
         blur[item["index"]] = clip_sharpness(item["frames"][0].permute(1, 2, 3, 0).numpy())

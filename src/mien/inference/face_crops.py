@@ -11,39 +11,39 @@ import numpy as np
 
 from mien.faces.crop import CropConfig, crop
 from mien.faces.detectors import DetectConfig
-from mien.faces.face import Face, Pixels, Sighting
+from mien.faces.face import Face, FrameFaces, Pixels
 from mien.faces.follow import FollowConfig, follow
-from mien.video.clips import ClipConfig, square
+from mien.video.clips import ClipConfig, central_square
 from mien.video.stream import Frame
 
 
-class Watcher(Protocol):
+class FaceCropper(Protocol):
     """Finds faces and cuts them out."""
 
-    def sightings(self, frames: Iterable[Frame]) -> Iterator[Sighting]:
+    def frames_with_faces(self, frames: Iterable[Frame]) -> Iterator[FrameFaces]:
         """One sighting per frame, in order."""
         ...
 
-    def picture(self, sighting: Sighting, face: Face) -> Pixels:
+    def picture(self, sighting: FrameFaces, face: Face) -> Pixels:
         """A face as the model wants it: uint8 (size, size, 3)."""
         ...
 
 
 @dataclass(frozen=True)
-class Whole:
+class WholeFrame:
     """For clips that are cropped to one face already: the frame, cut as the training clips were."""
 
     clip: ClipConfig
 
-    def sightings(self, frames: Iterable[Frame]) -> Iterator[Sighting]:
+    def frames_with_faces(self, frames: Iterable[Frame]) -> Iterator[FrameFaces]:
         """Every frame holds face 0, as large as the frame; its confidence is not known."""
         for frame in frames:
             height, width = frame.pixels.shape[:2]
             box = (0.0, 0.0, float(width), float(height))
             face = Face(0, box, float("nan"), None, "detected", float("nan"), None)
-            yield Sighting(frame, (face,), 0, None)
+            yield FrameFaces(frame, (face,), 0, None)
 
-    def picture(self, sighting: Sighting, face: Face) -> Pixels:
+    def picture(self, sighting: FrameFaces, face: Face) -> Pixels:
         """The square of a frame that training sees."""
         return self.cut(sighting.frame.pixels)
 
@@ -58,11 +58,11 @@ class Whole:
             tall = wide = size
         how = cv2.INTER_AREA if tall < height or wide < width else cv2.INTER_CUBIC
         scaled = np.asarray(cv2.resize(pixels, (wide, tall), interpolation=how), np.uint8)
-        return square(scaled[None], self.clip)[0]
+        return central_square(scaled[None], self.clip)[0]
 
 
 @dataclass(frozen=True)
-class Found:
+class DetectedFaces:
     """Faces are detected, followed and cropped as those that the model was trained on."""
 
     clip: ClipConfig
@@ -70,20 +70,20 @@ class Found:
     detector: DetectConfig
     follow: FollowConfig
 
-    def sightings(self, frames: Iterable[Frame]) -> Iterator[Sighting]:
+    def frames_with_faces(self, frames: Iterable[Frame]) -> Iterator[FrameFaces]:
         """Stable ids over time; see ``mien.faces.follow``."""
         return follow(frames, self.detector.build(), self.follow)
 
-    def picture(self, sighting: Sighting, face: Face) -> Pixels:
+    def picture(self, sighting: FrameFaces, face: Face) -> Pixels:
         """The crop of a face."""
         picture = crop(sighting.frame.pixels, face, self.crop)
-        return picture if len(picture) == self.clip.size else Whole(self.clip).cut(picture)
+        return picture if len(picture) == self.clip.size else WholeFrame(self.clip).cut(picture)
 
 
-Preset = Literal["model", "loose", "voxceleb2", "openface"]
+CropPreset = Literal["model", "loose", "voxceleb2", "openface"]
 
 
-def suited_crop(clip: ClipConfig, trained_on: CropConfig | None, asked: Preset) -> CropConfig:
+def compatible_crop(clip: ClipConfig, trained_on: CropConfig | None, asked: CropPreset) -> CropConfig:
     """How faces are cropped for a model. Asking for another crop than it was trained on is an error.
 
     ``trained_on`` is what the store said that the model learnt from; without it voxceleb2 clips say what they are, and

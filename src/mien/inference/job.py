@@ -8,8 +8,8 @@ from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from mien.files import withdraw, write_whole
-from mien.inference.journal import Journal, has_rows, writing
-from mien.inference.pipeline import Answer, Progress
+from mien.inference.journal import Journal, explain_disk_errors, has_rows
+from mien.inference.pipeline import PredictionEvent, WindowPrediction
 from mien.inference.tables import Layout
 from mien.inference.timeline import ABOUT, write_about
 
@@ -19,7 +19,7 @@ PICTURES = ("report.html", "overlay.mp4", "mosaic.png", "timeline.png")
 """What is drawn from the tables."""
 
 
-def placeless(identity: Mapping[str, Any]) -> dict[str, Any]:
+def without_folders(identity: Mapping[str, Any]) -> dict[str, Any]:
     """An identity in which the detector's file has its name, not where it lies: a moved file is the same detector."""
     detector = identity.get("detector")
     if not isinstance(detector, dict) or not detector.get("model"):
@@ -31,13 +31,13 @@ class Job:
     """One video into one folder. ``open`` first; use as a context manager, which keeps what is done on errors."""
 
     def __init__(self, folder: Path, layout: Layout, identity: Mapping[str, Any], format: Literal["csv", "parquet"]):
-        self.folder, self.layout, self.identity, self.format = folder, layout, placeless(identity), format
+        self.folder, self.layout, self.identity, self.format = folder, layout, without_folders(identity), format
         self.decoded = self.read = 0
 
     def open(self, overwrite: bool) -> bool:
         """Start, or go on with the same job; True if it is finished. Another job there is an error that says the difference."""
         if overwrite or not self.begun():
-            with writing(self.folder):
+            with explain_disk_errors(self.folder):
                 self.clear()
         for name in (ABOUT, UNFINISHED):
             file = self.folder / name
@@ -45,7 +45,7 @@ class Job:
                 self.compare(json.loads(file.read_text()))
         if (self.folder / ABOUT).is_file():
             return True
-        with writing(self.folder):
+        with explain_disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             write_whole(self.folder / UNFINISHED, lambda path: path.write_text(json.dumps(self.identity)))
         self.windows, self.frames = [
@@ -67,7 +67,7 @@ class Job:
 
     def compare(self, before: Mapping[str, Any]) -> None:
         """Refuse to mix two jobs."""
-        before = placeless(before)
+        before = without_folders(before)
         changed = [k for k, v in self.identity.items() if json.loads(json.dumps(v)) != before.get(k)]
         if changed:
             shown = "; ".join(f"{k} was {before.get(k)!r}, is {self.identity[k]!r}" for k in changed)
@@ -75,13 +75,13 @@ class Job:
                 f"{self.folder} holds another analysis ({shown}). Choose another --output, or replace it with --overwrite"
             )
 
-    def known(self, batch: int) -> Iterator[Answer]:
+    def known_predictions(self, batch: int) -> Iterator[WindowPrediction]:
         """Answers of the whole batches that are there; the frames' rows that are there are not written twice."""
-        self.windows.keep(self.windows.rows - self.windows.rows % batch)
+        self.windows.truncate(self.windows.rows - self.windows.rows % batch)
         self.skip = {"windows": self.windows.rows, "frames": self.frames.rows}
-        return map(self.layout.answer, self.windows.read())
+        return map(self.layout.prediction, self.windows.read())
 
-    def take(self, name: str, event: Progress) -> None:
+    def append_event(self, name: str, event: PredictionEvent) -> None:
         """Append what has become final. Windows go first: every frame on disk follows from windows on disk."""
         self.decoded += len(event.frames)
         self.read += len(event.windows)
@@ -101,7 +101,7 @@ class Job:
         for table in (self.windows, self.frames):
             table.finish(self.layout)
         found = {"frames": self.decoded, "windows": self.read, "stopped": stopped}
-        with writing(self.folder / ABOUT):
+        with explain_disk_errors(self.folder / ABOUT):
             write_about(self.folder, self.identity | found | self.layout.about())
         (self.folder / UNFINISHED).unlink()
 

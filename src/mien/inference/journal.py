@@ -26,7 +26,7 @@ GROUP = 20_000
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def explain_disk_errors(path: Path) -> Iterator[None]:
     """Errors of the disk say which file, and that what is done is kept."""
     try:
         yield
@@ -44,16 +44,16 @@ class Journal:
         """``path`` is the final name; rows of a killed job under the same columns are found and kept."""
         self.path, self.columns = path, tuple(columns)
         self.partial = path.with_name(f".{path.stem}.csv.partial")
-        with writing(path):
+        with explain_disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.rows = self.mend()
+            self.rows = self.drop_torn_row()
             self.file: TextIOWrapper = self.partial.open("a", newline="", encoding="utf-8")
             self.writer = csv.writer(self.file, lineterminator="\n")
             if self.partial.stat().st_size == 0:
                 self.writer.writerow(map(to_cell, self.columns))
                 self.file.flush()
 
-    def mend(self) -> int:
+    def drop_torn_row(self) -> int:
         """Cut off what is not a whole row; returns the number of rows left."""
         if not self.partial.is_file():
             return 0
@@ -65,7 +65,7 @@ class Journal:
         os.truncate(self.partial, whole)
         return max(ends - 1, 0)
 
-    def keep(self, rows: int) -> None:
+    def truncate(self, rows: int) -> None:
         """Cut the table to its first ``rows`` rows."""
         self.file.flush()
         with self.partial.open("rb") as file:
@@ -81,7 +81,7 @@ class Journal:
 
     def append(self, rows: Sequence[Row]) -> None:
         """Add rows, and hand them to the operating system, which keeps them through a kill."""
-        with writing(self.path):
+        with explain_disk_errors(self.path):
             self.writer.writerows([to_cell(value) for value in row] for row in rows)
             self.file.flush()
         self.rows += len(rows)
@@ -93,10 +93,10 @@ class Journal:
 
     def finish(self, layout: Layout) -> None:
         """All rows are there: give the table its final name."""
-        with writing(self.path):
+        with explain_disk_errors(self.path):
             self.file.close()
             if self.path.suffix == ".parquet":
-                write_whole(self.path, lambda beside: to_parquet(self.partial, beside, self.columns, layout))
+                write_whole(self.path, lambda beside: csv_to_parquet(self.partial, beside, self.columns, layout))
                 self.partial.unlink()
                 return
             publish(self.partial, self.path)
@@ -131,7 +131,7 @@ def read_groups(path: Path, layout: Layout, rows: int | None) -> Iterator[pd.Dat
         yield group
 
 
-def to_parquet(source: Path, target: Path, columns: Sequence[str], layout: Layout) -> None:
+def csv_to_parquet(source: Path, target: Path, columns: Sequence[str], layout: Layout) -> None:
     """A CSV table as Parquet, a group of rows at a time."""
     import pyarrow as pa
     from pyarrow import parquet

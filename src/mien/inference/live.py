@@ -20,9 +20,9 @@ from pydantic import NonNegativeFloat, PositiveFloat
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from mien.config import STRICT
-from mien.faces.face import Sighting
-from mien.inference.window_prediction import Answer
-from mien.inference.windows import Appearance, Window
+from mien.faces.face import FrameFaces
+from mien.inference.window_prediction import WindowPrediction
+from mien.inference.windows import FaceCrop, Window
 from mien.video.stream import Frame
 
 if TYPE_CHECKING:
@@ -42,21 +42,21 @@ class LiveConfig:
     seconds: PositiveFloat | None = None
     """Stop after so long; left out: when the camera ends, or on Ctrl-C."""
 
-    def pace(self, analyzer: Analyzer) -> float:
+    def frame_rate(self, analyzer: Analyzer) -> float:
         """Frames per second in which a model's steps are counted."""
         seen = analyzer.card.rates or {"25": 1}
         return self.rate or analyzer.clip.fps or float(max(seen, key=lambda rate: seen[rate]))
 
 
 @dataclass(frozen=True, eq=False)
-class LiveMoment:
+class LiveFrame:
     """What is known of one frame, and how late."""
 
     number: int
     """Of the frame in the source."""
-    sighting: Sighting
+    faces: FrameFaces
     """Faces; frames that were looked at are numbered anew in it."""
-    answers: dict[int, Answer]
+    predictions: dict[int, WindowPrediction]
     """By face id; empty on frames on which the model was not asked."""
     latency: float
     """Seconds from the frame leaving the source to these values."""
@@ -65,7 +65,7 @@ class LiveMoment:
 
 
 @dataclass
-class LiveTally:
+class LiveStatistics:
     """How a live analysis went."""
 
     shown: int = 0
@@ -93,7 +93,7 @@ class LiveTally:
         )
 
 
-class Newest:
+class NewestFrame:
     """Takes frames from a source as they come and keeps the last one."""
 
     def __init__(self, frames: Iterable[Frame]) -> None:
@@ -140,7 +140,7 @@ class Newest:
             self.done = True
 
 
-class Recent:
+class RecentCrops:
     """The last crops of each face, from which windows are cut at even steps of time."""
 
     def __init__(self, analyzer: Analyzer, rate: float) -> None:
@@ -148,9 +148,9 @@ class Recent:
         count = analyzer.task.segments * clip.frames
         self.steps = np.arange(count)[::-1] * clip.stride / rate
         self.shape, self.length = (analyzer.task.segments, clip.frames), float(self.steps[0])
-        self.faces: dict[int, deque[Appearance]] = {}
+        self.faces: dict[int, deque[FaceCrop]] = {}
 
-    def see(self, time: float, appearances: Iterable[Appearance]) -> None:
+    def add(self, time: float, appearances: Iterable[FaceCrop]) -> None:
         """Add the faces of a frame, forget what is too old."""
         for appearance in appearances:
             self.faces.setdefault(appearance.face.id, deque()).append(appearance)
@@ -170,40 +170,48 @@ class Recent:
 
 
 def live(
-    analyzer: Analyzer, frames: Iterable[Frame], reading: ReadConfig, config: LiveConfig, tally: LiveTally | None = None
-) -> Iterator[LiveMoment]:
-    """Moments of a source that shows frames by the clock, for as long as it does; ``tally`` counts along.
+    analyzer: Analyzer,
+    frames: Iterable[Frame],
+    reading: ReadConfig,
+    config: LiveConfig,
+    statistics: LiveStatistics | None = None,
+) -> Iterator[LiveFrame]:
+    """Moments of a source that shows frames by the clock, for as long as it does; ``statistics`` counts along.
 
     Faces are followed without looking ahead, so that nothing waits for frames to come.
     """
-    tally = tally if tally is not None else LiveTally()
+    statistics = statistics if statistics is not None else LiveStatistics()
     at_once = replace(reading.follow, lookahead=1, smoothing=0.0)
     now = reading if reading.faces == "whole" else replace(reading, follow=at_once)
-    watcher, recent, newest = now.watcher(analyzer), Recent(analyzer, config.pace(analyzer)), Newest(frames)
-    tally.lag, began, asked = recent.length / 2, monotonic(), -np.inf
+    watcher, recent, newest = (
+        now.cropper(analyzer),
+        RecentCrops(analyzer, config.frame_rate(analyzer)),
+        NewestFrame(frames),
+    )
+    statistics.lag, began, asked = recent.length / 2, monotonic(), -np.inf
     left: dict[int, tuple[int, float]] = {}
 
     def arriving() -> Iterator[Frame]:
         for frame, when in newest:
-            left[tally.read] = (frame.index, when)
-            tally.read, tally.shown = tally.read + 1, newest.count
-            yield replace(frame, index=tally.read - 1)
+            left[statistics.read] = (frame.index, when)
+            statistics.read, statistics.shown = statistics.read + 1, newest.count
+            yield replace(frame, index=statistics.read - 1)
 
     try:
-        for sighting in watcher.sightings(arriving()):
+        for sighting in watcher.frames_with_faces(arriving()):
             frame = sighting.frame
             number, when = left.pop(frame.index)
             pictures = [(face, watcher.picture(sighting, face)) for face in sighting.faces]
-            recent.see(frame.time, [Appearance(frame.index, frame.time, face, picture) for face, picture in pictures])
-            answers: dict[int, Answer] = {}
+            recent.add(frame.time, [FaceCrop(frame.index, frame.time, face, picture) for face, picture in pictures])
+            answers: dict[int, WindowPrediction] = {}
             if sighting.faces and frame.time - asked >= config.every:
                 asked = frame.time
                 windows = [recent.window(face.id) for face in sighting.faces]
                 said = analyzer.read_windows(windows, reading.coverage)
                 answers = dict(zip([face.id for face in sighting.faces], said, strict=True))
-                tally.latencies.append(monotonic() - when)
-            tally.shown = newest.count
-            yield LiveMoment(number, sighting, answers, monotonic() - when, tally.dropped)
+                statistics.latencies.append(monotonic() - when)
+            statistics.shown = newest.count
+            yield LiveFrame(number, sighting, answers, monotonic() - when, statistics.dropped)
             if config.seconds is not None and monotonic() - began >= config.seconds:
                 return
     finally:

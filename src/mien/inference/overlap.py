@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.inference.windows import Appearance, FrameEvent, Window
+from mien.inference.windows import FaceCrop, FrameEvent, Window
 
 
 @dataclass(frozen=True, eq=False)
-class Dense:
+class FrameEstimate:
     """The averaged outputs of one face on one frame."""
 
-    appearance: Appearance
+    appearance: FaceCrop
     mean: NDArray[np.float64]
     """Outputs (names,)."""
     deviation: NDArray[np.float64]
@@ -51,29 +51,29 @@ class RunSums:
     """Per frame: count, sum of centres, sums of outputs, sums of squares."""
     reasons: list[frozenset[str] | None] = field(default_factory=list)
 
-    def grow(self) -> int:
+    def add_frame(self) -> int:
         """One more frame; returns its place in the run."""
         self.rows.append(np.zeros(2 + 2 * self.names))
         self.reasons.append(None)
         self.length += 1
         return self.length - 1
 
-    def add(self, window: Window, outputs: NDArray[np.float64], reasons: Iterable[str] | None) -> None:
+    def add_window(self, window: Window, outputs: NDArray[np.float64], reasons: Iterable[str] | None) -> None:
         """Spread a window's outputs over the frames that it covers."""
         self.waiting.remove(window.place)
-        centre = (window.seen[0].time + window.seen[-1].time) / 2
+        centre = (window.crops[0].time + window.crops[-1].time) / 2
         term = np.concatenate([[1.0, centre], outputs, outputs**2])
-        for place in range(window.place - self.base, window.place - self.base + len(window.seen)):
+        for place in range(window.place - self.base, window.place - self.base + len(window.crops)):
             self.rows[place] += term
             if reasons is not None:
                 self.reasons[place] = (self.reasons[place] or frozenset()) | frozenset(reasons)
 
     @property
-    def settled(self) -> int:
+    def final_before(self) -> int:
         """Frames before this place get no more windows."""
         return min([*self.waiting, self.length if self.ended else self.open])
 
-    def take(self, place: int, appearance: Appearance) -> Dense:
+    def pop_estimate(self, place: int, appearance: FaceCrop) -> FrameEstimate:
         """Give out the row of a settled frame; rows leave in order."""
         assert place == self.base
         row, reasons = self.rows.pop(0), self.reasons.pop(0)
@@ -82,41 +82,41 @@ class RunSums:
         mean = row[2 : 2 + names] / count
         spread = np.sqrt(np.maximum(row[2 + names :] / count - mean**2, 0.0))
         spread = spread if count > 1 else np.zeros(names)
-        return Dense(appearance, mean, spread, appearance.time - row[1] / count, int(count), reasons)
+        return FrameEstimate(appearance, mean, spread, appearance.time - row[1] / count, int(count), reasons)
 
 
 @dataclass(eq=False)
-class Averager:
+class OverlapAverage:
     """Takes frames and scored windows, gives frames back in order with averaged outputs."""
 
     names: int
     runs: dict[int, RunSums] = field(default_factory=dict)
-    queue: deque[tuple[FrameEvent, list[tuple[int, int, Appearance]]]] = field(default_factory=deque)
+    queue: deque[tuple[FrameEvent, list[tuple[int, int, FaceCrop]]]] = field(default_factory=deque)
     """Frames not given out yet, with (run, place in the run, appearance) of their faces."""
 
-    def see(self, seen: FrameEvent) -> None:
+    def add_frame(self, seen: FrameEvent) -> None:
         """A frame, in order; the windows that it completes wait for ``add``."""
         for number in seen.ended:
             self.runs[number].ended = True
         places = []
         for number, appearance in seen.faces:
             run = self.runs.setdefault(number, RunSums(self.names))
-            places.append((number, run.grow(), appearance))
+            places.append((number, run.add_frame(), appearance))
             run.open = seen.open[number]
         for window in seen.windows:
             self.runs[window.run].waiting.append(window.place)
         if seen.frame >= 0:
             self.queue.append((seen, places))
 
-    def add(self, window: Window, outputs: NDArray[np.float64], reasons: Iterable[str] | None = None) -> None:
+    def add_window(self, window: Window, outputs: NDArray[np.float64], reasons: Iterable[str] | None = None) -> None:
         """What the model says of a window (names,)."""
-        self.runs[window.run].add(window, outputs, reasons)
+        self.runs[window.run].add_window(window, outputs, reasons)
 
-    def settled(self) -> Iterator[tuple[FrameEvent, list[Dense]]]:
+    def final_frames(self) -> Iterator[tuple[FrameEvent, list[FrameEstimate]]]:
         """Frames that no later window can change."""
-        while self.queue and all(place < self.runs[number].settled for number, place, _ in self.queue[0][1]):
+        while self.queue and all(place < self.runs[number].final_before for number, place, _ in self.queue[0][1]):
             seen, places = self.queue.popleft()
-            yield seen, [self.runs[number].take(place, appearance) for number, place, appearance in places]
+            yield seen, [self.runs[number].pop_estimate(place, appearance) for number, place, appearance in places]
             self.forget([number for number, _, _ in places])
 
     def forget(self, numbers: list[int]) -> None:

@@ -13,42 +13,44 @@ from itertools import islice
 
 import numpy as np
 
-from mien.inference.face_crops import Watcher
-from mien.inference.overlap import Averager, Dense
+from mien.inference.face_crops import FaceCropper
+from mien.inference.overlap import FrameEstimate, OverlapAverage
 from mien.inference.profiling import Profile
-from mien.inference.window_prediction import Answer
+from mien.inference.window_prediction import WindowPrediction
 from mien.inference.windows import FrameEvent, Window, Windower
 from mien.video.decode import VideoError
 from mien.video.stream import Frame
 
-Step = Callable[[list[Window]], list[Answer]]
+Step = Callable[[list[Window]], list[WindowPrediction]]
 """A batch of windows -> what the model says of each."""
 
 
 @dataclass(frozen=True)
-class Progress:
+class PredictionEvent:
     """What has become final since the last one."""
 
     time: float
     """Seconds of the video read so far."""
-    windows: list[tuple[Window, Answer]] = field(default_factory=list)
+    windows: list[tuple[Window, WindowPrediction]] = field(default_factory=list)
     """In the order of batches."""
-    frames: list[tuple[FrameEvent, list[Dense]]] = field(default_factory=list)
+    frames: list[tuple[FrameEvent, list[FrameEstimate]]] = field(default_factory=list)
     """In the order of the video; every decoded frame comes once."""
 
 
-def watch(frames: Iterator[Frame], watcher: Watcher, windower: Windower, profile: Profile) -> Iterator[FrameEvent]:
+def frame_events(
+    frames: Iterator[Frame], watcher: FaceCropper, windower: Windower, profile: Profile
+) -> Iterator[FrameEvent]:
     """Frames -> what each brought, and at the end the windows of the faces that are still there.
 
     A ``VideoError`` is raised after the end, so that all that was decoded before the break counts.
     """
     broken = None
-    sightings = watcher.sightings(profile.each("decode", frames))
+    sightings = watcher.frames_with_faces(profile.each("decode", frames))
     try:
         for sighting in profile.each("faces", sightings):
             with profile.stage("crop"):
                 pictures = [watcher.picture(sighting, face) for face in sighting.faces]
-                seen = windower.see(sighting, pictures)
+                seen = windower.add_frame(sighting, pictures)
             yield seen
     except VideoError as error:
         if not windower.frames:
@@ -59,14 +61,14 @@ def watch(frames: Iterator[Frame], watcher: Watcher, windower: Windower, profile
         raise broken
 
 
-def read(
+def prediction_events(
     watched: Iterator[FrameEvent],
     step: Step,
-    averager: Averager,
+    averager: OverlapAverage,
     batch: int,
-    known: Iterator[Answer] | None = None,
+    known: Iterator[WindowPrediction] | None = None,
     profile: Profile | None = None,
-) -> Iterator[Progress]:
+) -> Iterator[PredictionEvent]:
     """Frames with their windows -> scored windows and averaged frames as they become final.
 
     ``known`` are the answers of a killed job in order, whole batches only; their windows are not shown to the model.
@@ -75,21 +77,23 @@ def read(
     waiting: list[Window] = []
     time = 0.0
     for seen in watched:
-        averager.see(seen)
+        averager.add_frame(seen)
         waiting.extend(seen.windows)
         time = seen.time if seen.frame >= 0 else time
-        scored: list[tuple[Window, Answer]] = []
+        scored: list[tuple[Window, WindowPrediction]] = []
         while len(waiting) >= batch or (seen.frame < 0 and waiting):
             now, waiting = waiting[:batch], waiting[batch:]
-            scored += zip(now, answers(now, step, known, profile), strict=True)
+            scored += zip(now, batch_predictions(now, step, known, profile), strict=True)
         with profile.stage("tables"):
             for window, answer in scored:
-                averager.add(window, answer.values.astype(np.float64), answer.reasons)
-            settled = list(averager.settled())
-        yield Progress(time, scored, settled)
+                averager.add_window(window, answer.values.astype(np.float64), answer.reasons)
+            settled = list(averager.final_frames())
+        yield PredictionEvent(time, scored, settled)
 
 
-def answers(windows: list[Window], step: Step, known: Iterator[Answer], profile: Profile) -> list[Answer]:
+def batch_predictions(
+    windows: list[Window], step: Step, known: Iterator[WindowPrediction], profile: Profile
+) -> list[WindowPrediction]:
     """The answers of a batch, from a killed job if it got so far."""
     before = list(islice(known, len(windows)))
     if len(before) == len(windows):

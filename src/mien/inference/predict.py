@@ -21,11 +21,11 @@ from mien.faces.crop import CropConfig
 from mien.faces.detectors import DetectConfig
 from mien.faces.follow import FollowConfig
 from mien.files import LOCK, locked
-from mien.inference.face_crops import Found, Preset, Watcher, Whole, suited_crop
+from mien.inference.face_crops import CropPreset, DetectedFaces, FaceCropper, WholeFrame, compatible_crop
 from mien.inference.job import Job
-from mien.inference.overlap import Averager
-from mien.inference.pipeline import Answer, Progress, read, watch
-from mien.inference.profiling import Profile, ahead
+from mien.inference.overlap import OverlapAverage
+from mien.inference.pipeline import PredictionEvent, WindowPrediction, frame_events, prediction_events
+from mien.inference.profiling import Profile, prefetch
 from mien.inference.sources import Source
 from mien.inference.timeline import Timeline
 from mien.inference.windows import Windower
@@ -43,7 +43,7 @@ AHEAD = 16
 BAR = "{desc}: {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s, {elapsed} gone, {remaining} to go"
 """The bar counts seconds of video."""
 
-Listener = Callable[[Progress], object]
+Listener = Callable[[PredictionEvent], object]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -52,7 +52,7 @@ class ReadConfig:
 
     faces: Literal["find", "whole"] = "find"
     """find: detect and follow every face; whole: the clip is cropped to one face already, take each frame as it is."""
-    crop: Preset = "model"
+    crop: CropPreset = "model"
     """How found faces are cropped: as the model's training clips were, or, where those are unknown, as named."""
     detector: DetectConfig = DetectConfig()
     follow: FollowConfig = FollowConfig()
@@ -88,23 +88,23 @@ class ReadConfig:
 
     def windower(self, analyzer: Analyzer) -> Windower:
         """What cuts windows for a model."""
-        return self.windower_of(analyzer.clip, analyzer.task.segments)
+        return self.windower_for(analyzer.clip, analyzer.task.segments)
 
-    def windower_of(self, clip: ClipConfig, segments: int) -> Windower:
+    def windower_for(self, clip: ClipConfig, segments: int) -> Windower:
         """What cuts windows of ``segments`` clips by a clip rule."""
         windower = Windower(clip, segments, 1)
         windower.hop = self.hop or max(1, round(windower.span / 4))
         return windower
 
-    def watcher(self, analyzer: Analyzer) -> Watcher:
+    def cropper(self, analyzer: Analyzer) -> FaceCropper:
         """What finds and crops faces for a model."""
-        return self.watcher_of(analyzer.clip, analyzer.card.face_crop)
+        return self.cropper_for(analyzer.clip, analyzer.card.face_crop)
 
-    def watcher_of(self, clip: ClipConfig, face_crop: CropConfig | None) -> Watcher:
+    def cropper_for(self, clip: ClipConfig, face_crop: CropConfig | None) -> FaceCropper:
         """What finds and crops faces by a clip rule and the crop of the training clips, None where that is not known."""
         if self.faces == "whole":
-            return Whole(clip)
-        return Found(clip, suited_crop(clip, face_crop, self.crop), self.detector, self.follow)
+            return WholeFrame(clip)
+        return DetectedFaces(clip, compatible_crop(clip, face_crop, self.crop), self.detector, self.follow)
 
     def resolved(self) -> ReadConfig:
         """The same with the detector named that this machine has."""
@@ -115,16 +115,16 @@ def stream(
     analyzer: Analyzer,
     source: Source,
     config: ReadConfig,
-    known: Iterator[Answer] | None = None,
+    known: Iterator[WindowPrediction] | None = None,
     profile: Profile | None = None,
-) -> Generator[Progress]:
+) -> Generator[PredictionEvent]:
     """Everything that is said of a video, as it becomes final; constant memory. Close it to stop early."""
     profile, windower = profile or Profile(), config.windower(analyzer)
     step = partial(analyzer.read_windows, coverage=config.coverage)
-    seen = ahead(watch(source.frames(), config.watcher(analyzer), windower, profile), AHEAD)
-    averager = Averager(len(analyzer.names))
+    seen = prefetch(frame_events(source.frames(), config.cropper(analyzer), windower, profile), AHEAD)
+    averager = OverlapAverage(len(analyzer.names))
     with closing(seen):
-        yield from read(seen, step, averager, config.batch, known, profile)
+        yield from prediction_events(seen, step, averager, config.batch, known, profile)
 
 
 def predict_into(
@@ -156,25 +156,25 @@ def read_into(
     overwrite: bool,
     progress: bool,
     profile: Profile | None,
-    listen: Callable[[Progress], object] | None,
+    listen: Callable[[PredictionEvent], object] | None,
 ) -> Timeline:
     """The same in a folder that this process holds."""
     config = config.resolved()
-    config.watcher(analyzer)  # a crop that does not suit the model is refused before anything is written
+    config.cropper(analyzer)  # a crop that does not suit the model is refused before anything is written
     identity = analyzer.identity() | {"input": source.name, "file": source.fingerprint()} | to_tree(config)
     job = Job(folder, analyzer.layout(config.clock), identity, format)
     if job.open(overwrite):
         return Timeline.load(folder)
     profile = profile or Profile()
-    for line in cautions(analyzer, source, config) if progress else ():
+    for line in input_warnings(analyzer, source, config) if progress else ():
         print(f"warning: {source.name}: {line}", file=sys.stderr)
     bar = progress_bar(total=source.duration, what=source.name, unit="s", bar_format=BAR, disable=not progress)
     stopped = None
-    with job, bar, closing(stream(analyzer, source, config, job.known(config.batch), profile)) as events:
+    with job, bar, closing(stream(analyzer, source, config, job.known_predictions(config.batch), profile)) as events:
         try:
             for event in events:
                 with profile.stage("tables"):
-                    job.take(source.name, event)
+                    job.append_event(source.name, event)
                 bar.update(max(round(event.time - bar.n, 2), 0))
                 if listen:
                     listen(event)
@@ -186,7 +186,7 @@ def read_into(
     return Timeline.load(folder)
 
 
-def cautions(analyzer: Analyzer, source: Source, config: ReadConfig) -> list[str]:
+def input_warnings(analyzer: Analyzer, source: Source, config: ReadConfig) -> list[str]:
     """What touches everything that a model says of a video: its frame rate, and faces that are not cut as in training."""
     lines = rate_warnings(source.rates(), analyzer.clip.fps, analyzer.clip.stride, analyzer.card.rates)
     known = analyzer.card.face_crop is not None or analyzer.clip.crop == "voxceleb2"

@@ -68,7 +68,7 @@ class Profile:
         return [f"{video:.1f} s of video in {passed:.1f} s: {video / max(passed, 1e-9):.2f} times real time", *table]
 
 
-def ahead(items: Iterator[T], size: int) -> Generator[T]:
+def prefetch(items: Iterator[T], size: int) -> Generator[T]:
     """The same items, made by a thread that may be ``size`` of them ahead; its errors are raised here.
 
     Closing this iterator ends the thread and closes ``items``.

@@ -78,7 +78,7 @@ def share_of(frames: Any) -> ReliabilityShare:
     return ReliabilityShare(len(seen), len(judged), len(doubted), counts, int(seen["face_id"].nunique()))
 
 
-def together(shares: list[ReliabilityShare]) -> ReliabilityShare:
+def combined(shares: list[ReliabilityShare]) -> ReliabilityShare:
     """The counts of many videos."""
     reasons: dict[str, int] = {}
     for share in shares:

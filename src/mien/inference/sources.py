@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.names import to_text
-from mien.video.claims import duration_of, rate_of_path
 from mien.video.decode import FOLDER_FPS, VideoError
-from mien.video.rates import rate_of, rounded
+from mien.video.metadata import claimed_duration, claimed_rate
+from mien.video.rates import rate_name, rate_of
 from mien.video.stream import Frame, read_frames
 
 Video = str | Path | int | BinaryIO | NDArray[np.uint8] | Iterable[Frame]
@@ -40,7 +40,7 @@ class Source:
     """Seconds, as far as the container says; None where nobody knows."""
     path: Path | None = None
     """The file or folder, where there is one: it can be read again, and marks a job that is gone on with."""
-    again: bool = True
+    repeatable: bool = True
     """Whether ``frames`` may be called twice."""
     rate: float | None = None
     """Frames per second on average, as far as the container says; None where nobody knows."""
@@ -61,7 +61,7 @@ class Source:
 
     def rates(self) -> dict[str, int]:
         """The frame rate, as far as it is known, as a count of one clip."""
-        return {} if self.rate is None else {rounded(self.rate): 1}
+        return {} if self.rate is None else {rate_name(self.rate): 1}
 
     def fingerprint(self) -> list[int] | None:
         """Size in bytes and time of change of the file, by which a job knows it again; None for what is no file."""
@@ -81,7 +81,7 @@ def open_source(video: Video, timestamps: Sequence[float] | None = None, threads
     if timestamps is not None and not isinstance(video, np.ndarray):
         raise VideoError("timestamps go with an array of frames; other videos bring their own times")
     if isinstance(video, int):
-        yield Source(f"camera {video}", lambda: camera(video), again=False)
+        yield Source(f"camera {video}", lambda: camera(video), repeatable=False)
     elif isinstance(video, str | Path):
         yield of_path(Path(video), threads)
     elif isinstance(video, np.ndarray):
@@ -92,7 +92,7 @@ def open_source(video: Video, timestamps: Sequence[float] | None = None, threads
             yield of_file(video, Path(folder), threads)
     else:
         frames: Any = video
-        yield Source("frames", lambda: iter(frames), again=isinstance(frames, Sequence))
+        yield Source("frames", lambda: iter(frames), repeatable=isinstance(frames, Sequence))
 
 
 def of_path(path: Path, threads: int) -> Source:
@@ -100,7 +100,9 @@ def of_path(path: Path, threads: int) -> Source:
     if not path.exists():
         raise VideoError(f"{path}: no such file or folder; correct the path")
     name = to_text(path.name)
-    return Source(name, lambda: read_frames(path, threads=threads), duration_of(path), path, rate=rate_of_path(path))
+    return Source(
+        name, lambda: read_frames(path, threads=threads), claimed_duration(path), path, rate=claimed_rate(path)
+    )
 
 
 def of_file(file: Any, folder: Path, threads: int) -> Source:
@@ -109,7 +111,7 @@ def of_file(file: Any, folder: Path, threads: int) -> Source:
     copy = folder / "video"
     with copy.open("wb") as target:
         shutil.copyfileobj(file, target)
-    return Source(name, lambda: read_frames(copy, threads=threads), duration_of(copy), rate=rate_of_path(copy))
+    return Source(name, lambda: read_frames(copy, threads=threads), claimed_duration(copy), rate=claimed_rate(copy))
 
 
 def checked_times(frames: NDArray[np.uint8], timestamps: Sequence[float] | None) -> NDArray[np.float64]:

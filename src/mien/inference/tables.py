@@ -15,9 +15,9 @@ import numpy as np
 
 from mien.calibration.calibrated import SEPARATOR, Calibrated
 from mien.calibration.maps import MAPS
-from mien.inference.overlap import Dense
-from mien.inference.window_prediction import Answer
-from mien.inference.windows import Appearance, FrameEvent, Window
+from mien.inference.overlap import FrameEstimate
+from mien.inference.window_prediction import WindowPrediction
+from mien.inference.windows import FaceCrop, FrameEvent, Window
 from mien.interfaces import Outputs
 from mien.tasks import outputs_of
 
@@ -87,18 +87,18 @@ class Layout:
         """A time on the stimulus' clock, where there is one."""
         return {} if self.offset is None else {column: round(time + self.offset, 6)}
 
-    def frame_rows(self, name: str, seen: FrameEvent, faces: Sequence[Dense]) -> list[Row]:
+    def frame_rows(self, name: str, seen: FrameEvent, faces: Sequence[FrameEstimate]) -> list[Row]:
         """The rows of one frame: one per face, or one that says why there is none."""
         shared = {"input": name, "frame": seen.frame, "timestamp": round(seen.time, 6), "shot": seen.shot}
         shared |= self.clock("stimulus_time", seen.time)
         if not faces:
-            return [ordered(shared | {"success": 0, "reason": seen.reason or "no face"}, self.frames)]
-        return [ordered(shared | self.face_part(dense), self.frames) for dense in faces]
+            return [row_of(shared | {"success": 0, "reason": seen.reason or "no face"}, self.frames)]
+        return [row_of(shared | self.face_part(dense), self.frames) for dense in faces]
 
-    def face_part(self, dense: Dense) -> dict[str, Any]:
+    def face_part(self, dense: FrameEstimate) -> dict[str, Any]:
         """What a row says of a face; one that was not seen on this frame has a place but no values."""
         seen = dense.appearance
-        part = {"face_id": seen.face.id, "success": int(seen.valid), "state": seen.face.state} | quality(seen)
+        part = {"face_id": seen.face.id, "success": int(seen.valid), "state": seen.face.state} | quality_cells(seen)
         part |= dict(zip(RECT, (round(float(v), 2) for v in seen.face.box), strict=True))
         if not seen.valid:
             return part | {"reason": "bridged over a gap"}
@@ -107,20 +107,20 @@ class Layout:
             part[self.label] = self.names[int(dense.mean.argmax())]
         else:
             part |= {f"{n}_sd": round(float(v), 6) for n, v in zip(self.names, dense.deviation, strict=True)}
-        return part | {"lag": round(dense.lag, 4), "n_windows": dense.windows} | trust(dense.reasons)
+        return part | {"lag": round(dense.lag, 4), "n_windows": dense.windows} | reliability_cells(dense.reasons)
 
-    def window_row(self, name: str, window: Window, answer: Answer) -> Row:
+    def window_row(self, name: str, window: Window, answer: WindowPrediction) -> Row:
         """The row of one window; its values are written so that reading them gives the same float32."""
-        first, last = window.seen[0], window.seen[-1]
+        first, last = window.crops[0], window.crops[-1]
         row = {"input": name, "face_id": window.face_id, "frame_start": first.frame, "frame_end": last.frame}
         row |= {"t_start": round(first.time, 6), "t_end": round(last.time, 6)}
         row |= self.clock("stimulus_start", first.time) | self.clock("stimulus_end", last.time)
-        row |= {"n_frames": len(window.seen), "n_valid": sum(s.valid for s in window.seen)} | medians(window)
-        row |= dict(zip(self.names, answer.values, strict=True)) | trust(answer.reasons)
+        row |= {"n_frames": len(window.crops), "n_valid": sum(s.valid for s in window.crops)} | medians(window)
+        row |= dict(zip(self.names, answer.values, strict=True)) | reliability_cells(answer.reasons)
         if self.label:
             row[self.label] = self.names[int(answer.values.argmax())]
-        row |= answer.beside or {}
-        return ordered(row, self.windows)
+        row |= answer.plausible or {}
+        return row_of(row, self.windows)
 
     def type_of(self, column: str) -> str:
         """pandas' type of a column of either table; all of them can be missing."""
@@ -131,18 +131,18 @@ class Layout:
         words = (*TEXT, self.label, *(self.plausible.beside(self.names) if self.plausible.text else ()))
         return "string" if column in words else "float64"
 
-    def answer(self, row: Mapping[str, str]) -> Answer:
+    def prediction(self, row: Mapping[str, str]) -> WindowPrediction:
         """The answer that a row of the table of windows was made from."""
 
         values = np.array([np.float32(row[name]) for name in self.names])
         if not row["reliable"]:  # no calibration
-            return Answer(values)
+            return WindowPrediction(values)
         cells = {column: row[column] for column in self.plausible.beside(self.names)}
         beside = cells if self.plausible.text else {column: np.float32(cell) for column, cell in cells.items()}
-        return Answer(values, None, beside, tuple(filter(None, row["reasons"].split(SEPARATOR))))
+        return WindowPrediction(values, None, beside, tuple(filter(None, row["reasons"].split(SEPARATOR))))
 
 
-def ordered(row: Mapping[str, Any], columns: Sequence[str]) -> Row:
+def row_of(row: Mapping[str, Any], columns: Sequence[str]) -> Row:
     """The cells of a row under ``columns``; what is not known is None."""
     return [None if is_missing(row.get(column)) else row.get(column) for column in columns]
 
@@ -152,7 +152,7 @@ def is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float | np.floating) and math.isnan(value))
 
 
-def trust(reasons: Iterable[str] | None) -> dict[str, Any]:
+def reliability_cells(reasons: Iterable[str] | None) -> dict[str, Any]:
     """The columns reliable and reasons; both empty where nobody can tell."""
     if reasons is None:
         return {}
@@ -160,7 +160,7 @@ def trust(reasons: Iterable[str] | None) -> dict[str, Any]:
     return {"reliable": not listed, "reasons": SEPARATOR.join(listed)}
 
 
-def quality(seen: Appearance) -> dict[str, float]:
+def quality_cells(seen: FaceCrop) -> dict[str, float]:
     """Confidence, sharpness and pose (radians) of one face on one frame."""
     pose = [math.radians(angle) for angle in seen.face.pose] if seen.face.pose is not None else [math.nan] * 3
     values = [seen.face.confidence, seen.face.sharpness, *pose]
@@ -170,6 +170,8 @@ def quality(seen: Appearance) -> dict[str, float]:
 def medians(window: Window) -> dict[str, float]:
     """Quality of a window: sharpness of what the model looks at, and medians over the frames on which the face was seen."""
     names = ("confidence", "sharpness", *POSE, "face_width")
-    table = [[*quality(s).values(), float(s.face.box[2])] for s in window.seen if s.valid] or [[math.nan] * len(names)]
+    table = [[*quality_cells(s).values(), float(s.face.box[2])] for s in window.crops if s.valid] or [
+        [math.nan] * len(names)
+    ]
     middle = dict(zip(names, np.median(np.array(table), axis=0), strict=True)) | {"sharpness": window.sharpness}
     return {name: round(float(value), 4) for name, value in middle.items()}

@@ -18,20 +18,20 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class WindowPrediction:
     """What is said of one window."""
 
     values: Floats
     """Probabilities or values (names,); calibrated if the model is."""
     features: Floats | None = None
     """Mean token (dim,), if it was asked for."""
-    beside: Mapping[str, Any] | None = None
+    plausible: Mapping[str, Any] | None = None
     """What is plausible, by the columns of the table of windows (``Calibrated.cells``); None without a calibration."""
     reasons: tuple[str, ...] | None = None
     """Why the answer is not reliable, empty if it is; None where nobody can tell, without a calibration."""
 
 
-def trusted(
+def with_reliability(
     calibration: Calibration,
     names: Sequence[str],
     windows: Sequence[Window],
@@ -39,7 +39,7 @@ def trusted(
     features: Floats,
     distances: NDArray[np.float64],
     coverage: float | None,
-) -> list[Answer]:
+) -> list[WindowPrediction]:
     """Outputs (N, names) of windows -> calibrated answers, each with its doubts.
 
     ``features`` (N, dim) go along; ``distances`` (N,) are those to the clips that the model was calibrated on.
@@ -48,8 +48,8 @@ def trusted(
     values = found.values.astype(np.float32)
     answers = []
     for i, window in enumerate(windows):
-        doubts = tuple(sorted(reasons(*measures(window), float(distances[i]), calibration.facts.limits)))
-        answers.append(Answer(values[i], features[i], found.cells(i, names), doubts))
+        doubts = tuple(sorted(reasons(*quality_medians(window), float(distances[i]), calibration.facts.limits)))
+        answers.append(WindowPrediction(values[i], features[i], found.cells(i, names), doubts))
     return answers
 
 
@@ -62,9 +62,9 @@ def require_finite(outputs: NDArray[Any], model: Path | None) -> None:
         )
 
 
-def measures(window: Window) -> tuple[float, float | None, tuple[float, ...] | None]:
+def quality_medians(window: Window) -> tuple[float, float | None, tuple[float, ...] | None]:
     """Sharpness of what the model sees, width of the face in the video in pixels, (yaw, pitch, roll) in degrees: medians."""
-    seen = [s for s in window.seen if s.valid] or list(window.seen)
+    seen = [s for s in window.crops if s.valid] or list(window.crops)
     poses = [s.face.pose for s in seen if s.face.pose is not None]
     width = float(np.median([s.face.box[2] for s in seen]))
     return window.sharpness, width, tuple(np.median(np.array(poses), axis=0).tolist()) if poses else None

@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mien.faces.face import Face, Pixels, Sighting
+from mien.faces.face import Face, FrameFaces, Pixels
 from mien.faces.quality import clip_sharpness
 from mien.video.clips import ClipConfig
-from mien.video.rates import nearest, step_of
+from mien.video.rates import nearest_frames, nearest_step
 from mien.video.views import view_indices
 
 
 @dataclass(frozen=True, eq=False)
-class Appearance:
+class FaceCrop:
     """One face on one frame of a run."""
 
     frame: int
@@ -49,7 +49,7 @@ class Window:
     run: int
     place: int
     """First frame of the window within its run."""
-    seen: tuple[Appearance, ...]
+    crops: tuple[FaceCrop, ...]
     """Every frame that the window covers, whether or not the model looks at it."""
     indices: np.ndarray
     """Which of ``seen`` the model looks at (segments, frames)."""
@@ -57,12 +57,12 @@ class Window:
     @cached_property
     def sharpness(self) -> float:
         """Of what the model looks at, as the limit of a calibration measures it."""
-        return clip_sharpness(self.seen[i].picture for i in self.indices.ravel())
+        return clip_sharpness(self.crops[i].picture for i in self.indices.ravel())
 
     @property
     def video(self) -> Tensor:
         """uint8 (segments, 3, T, size, size)."""
-        pictures = np.stack([self.seen[i].picture for i in self.indices.ravel()])
+        pictures = np.stack([self.crops[i].picture for i in self.indices.ravel()])
         return torch.from_numpy(pictures).unflatten(0, self.indices.shape).permute(0, 4, 1, 2, 3).contiguous()
 
 
@@ -74,7 +74,7 @@ class FrameEvent:
     time: float
     shot: int
     reason: str | None
-    faces: tuple[tuple[int, Appearance], ...] = ()
+    faces: tuple[tuple[int, FaceCrop], ...] = ()
     """(run, appearance) in rising order of face id."""
     windows: tuple[Window, ...] = ()
     ended: tuple[int, ...] = ()
@@ -91,7 +91,7 @@ class FaceRun:
     shot: int
     start: float
     """Seconds at its first frame."""
-    recent: deque[Appearance] = field(default_factory=deque)
+    recent: deque[FaceCrop] = field(default_factory=deque)
     at: deque[int] = field(default_factory=deque)
     """The step that each of ``recent`` is nearest to."""
     taken: deque[int] = field(default_factory=deque)
@@ -127,18 +127,18 @@ class Windower:
         """Steps that a window covers."""
         return self.segments * ((self.clip.frames - 1) * self.clip.stride + 1)
 
-    def see(self, sighting: Sighting, pictures: Sequence[Pixels]) -> FrameEvent:
+    def add_frame(self, sighting: FrameFaces, pictures: Sequence[Pixels]) -> FrameEvent:
         """One frame with the crops of its faces, in the order of ``sighting.faces``."""
         self.frames += 1
         present = {face.id for face in sighting.faces}
-        over = [r for r in self.runs.values() if r.face_id not in present or self.broken(r, sighting)]
-        windows = [window for run in over for window in self.end(run)]
+        over = [r for r in self.runs.values() if r.face_id not in present or self.must_end(r, sighting)]
+        windows = [window for run in over for window in self.end_run(run)]
         faces = []
         for face, picture in zip(sighting.faces, pictures, strict=True):
-            run = self.runs.get(face.id) or self.begin(face.id, sighting)
-            appearance = Appearance(sighting.frame.index, sighting.frame.time, face, picture)
+            run = self.runs.get(face.id) or self.start_run(face.id, sighting)
+            appearance = FaceCrop(sighting.frame.index, sighting.frame.time, face, picture)
             faces.append((run.number, appearance))
-            windows.extend(self.add(run, appearance))
+            windows.extend(self.add_crop(run, appearance))
         frame, ended = sighting.frame, tuple(run.number for run in over)
         still = {self.runs[face.id].number: self.runs[face.id].base for face in sighting.faces}
         return FrameEvent(
@@ -148,27 +148,27 @@ class Windower:
     def finish(self) -> FrameEvent:
         """The windows of the runs that end with the video; the frame number is -1, there is no frame."""
         over = list(self.runs.values())
-        windows = tuple(window for run in over for window in self.end(run))
+        windows = tuple(window for run in over for window in self.end_run(run))
         return FrameEvent(-1, 0.0, 0, None, (), windows, tuple(run.number for run in over))
 
-    def broken(self, run: FaceRun, sighting: Sighting) -> bool:
+    def must_end(self, run: FaceRun, sighting: FrameFaces) -> bool:
         """Whether a run cannot go on with this frame: another shot, or a pause longer than a window of seconds."""
         fps = self.clip.fps
         paused = fps > 0 and sighting.frame.time - run.recent[-1].time > self.span / fps
         return run.shot != sighting.shot or paused
 
-    def begin(self, face_id: int, sighting: Sighting) -> FaceRun:
+    def start_run(self, face_id: int, sighting: FrameFaces) -> FaceRun:
         """A run starts."""
         run = FaceRun(self.count, face_id, sighting.shot, sighting.frame.time)
         self.runs[face_id] = run
         self.count += 1
         return run
 
-    def add(self, run: FaceRun, appearance: Appearance) -> Iterator[Window]:
+    def add_crop(self, run: FaceRun, appearance: FaceCrop) -> Iterator[Window]:
         """One more frame of a run, and the windows that it completes."""
         fps = self.clip.fps
         run.recent.append(appearance)
-        run.at.append(step_of(appearance.time - run.start, fps) if fps else run.length)
+        run.at.append(nearest_step(appearance.time - run.start, fps) if fps else run.length)
         run.length += 1
         # By time, a later frame may be nearer to the same step, which is complete when a frame of the next one comes.
         yield from self.step(run, run.at[-1] if fps else run.length)
@@ -192,9 +192,9 @@ class Windower:
         if not self.clip.fps:
             return step
         times = [appearance.time for appearance in run.recent]
-        return run.base + int(nearest(times, run.start + step / self.clip.fps))
+        return run.base + int(nearest_frames(times, run.start + step / self.clip.fps))
 
-    def end(self, run: FaceRun) -> Iterator[Window]:
+    def end_run(self, run: FaceRun) -> Iterator[Window]:
         """A run is over: its last windows, and the one that ends with it, unless there is one already."""
         del self.runs[run.face_id]
         yield from self.step(run, run.at[-1] + 1)

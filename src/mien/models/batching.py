@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor
 
-from mien.video.views import View, distinct
+from mien.video.views import View, distinct_views
 
 Step = Callable[[Tensor], Tensor]
 """uint8 views (V, 3, T, size, size) -> outputs (V, ...)."""
@@ -25,7 +25,7 @@ def read_views(step: Step, items: Iterable[View], batch: int, device: torch.devi
     outputs: list[Tensor] = []
     for item in items:
         seen = len(views)
-        views.extend(distinct(item))
+        views.extend(distinct_views(item))
         waiting.append((item, len(views) - seen))
         while len(views) >= batch:
             outputs.extend(step(torch.stack(views[:batch]).to(device)))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from mien.faces.crop import CropConfig, crop
 from mien.faces.face import Face, Pixels
-from mien.inference.pipeline import Progress
+from mien.inference.pipeline import PredictionEvent
 from mien.inference.sources import Source
 from mien.inference.tables import RECT
 from mien.inference.timeline import Timeline
@@ -48,7 +48,7 @@ class Portraits:
         self.every: dict[int, int] = {}
         self.count: dict[int, int] = {}
 
-    def __call__(self, event: Progress) -> None:
+    def __call__(self, event: PredictionEvent) -> None:
         """Look at what has become final."""
         for _, faces in event.frames:
             for dense in faces:

@@ -20,7 +20,7 @@ from mien.reports.curves import palette
 from mien.reports.plots import COLOURS
 from mien.video.decode import VideoError
 from mien.video.stream import Frame
-from mien.video.writing import FILM, VideoWriter
+from mien.video.writer import FILM, VideoWriter
 
 LONGEST = 960
 """Longest side of the picture in pixels."""
@@ -38,7 +38,7 @@ def overlay(timeline: Timeline, source: Source, path: Path, progress: bool = Tru
 
     Raises ``ValueError`` for a source that cannot be read twice, as a camera.
     """
-    if not source.again:
+    if not source.repeatable:
         raise ValueError(f"{source.name} cannot be read again to draw on it; record it to a file first")
     write_whole(path, lambda beside: encode(beside, drawn(timeline, source, progress)))
 

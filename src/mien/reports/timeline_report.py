@@ -28,10 +28,10 @@ def illustrate(
     if portraits.kept or timeline.empty:
         plots.save_png(mosaic(portraits.chosen()), sheet)
     elif not sheet.is_file():  # an analysis that was finished before: nobody listened to it
-        plots.save_png(mosaic(recalled(timeline, source) if source.again else {}), sheet)
+        plots.save_png(mosaic(recalled(timeline, source) if source.repeatable else {}), sheet)
     written = [folder / "timeline.png", sheet, folder / "report.html"]
     film = folder / "overlay.mp4"
-    if video and source.again:
+    if video and source.repeatable:
         overlay(timeline, source, film, progress)
         written.append(film)
     with Image.open(sheet) as picture:

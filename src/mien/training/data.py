@@ -13,7 +13,7 @@ from mien.faces.crop import CropConfig
 from mien.interfaces import Clip
 from mien.models.card import ModelCard
 from mien.tasks import TaskConfig
-from mien.video.manifest import Problem, checked, read_manifest, select
+from mien.video.manifest import Problem, checked_clips, read_manifest, select
 from mien.video.rates import count_rates, rate_warnings
 
 Labelled = TypeVar("Labelled", bound=TaskConfig)
@@ -55,7 +55,7 @@ def load_clips(
         raise ValueError("no clips: give --data.manifest a CSV, Parquet file, folder of videos or video")
     clips = select(read_manifest(Path(config.manifest)), config.select)
     left = set(unread(clips))
-    found = checked([clip for clip in clips if clip.path not in left], workers=workers, decode=config.decode_all)
+    found = checked_clips([clip for clip in clips if clip.path not in left], workers=workers, decode=config.decode_all)
     problems = [problem for problem in found if isinstance(problem, Problem)]
     for problem in problems:
         show(f"bad clip: {problem}")

@@ -31,7 +31,7 @@ from mien.training.preflight import preflight_probes
 from mien.training.probe_setup import ProbeSetup
 from mien.training.scoring import origin
 from mien.training.selection import VALIDATION
-from mien.video.clips import order
+from mien.video.clips import epoch_order
 from mien.video.leaks import hash_clips
 from mien.video.rates import count_rates
 
@@ -115,7 +115,7 @@ def fit_probes(
     def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Tokens and targets in an order that follows from the seed, one view of each clip."""
         rng = np.random.default_rng((probe.seed, epoch))
-        places = order(probe.seed, epoch, len(features["train"]))
+        places = epoch_order(probe.seed, epoch, len(features["train"]))
         for start in range(0, len(places), probe.batch):
             chosen = places[start : start + probe.batch]
             views = [views_of(features["train"][int(i), epoch], task.segments > 1) for i in chosen]

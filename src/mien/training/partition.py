@@ -23,9 +23,19 @@ from mien.engine.distributed import Session, gather
 from mien.interfaces import Clip
 from mien.models.card import ModelCard
 from mien.tasks import TaskConfig
-from mien.video.leaks import Hashes, Leak, LearntClip, as_seen, find_leaks, find_seen, hash_clips, read_seen, write_seen
+from mien.video.leaks import (
+    Hashes,
+    Leak,
+    LearntClip,
+    find_leaks,
+    find_seen,
+    hash_clips,
+    read_seen,
+    seen_clips,
+    write_seen,
+)
 from mien.video.manifest import select
-from mien.video.splits import carve
+from mien.video.splits import held_out
 
 SEEN_FILE = "seen.csv"
 Parts = dict[str, list[Clip]]
@@ -86,7 +96,7 @@ def divide(clips: Sequence[Clip], split: SplitConfig, task: TaskConfig, seed: in
 
 def hold_out(clips: list[Clip], group: str, task: TaskConfig, parts: int, seed: int) -> tuple[list[Clip], list[Clip]]:
     """Clips without, and of, one person in ``parts``; classes keep about their shares."""
-    out = carve(clips, group, task.strata(clips), parts, seed)
+    out = held_out(clips, group, task.strata(clips), parts, seed)
     kept, taken = ([c for c, o in zip(clips, out, strict=True) if o == wanted] for wanted in (False, True))
     return kept, taken
 
@@ -131,7 +141,7 @@ class History:
 
     def adding(self, part: str, clips: Sequence[Clip], hashes: Hashes) -> History:
         """The same for weights that have learnt from more clips."""
-        return replace(self, seen=[*self.seen, *as_seen(part, clips, hashes)])
+        return replace(self, seen=[*self.seen, *seen_clips(part, clips, hashes)])
 
     def as_begun(self, run: Path) -> History:
         """The same of a run that goes on: what it wrote when it began, for a file may have broken or changed since."""
@@ -154,7 +164,7 @@ def examine(parts: Parts, init: str, group: str, hashes: Hashes) -> History:
         notes = [f"{init} has no {SEEN_FILE}: whether its training saw the test clips cannot be checked"]
     known = find_seen(before or [], hashes, "test", parts["test"])  # by the weights that training starts from
     return History(
-        [*(before or []), *as_seen("training", parts["train"], hashes), *as_seen("validation", parts["validation"], hashes)],
+        [*(before or []), *seen_clips("training", parts["train"], hashes), *seen_clips("validation", parts["validation"], hashes)],
         [*find_leaks({name: part for name, part in parts.items() if part}, hashes, group), *known],
         notes,
     )  # fmt: skip
@@ -198,7 +208,7 @@ def remember(
     """Write what a pre-training learns from, unless that has been done; every rank must call."""
     if not (folder / SEEN_FILE).is_file():
         hashes = hash_shared(clips, workers, session, unread)
-        seen = [*(seen_by(init) or []), *as_seen("pretraining", clips, hashes)]
+        seen = [*(seen_by(init) or []), *seen_clips("pretraining", clips, hashes)]
         if session.first:
             History(seen, [], []).write(folder)
 

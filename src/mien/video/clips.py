@@ -21,9 +21,9 @@ from torch.utils.data import Dataset
 from mien.config import STRICT
 from mien.interfaces import Clip
 from mien.progress import progress_bar
-from mien.video.decode import Frames, Held, Reader, VideoError, open_video
+from mien.video.decode import Frames, FramesInMemory, Reader, VideoError, open_video
 from mien.video.manifest import clip_frames
-from mien.video.rates import paced
+from mien.video.rates import resample
 from mien.video.transforms import AugmentConfig, Canvas, read_augmented
 
 Indices = NDArray[np.int64]
@@ -72,7 +72,7 @@ def train_indices(length: int, frames: int, stride: int, rng: np.random.Generato
     return np.minimum(start + stride * np.arange(frames), length - 1)
 
 
-def order(seed: int, epoch: int, count: int) -> Indices:
+def epoch_order(seed: int, epoch: int, count: int) -> Indices:
     """The order of ``count`` clips in an epoch."""
     return np.random.default_rng((seed, epoch)).permutation(count)
 
@@ -103,14 +103,14 @@ class StepSampler:
 
     def __iter__(self) -> Iterator[list[Key]]:
         for micro in count(self.start):
-            yield self.left(micro, self.rank) or [BLANK]
+            yield self.remaining(micro, self.rank) or [BLANK]
 
-    def left(self, micro: int, rank: int) -> list[Key]:
+    def remaining(self, micro: int, rank: int) -> list[Key]:
         """The clips of one rank in a micro-step that are not skipped."""
         place, step = (micro * self.world + rank) * self.batch, micro // self.accumulate
         positions = [divmod(p, self.count) for p in range(place, place + self.batch)]
         epochs = {epoch for epoch, _ in positions}
-        self.orders = {e: self.orders[e] if e in self.orders else order(self.seed, e, self.count) for e in epochs}
+        self.orders = {e: self.orders[e] if e in self.orders else epoch_order(self.seed, e, self.count) for e in epochs}
         keys = [(epoch, int(self.orders[epoch][i])) for epoch, i in positions]
         return [key for key in keys if step < self.skipped.get(key[1], step + 1)]
 
@@ -120,9 +120,9 @@ class StepSampler:
         if not self.skipped:
             return 1.0
         first = micro - micro % self.accumulate
-        parts = [self.left(m, r) for m in range(first, first + self.accumulate) for r in range(self.world)]
+        parts = [self.remaining(m, r) for m in range(first, first + self.accumulate) for r in range(self.world)]
         total = sum(map(len, parts))
-        return len(self.left(micro, self.rank)) * len(parts) / total if total else None
+        return len(self.remaining(micro, self.rank)) * len(parts) / total if total else None
 
 
 class ClipDataset(Dataset):
@@ -141,7 +141,7 @@ class ClipDataset(Dataset):
         """``cache`` decodes all clips now, but for those with the indices ``unread``."""
         self.clips, self.config, self.augmentation, self.seed = clips, config, augmentation, seed
         self.targets = targets
-        self.cached = decode_all(clips, config.fps, unread) if cache else None
+        self.cached = decode_clips(clips, config.fps, unread) if cache else None
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -180,7 +180,7 @@ class ClipDataset(Dataset):
 class open_clip(AbstractContextManager[tuple[Reader, Indices]]):
     """Open a clip's video: gives the reader and the indices of the clip's frames; errors name the manifest's line.
 
-    With ``fps`` these are the frames that a video of so many frames per second would show (``mien.video.rates.paced``).
+    With ``fps`` these are the frames that a video of so many frames per second would show (``mien.video.rates.resample``).
     """
 
     def __init__(self, clip: Clip, fps: float = 0.0) -> None:
@@ -190,7 +190,7 @@ class open_clip(AbstractContextManager[tuple[Reader, Indices]]):
         try:
             self.reader = open_video(self.clip.path)
             inside = clip_frames(self.clip, self.reader.timestamps)
-            return self.reader, inside[steps(self.clip, self.reader.timestamps[inside], self.fps)]
+            return self.reader, inside[sampled_frames(self.clip, self.reader.timestamps[inside], self.fps)]
         except VideoError as error:
             raise self.located(error) from error
 
@@ -204,26 +204,26 @@ class open_clip(AbstractContextManager[tuple[Reader, Indices]]):
         return VideoError(f"line {self.clip.row}: {error}") if self.clip.row else error
 
 
-def steps(clip: Clip, times: NDArray[np.float64], fps: float) -> Indices:
+def sampled_frames(clip: Clip, times: NDArray[np.float64], fps: float) -> Indices:
     """Which of a clip's frames are taken at ``fps`` steps a second."""
     try:
-        return paced(times, fps)
+        return resample(times, fps)
     except ValueError as error:
         raise VideoError(f"{clip.path}: {error}") from error
 
 
-def decode_all(
+def decode_clips(
     clips: Sequence[Clip], fps: float = 0.0, unread: Collection[int] = ()
-) -> list[tuple[Held, Indices] | None]:
+) -> list[tuple[FramesInMemory, Indices] | None]:
     """The frames of all clips as they were decoded, at their own size, and which of them each frame (or step, with
     ``fps``) takes; None for those with the indices ``unread``."""
 
-    def one(index: int) -> tuple[Held, Indices] | None:
+    def one(index: int) -> tuple[FramesInMemory, Indices] | None:
         if index in unread:
             return None
         with open_clip(clips[index], fps) as (reader, inside):
             frames, places = np.unique(inside, return_inverse=True)
-            return Held(reader, frames), places.astype(np.int64)
+            return FramesInMemory(reader, frames), places.astype(np.int64)
 
     with ThreadPoolExecutor() as pool:
         return list(progress_bar(pool.map(one, range(len(clips))), "decoding", total=len(clips)))
@@ -239,7 +239,7 @@ def read_scaled(reader: Reader, indices: Indices, config: ClipConfig) -> Frames:
     return reader.read(indices, (max(round(reader.height * scale), size), max(round(reader.width * scale), size)))
 
 
-def square(frames: Frames, config: ClipConfig) -> Frames:
+def central_square(frames: Frames, config: ClipConfig) -> Frames:
     """The square region of scaled frames (T, H, W, 3) that testing sees: the centre, or the preset's place."""
     height, width = frames.shape[1:3]
     top, left = (height - config.size) // 2, (width - config.size) // 2

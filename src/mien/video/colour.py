@@ -126,16 +126,16 @@ def recolour(frames: Frames, operations: Sequence[tuple[str, float]]) -> Frames:
     frames = np.ascontiguousarray(frames) if operations else frames
     for name, strength in operations:
         if name in FILTERS:
-            frames = FILTERS[name](look_up(frames, table), strength)
+            frames = FILTERS[name](apply_table(frames, table), strength)
             table, counts = np.tile(VALUES.astype(np.uint8)[:, None], 3), None
         else:
-            counts = count(frames) if counts is None and name in COUNTING else counts
-            new = TABLES[name](strength, NOTHING if counts is None else through(counts, table))
+            counts = value_counts(frames) if counts is None and name in COUNTING else counts
+            new = TABLES[name](strength, NOTHING if counts is None else mapped_counts(counts, table))
             table = np.take_along_axis(np.broadcast_to(new.reshape(256, -1), (256, 3)), table.astype(np.intp), axis=0)
-    return look_up(frames, table)
+    return apply_table(frames, table)
 
 
-def look_up(frames: Frames, table: Table) -> Frames:
+def apply_table(frames: Frames, table: Table) -> Frames:
     """Every value exchanged for the table's; a table that changes nothing costs nothing."""
     if (table == VALUES[:, None]).all():
         return frames
@@ -143,7 +143,7 @@ def look_up(frames: Frames, table: Table) -> Frames:
     return np.asarray(cv2.LUT(flat, np.ascontiguousarray(table).reshape(1, 256, 3)), np.uint8).reshape(frames.shape)
 
 
-def count(frames: Frames) -> Counts:
+def value_counts(frames: Frames) -> Counts:
     """How often each value occurs in each channel of a clip (256, 3)."""
     flat = frames.reshape(-1, 1, 3)
     return np.concatenate([cv2.calcHist([flat], [c], None, [256], [0, 256]) for c in range(3)], axis=1).astype(
@@ -151,7 +151,7 @@ def count(frames: Frames) -> Counts:
     )
 
 
-def through(counts: Counts, table: Table) -> Counts:
+def mapped_counts(counts: Counts, table: Table) -> Counts:
     """The counts of values after a table (256, 3)."""
     after = [np.bincount(table[:, c], counts[:, c], minlength=256) for c in range(3)]
     return np.stack(after, axis=1).astype(np.float64)

@@ -1,6 +1,6 @@
 """Opening a file with FFmpeg: as a file and nothing else, its video stream, and whether it holds what it says.
 
-No path is a URL, no file makes FFmpeg open another one, and no frame is larger than ``pixel_limit`` allows. ``Account``
+No path is a URL, no file makes FFmpeg open another one, and no frame is larger than ``pixel_limit`` allows. ``IntegrityCheck``
 is the one judgement of whether a file is whole: training, ``mien prepare``, ``mien extract-faces`` and ``mien analyze`` share it.
 """
 
@@ -23,18 +23,18 @@ from pydantic.dataclasses import dataclass
 from mien.config import STRICT
 
 EIGHT_K = 8192 * 4320
-"""Pixels of the largest frame that is read unless ``limited`` says otherwise."""
+"""Pixels of the largest frame that is read unless ``limit_pixels`` says otherwise."""
 
-CARRIER = "MIEN_MAX_PIXELS"
+LIMIT_VARIABLE = "MIEN_MAX_PIXELS"
 """Variable of the environment that carries the limit from a command to the processes that decode for it."""
 
-POINTERS = {
+PLAYLISTS = {
     b"#EXTM3U": "an HLS playlist", b"ffconcat": "a list of files to join", b"v=0": "an SDP session",
     b"<MPD": "a DASH playlist", b"[playlist]": "a playlist", b"[Reference]": "a playlist", b"<asx": "a playlist",
 }  # fmt: skip
 """How files begin that are no videos but name others; upper or lower case."""
 
-NAMES_OTHERS = {
+LINKING_FORMATS = {
     "hls", "concat", "dash", "webm_dash_manifest", "imf", "rtp", "rtsp", "sdp", "sap", "vobsub", "mlv", "lavfi", "alsa",
     "oss", "fbdev", "kmsgrab", "video4linux2,v4l2", "avisynth", "vapoursynth",
 }  # fmt: skip
@@ -58,21 +58,21 @@ class VideoError(ValueError):
 
 
 def pixel_limit() -> int:
-    """Pixels of the largest frame that is read, as ``limited`` set it in this process or in the one that started it."""
-    return int(os.environ.get(CARRIER, EIGHT_K))
+    """Pixels of the largest frame that is read, as ``limit_pixels`` set it in this process or in the one that started it."""
+    return int(os.environ.get(LIMIT_VARIABLE, EIGHT_K))
 
 
 @contextmanager
-def limited(pixels: int) -> Iterator[None]:
+def limit_pixels(pixels: int) -> Iterator[None]:
     """Read no frames of more pixels than this, here and in the processes that are started meanwhile."""
-    before = os.environ.get(CARRIER)
-    os.environ[CARRIER] = str(pixels)
+    before = os.environ.get(LIMIT_VARIABLE)
+    os.environ[LIMIT_VARIABLE] = str(pixels)
     try:
         yield
     finally:
-        os.environ.pop(CARRIER)
+        os.environ.pop(LIMIT_VARIABLE)
         if before is not None:
-            os.environ[CARRIER] = before
+            os.environ[LIMIT_VARIABLE] = before
 
 
 def check_pixels(path: Path, width: int, height: int) -> None:
@@ -87,7 +87,7 @@ def check_pixels(path: Path, width: int, height: int) -> None:
 @cache
 def formats() -> str:
     """FFmpeg's formats but for those that open other files."""
-    return ",".join(sorted(name for name in av.formats_available if not NAMES_OTHERS & {name, *name.split(",")}))
+    return ",".join(sorted(name for name in av.formats_available if not LINKING_FORMATS & {name, *name.split(",")}))
 
 
 def file_url(path: Path) -> str:
@@ -106,7 +106,7 @@ def open_container(path: Path) -> Any:
             start = file.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     except OSError as error:
         raise VideoError(f"{path}: cannot be read: {error.strerror or error}") from error
-    for mark, name in POINTERS.items():
+    for mark, name in PLAYLISTS.items():
         if start.startswith(mark.lower()) or (start.startswith(b"<?xml") and mark.lower() in start):
             raise VideoError(f"{path}: {name}, which names other files; name the video itself")
     options = {
@@ -149,7 +149,7 @@ def reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-class Account:
+class IntegrityCheck:
     """Packets of a file as they go by, against what the file says it holds."""
 
     def __init__(self, container: Any, stream: Any, path: Path) -> None:
@@ -204,13 +204,13 @@ class Account:
             raise VideoError(f"{self.path}: damaged: {frames} of {len(self.times)} frames can be decoded; replace it")
 
 
-def decode_all(container: Any, stream: Any, path: Path, threads: int = 1) -> Iterator[av.VideoFrame]:
+def decode_frames(container: Any, stream: Any, path: Path, threads: int = 1) -> Iterator[av.VideoFrame]:
     """Every frame as the decoder gives it; raises where the file breaks, ends too early or held damaged frames.
 
     ``threads`` 0 decodes on all cores.
     """
     decoding_threads(stream, threads)
-    account = Account(container, stream, path)
+    account = IntegrityCheck(container, stream, path)
     frames = damaged = backwards = 0
     last: int | None = None
     try:

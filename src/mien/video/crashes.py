@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.video.decode import VideoError
-from mien.video.inspection import CRASHED, Finding, Look, alone, inspect
+from mien.video.inspection import CRASHED, Finding, InspectionRequest, inspect_alone, inspect_file
 
 KILLED = "signal: Killed"
 """How PyTorch names what the system does to a process for want of memory."""
@@ -23,15 +23,15 @@ def is_crash(error: BaseException | None) -> bool:
     return "DataLoader worker" in said and KILLED not in said and ("by signal" in said or "unexpectedly" in said)
 
 
-def find_crash(paths: Iterable[Path], act: Callable[[Look], Finding] | None = None) -> Path | None:
+def find_crash(paths: Iterable[Path], act: Callable[[InspectionRequest], Finding] | None = None) -> Path | None:
     """The first file that brings down the process that decodes it; None if all can be decoded, or are refused."""
     for path in dict.fromkeys(paths):
-        if CRASHED in alone(Look(path, decode=True), act or inspect).damage:
+        if CRASHED in inspect_alone(InspectionRequest(path, decode=True), act or inspect_file).damage:
             return path
     return None
 
 
-def named(items: Iterable[Any], paths: list[Path], ahead: int) -> Iterator[Any]:
+def name_crashed_file(items: Iterable[Any], paths: list[Path], ahead: int) -> Iterator[Any]:
     """Items of the files ``paths`` in order, of which processes read ``ahead``. Raises ``VideoError`` naming the file on
     which one of them crashed."""
     done = 0

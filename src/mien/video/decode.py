@@ -21,10 +21,10 @@ from PIL import Image
 
 from mien.video.container import VideoError, check_pixels, decoding_threads, open_container, reason, video_stream
 from mien.video.packet_table import FOLDER_FPS, FrameTable, scan
-from mien.video.pictures import Frames, Pictures, Region, Size
+from mien.video.pictures import Frames, Region, RgbConverter, Size
 
 __all__ = [
-    "FOLDER_FPS", "IMAGES", "VIDEOS", "Frames", "Reader", "Region", "Size", "VideoError", "ends_in", "natural", "open_video", "scan",
+    "FOLDER_FPS", "IMAGES", "VIDEOS", "Frames", "Reader", "Region", "Size", "VideoError", "ends_in", "natural_key", "open_video", "scan",
 ]  # fmt: skip
 
 IMAGES = (".jpg", ".jpeg", ".png")
@@ -73,18 +73,18 @@ class Reader(ABC):
             raise IndexError(f"{self.path} has {len(self)} frames, asked for {wanted[0]} to {wanted[-1]}")
         region = region or (0, 0, self.height, self.width)
         size = size or (region[2], region[3])
-        found = {index: self.picture(frame, size, region) for index, frame in self.decoded(wanted)}
+        found = {index: self.picture(frame, size, region) for index, frame in self.decoded_frames(wanted)}
         return np.stack([found[int(i)] for i in indices])
 
     @abstractmethod
-    def decoded(self, wanted: Sequence[int]) -> Iterator[tuple[int, Any]]:
+    def decoded_frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, Any]]:
         """(index, frame as decoded) for rising indices."""
 
     @abstractmethod
     def picture(self, frame: Any, size: Size, region: Region) -> Frames:
         """A region of a frame as decoded -> RGB (H, W, 3) at ``size``."""
 
-    def painter(self) -> Callable[[Any, Size, Region], Frames]:
+    def converter(self) -> Callable[[Any, Size, Region], Frames]:
         """What ``picture`` does, for frames that outlive the open file."""
         return self.picture
 
@@ -110,7 +110,7 @@ class VideoFile(Reader):
         if first is None:
             raise VideoError(f"{path}: no frame can be decoded; replace or remove it")
         self.frames = chain([first], self.frames)
-        self.pictures = Pictures.like(first, self.path)
+        self.pictures = RgbConverter.like(first, self.path)
         self.height, self.width = self.pictures.height, self.pictures.width
 
     def close(self) -> None:
@@ -144,7 +144,7 @@ class VideoFile(Reader):
                 return
         self.rewind()
 
-    def decoded(self, wanted: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+    def decoded_frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
         for index in wanted:
             key = self.keyframe(index)
             if index < self.next or key > self.next:
@@ -161,7 +161,7 @@ class VideoFile(Reader):
     def picture(self, frame: av.VideoFrame, size: Size, region: Region) -> Frames:
         return self.pictures(frame, size, region)
 
-    def painter(self) -> Callable[[Any, Size, Region], Frames]:
+    def converter(self) -> Callable[[Any, Size, Region], Frames]:
         return self.pictures  # not a method of this reader, which would keep its decoder, megabytes, in memory
 
     def keyframe(self, index: int) -> int:
@@ -199,7 +199,7 @@ class ImageFolder(Reader):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.files = sorted((f for f in path.iterdir() if ends_in(f.name, IMAGES)), key=natural)
+        self.files = sorted((f for f in path.iterdir() if ends_in(f.name, IMAGES)), key=natural_key)
         if not self.files:
             raise VideoError(f"{path}: a folder without jpg or png frames; name a video file or a folder of frames")
         self.timestamps = np.arange(len(self.files), dtype=np.float64) / FOLDER_FPS
@@ -209,7 +209,7 @@ class ImageFolder(Reader):
     def close(self) -> None:
         """Nothing is held open between images."""
 
-    def decoded(self, wanted: Sequence[int]) -> Iterator[tuple[int, Image.Image]]:
+    def decoded_frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, Image.Image]]:
         for index in wanted:
             yield index, self.load(index)
 
@@ -233,24 +233,24 @@ class ImageFolder(Reader):
             ) from error
 
 
-class Held(Reader):
+class FramesInMemory(Reader):
     """Frames of a video in memory as they were decoded; reading them gives what reading the video would."""
 
     def __init__(self, reader: Reader, indices: Sequence[int] | NDArray[np.int64]) -> None:
         """Decode the frames at rising ``indices``; here they are numbered from 0."""
-        self.path, self.height, self.width, self.draw = reader.path, reader.height, reader.width, reader.painter()
+        self.path, self.height, self.width, self.draw = reader.path, reader.height, reader.width, reader.converter()
         self.indices = np.asarray(indices)
         self.timestamps = reader.timestamps[self.indices]
-        self.frames = [frame for _, frame in reader.decoded(self.indices.tolist())]
+        self.frames = [frame for _, frame in reader.decoded_frames(self.indices.tolist())]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Sent to another process, the frames are decoded there again: FFmpeg's frames cannot be sent."""
-        return hold, (self.path, self.indices)
+        return decode_in_memory, (self.path, self.indices)
 
     def close(self) -> None:
         """The frames stay."""
 
-    def decoded(self, wanted: Sequence[int]) -> Iterator[tuple[int, Any]]:
+    def decoded_frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, Any]]:
         for index in wanted:
             yield index, self.frames[index]
 
@@ -258,12 +258,12 @@ class Held(Reader):
         return self.draw(frame, size, region)
 
 
-def hold(path: Path, indices: NDArray[np.int64]) -> Held:
+def decode_in_memory(path: Path, indices: NDArray[np.int64]) -> FramesInMemory:
     """Frames of a video, decoded and held."""
     with open_video(path) as reader:
-        return Held(reader, indices)
+        return FramesInMemory(reader, indices)
 
 
-def natural(path: Path) -> list[Any]:
+def natural_key(path: Path) -> list[Any]:
     """Sort key by which frame_2 comes before frame_10."""
     return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", path.name))]

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.video.decode import FOLDER_FPS, IMAGES, VideoError, ends_in, natural
-from mien.video.stream import judge
+from mien.video.decode import FOLDER_FPS, IMAGES, VideoError, ends_in, natural_key
+from mien.video.stream import checked_frame_times
 
 CRASHED = "the decoder crashed on it"
 LFS_MARK = b"version https://git-lfs"
@@ -49,7 +49,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Look:
+class InspectionRequest:
     """One file to look at, and what was seen of it before."""
 
     path: Path
@@ -57,46 +57,46 @@ class Look:
     before: Finding | None = None
 
 
-def content(path: Path) -> list[Path]:
+def content_files(path: Path) -> list[Path]:
     """The files that make up a clip: itself, or the images of a folder in natural order."""
     if not path.is_dir():
         return [path]
-    return sorted((f for f in path.iterdir() if ends_in(f.name, IMAGES)), key=natural)
+    return sorted((f for f in path.iterdir() if ends_in(f.name, IMAGES)), key=natural_key)
 
 
 def stamp(path: Path) -> Finding:
     """A finding without contents: size and time of change."""
-    states = [file.stat() for file in content(path)]
+    states = [file.stat() for file in content_files(path)]
     return Finding(str(path), sum(s.st_size for s in states), max((s.st_mtime_ns for s in states), default=0))
 
 
 def digest(path: Path) -> str:
     """SHA-256 of a clip's content."""
     total = hashlib.sha256()
-    for file in content(path):
+    for file in content_files(path):
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):
                 total.update(block)
     return total.hexdigest()
 
 
-def inspect(look: Look) -> Finding:
+def inspect_file(request: InspectionRequest) -> Finding:
     """Read one clip, completely with ``decode``. Never raises for a bad file: the finding says what is wrong."""
     try:
-        finding = replace(stamp(look.path), sha256=digest(look.path))
-        if look.before and look.before.sha256 == finding.sha256 and look.before.decoded >= look.decode:
-            return replace(look.before, size=finding.size, changed=finding.changed)
-        return watch(finding, look.path, look.decode)
+        finding = replace(stamp(request.path), sha256=digest(request.path))
+        if request.before and request.before.sha256 == finding.sha256 and request.before.decoded >= request.decode:
+            return replace(request.before, size=finding.size, changed=finding.changed)
+        return count_frames(finding, request.path, request.decode)
     except OSError as error:
-        return Finding(str(look.path), 0, 0, damage=f"{look.path}: cannot be read: {error.strerror or error}")
+        return Finding(str(request.path), 0, 0, damage=f"{request.path}: cannot be read: {error.strerror or error}")
 
 
-def watch(finding: Finding, path: Path, decode: bool) -> Finding:
+def count_frames(finding: Finding, path: Path, decode: bool) -> Finding:
     """Count the frames of a clip; with ``decode``, decode each of them."""
     if finding.size < 1024 and path.is_file() and path.read_bytes().startswith(LFS_MARK):
         return replace(finding, decoded=True, damage=f"{path}: a Git LFS pointer, not the video; run 'git lfs pull'")
     try:
-        times = judge(path, decode)
+        times = checked_frame_times(path, decode)
     except VideoError as error:
         return replace(finding, decoded=decode, damage=str(error))
     return replace(finding, frames=len(times), seconds=duration(times), decoded=decode)
@@ -152,7 +152,7 @@ class InspectionJournal:
         self.findings[finding.path] = finding
         self.put(asdict(finding))
 
-    def fresh(self, path: Path, decode: bool) -> Finding | None:
+    def unchanged(self, path: Path, decode: bool) -> Finding | None:
         """What is known of a clip that has not changed since; None if it has to be looked at."""
         known = self.findings.get(str(path))
         if known is None or known.decoded < decode:
@@ -167,54 +167,60 @@ class InspectionJournal:
         self.file.close()
 
 
-def survey(
+def inspect_files(
     paths: Iterable[Path],
     journal: InspectionJournal,
     workers: int,
     decode: bool,
     tick: Callable[[int], object] = lambda count: None,
-    act: Callable[[Look], Finding] = inspect,
+    inspector: Callable[[InspectionRequest], Finding] = inspect_file,
 ) -> dict[Path, Finding]:
     """Look at all clips, those known from the journal excepted; ``tick`` is told how many are done."""
     findings: dict[Path, Finding] = {}
     todo = []
     for path in dict.fromkeys(paths):
-        known = journal.fresh(path, decode)
+        known = journal.unchanged(path, decode)
         if known is None:
-            todo.append(Look(path, decode, journal.findings.get(str(path))))
+            todo.append(InspectionRequest(path, decode, journal.findings.get(str(path))))
         else:
             findings[path] = known
     tick(len(findings))
-    for finding in looks(todo, workers, act):
+    for finding in inspect_all(todo, workers, inspector):
         journal.add(finding)
         findings[Path(finding.path)] = finding
         tick(1)
     return findings
 
 
-def looks(todo: Sequence[Look], workers: int, act: Callable[[Look], Finding]) -> Iterator[Finding]:
+def inspect_all(
+    todo: Sequence[InspectionRequest], workers: int, inspector: Callable[[InspectionRequest], Finding]
+) -> Iterator[Finding]:
     """Findings as they come, from ``workers`` processes; a single worker is this process."""
     if workers == 1 or len(todo) < 2:
-        yield from map(act, todo)
+        yield from map(inspector, todo)
         return
     queue = deque(todo)
     while queue:
-        suspects: list[Look] = []
-        with processes(workers) as pool:
-            yield from drain(queue, suspects, pool, workers, act)
+        suspects: list[InspectionRequest] = []
+        with process_pool(workers) as pool:
+            yield from drain(queue, suspects, pool, workers, inspector)
         for look in suspects:
-            yield alone(look, act)
+            yield inspect_alone(look, inspector)
 
 
 def drain(
-    queue: deque[Look], suspects: list[Look], pool: ProcessPoolExecutor, workers: int, act: Callable[[Look], Finding]
+    queue: deque[InspectionRequest],
+    suspects: list[InspectionRequest],
+    pool: ProcessPoolExecutor,
+    workers: int,
+    inspector: Callable[[InspectionRequest], Finding],
 ) -> Iterator[Finding]:
     """Work on the queue until it is empty or a process dies; what was under way then is suspect."""
-    running: dict[Future[Finding], Look] = {}
+    running: dict[Future[Finding], InspectionRequest] = {}
     while running or (queue and not suspects):
         while queue and not suspects and len(running) < 4 * workers:
             try:
-                running[pool.submit(act, queue[0])] = queue[0]
+                running[pool.submit(inspector, queue[0])] = queue[0]
             except BrokenProcessPool:
                 if not running:
                     return
@@ -228,33 +234,33 @@ def drain(
                 yield future.result()
 
 
-def alone(look: Look, act: Callable[[Look], Finding]) -> Finding:
+def inspect_alone(request: InspectionRequest, inspector: Callable[[InspectionRequest], Finding]) -> Finding:
     """Look at one clip in a process of its own; if that dies, the clip did it."""
-    with processes(1) as pool:
+    with process_pool(1) as pool:
         try:
             pool.submit(os.getpid).result()
         except BrokenProcessPool as error:
             raise OSError("no process can be started to decode in; try --workers 1") from error
         try:
-            return pool.submit(act, look).result()
+            return pool.submit(inspector, request).result()
         except BrokenProcessPool:
             pass
-    damage = f"{look.path}: {CRASHED}, or it needs more memory than there is; replace or remove it"
-    return replace(stamp(look.path), sha256=digest(look.path), decoded=look.decode, damage=damage)
+    damage = f"{request.path}: {CRASHED}, or it needs more memory than there is; replace or remove it"
+    return replace(stamp(request.path), sha256=digest(request.path), decoded=request.decode, damage=damage)
 
 
-def processes(workers: int) -> ProcessPoolExecutor:
+def process_pool(workers: int) -> ProcessPoolExecutor:
     """Processes that start clean: a fork of a process that runs threads may hang."""
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), begin)
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), prepare_process)
 
 
-def begin() -> None:
+def prepare_process() -> None:
     """In a new process: leave Ctrl-C to the parent, and do not outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=follow_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def follow_parent() -> None:
+def end_with_parent() -> None:
     """End when the parent ends, however it does."""
     parent = multiprocessing.parent_process()
     if parent is not None:

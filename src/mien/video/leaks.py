@@ -87,7 +87,7 @@ def find_leaks(parts: Mapping[str, Sequence[Clip]], hashes: Hashes, group: str) 
         people = sorted(({cell(c, group) for c in a} - {""}) & {cell(c, group) for c in b})
         found += [leak("path", one, other, [c.path.name for c in by_path])] if by_path else []
         found += [leak("content", one, other, [c.path.name for c in by_content])] if by_content else []
-        found += [Leak("subject", one, other, len(people), some(people), group)] if people else []
+        found += [Leak("subject", one, other, len(people), first_names(people), group)] if people else []
     return found
 
 
@@ -101,7 +101,7 @@ def find_seen(seen: Iterable[LearntClip], hashes: Hashes, part: str, clips: Sequ
         names = [
             clip.path.name
             for clip in clips
-            if any(meet((clip.start, clip.end), s) for s in stretches.get((taught, hashes[clip.path]), ()))
+            if any(overlap((clip.start, clip.end), s) for s in stretches.get((taught, hashes[clip.path]), ()))
         ]
         found += [leak("content", taught, part, names)] if names else []
     return found
@@ -109,7 +109,7 @@ def find_seen(seen: Iterable[LearntClip], hashes: Hashes, part: str, clips: Sequ
 
 def leak(kind: Literal["path", "content"], one: str, other: str, names: list[str]) -> Leak:
     """A leak of clips."""
-    return Leak(kind, one, other, len(names), some(names))
+    return Leak(kind, one, other, len(names), first_names(names))
 
 
 def overlapping(one: Sequence[Clip], other: Sequence[Clip], key: Callable[[Clip], Hashable]) -> list[Clip]:
@@ -117,30 +117,30 @@ def overlapping(one: Sequence[Clip], other: Sequence[Clip], key: Callable[[Clip]
     stretches: dict[Hashable, list[tuple[float | None, float | None]]] = defaultdict(list)
     for clip in one:
         stretches[key(clip)].append((clip.start, clip.end))
-    return [c for c in other if any(meet((c.start, c.end), s) for s in stretches.get(key(c), ()))]
+    return [c for c in other if any(overlap((c.start, c.end), s) for s in stretches.get(key(c), ()))]
 
 
-def meet(a: tuple[float | None, float | None], b: tuple[float | None, float | None]) -> bool:
+def overlap(a: tuple[float | None, float | None], b: tuple[float | None, float | None]) -> bool:
     """Whether two stretches (start included, end excluded; None is open) have a moment in common."""
     starts_before_end = [end is None or (start or 0.0) < end for (start, _), (_, end) in ((a, b), (b, a))]
     return all(starts_before_end)
 
 
-def as_seen(part: str, clips: Iterable[Clip], hashes: Hashes) -> list[LearntClip]:
+def seen_clips(part: str, clips: Iterable[Clip], hashes: Hashes) -> list[LearntClip]:
     """Clips as a model remembers them; without those whose content is not known, for it has never read them."""
     return [LearntClip(part, hashes[clip.path], clip.start, clip.end) for clip in clips if hashes[clip.path]]
 
 
 def write_seen(path: Path, seen: Iterable[LearntClip]) -> None:
     """One line per stretch, sorted, each once."""
-    rows = sorted({(s.part, s.sha256, text(s.start), text(s.end)) for s in seen})
+    rows = sorted({(s.part, s.sha256, format_seconds(s.start), format_seconds(s.end)) for s in seen})
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(SEEN)
         table.writerows(rows)
 
 
-def text(seconds: float | None) -> str:
+def format_seconds(seconds: float | None) -> str:
     """A time as it is written; None is empty."""
     return "" if seconds is None else repr(seconds)
 
@@ -161,6 +161,6 @@ def read_seen(path: Path) -> list[LearntClip]:
     return found
 
 
-def some(names: Sequence[str]) -> str:
+def first_names(names: Sequence[str]) -> str:
     """The first few names."""
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -20,10 +20,10 @@ import pandas as pd
 from mien.interfaces import Clip
 from mien.names import write_csv, write_parquet
 from mien.progress import progress_bar
-from mien.video.decode import IMAGES, VIDEOS, VideoError, ends_in, natural
+from mien.video.decode import IMAGES, VIDEOS, VideoError, ends_in, natural_key
 from mien.video.manifest_table import PARQUET, Cells, Column, read_columns
 from mien.video.rates import rate_of
-from mien.video.stream import judge
+from mien.video.stream import checked_frame_times
 
 
 def read_manifest(path: Path) -> list[Clip]:
@@ -51,7 +51,7 @@ def clips_of(manifest: Path, columns: Mapping[str, Column]) -> list[Clip]:
     names, folder = columns["path"], manifest.parent
     if None in names:
         raise ValueError(f"{manifest} line {list(names).index(None) + 2}: the path is missing")
-    starts, ends = (seconds(manifest, name, columns.get(name), len(names)) for name in ("start", "end"))
+    starts, ends = (time_column(manifest, name, columns.get(name), len(names)) for name in ("start", "end"))
     others = {name: column for name, column in columns.items() if name not in ("path", "start", "end")}
     clips = [
         Clip(folder / name, start, end, Cells(others, place), place + 2)
@@ -64,18 +64,18 @@ def clips_of(manifest: Path, columns: Mapping[str, Column]) -> list[Clip]:
     return clips
 
 
-def seconds(manifest: Path, name: str, column: Column | None, count: int) -> list[float | None]:
+def time_column(manifest: Path, name: str, column: Column | None, count: int) -> list[float | None]:
     """A column of times; None for an empty cell."""
     if column is None:
         return [None] * count
     found: dict[Any, float | None] = {None: None}
     for line, cell in enumerate(column, start=2):
         if cell not in found:
-            found[cell] = second(manifest, line, name, cell)
+            found[cell] = time_cell(manifest, line, name, cell)
     return [found[cell] for cell in column]
 
 
-def second(manifest: Path, line: int, name: str, value: Any) -> float | None:
+def time_cell(manifest: Path, line: int, name: str, value: Any) -> float | None:
     """A time of a row; NaN is an empty cell."""
     if value != value:
         return None
@@ -110,7 +110,7 @@ def folder_clips(folder: Path) -> list[Clip]:
     """Every video below a folder, in natural order; a folder that holds images directly is one clip."""
     if any(ends_in(f.name, IMAGES) for f in folder.iterdir()):
         return [Clip(folder, row=1)]
-    files = sorted((f for f in folder.rglob("*") if ends_in(f.name, VIDEOS)), key=natural)
+    files = sorted((f for f in folder.rglob("*") if ends_in(f.name, VIDEOS)), key=natural_key)
     if not files:
         raise ValueError(f"{folder}: no videos ({', '.join(VIDEOS)}) and no frames in this folder")
     return [Clip(f, row=i) for i, f in enumerate(files, start=1)]
@@ -166,10 +166,10 @@ class Problem:
 
 def check(clips: Sequence[Clip], workers: int = 4, decode: bool = False) -> list[Problem]:
     """Find the clips that cannot be read: packets of every file, or all its frames with ``decode``."""
-    return [found for found in checked(clips, workers, decode) if isinstance(found, Problem)]
+    return [found for found in checked_clips(clips, workers, decode) if isinstance(found, Problem)]
 
 
-def checked(clips: Sequence[Clip], workers: int = 4, decode: bool = False) -> list[Clip | Problem]:
+def checked_clips(clips: Sequence[Clip], workers: int = 4, decode: bool = False) -> list[Clip | Problem]:
     """Each clip with its frame rate, or what is wrong with it."""
     with ThreadPoolExecutor(max(workers, 1)) as pool:
         results = pool.map(lambda clip: check_one(clip, decode), clips)
@@ -179,7 +179,7 @@ def checked(clips: Sequence[Clip], workers: int = 4, decode: bool = False) -> li
 def check_one(clip: Clip, decode: bool) -> Clip | Problem:
     """A clip with its frame rate, or what is wrong with it."""
     try:
-        times = judge(clip.path, decode)
+        times = checked_frame_times(clip.path, decode)
         return replace(clip, rate=rate_of(times[clip_frames(clip, times)]))
     except VideoError as error:
         return Problem(clip.row, clip.path, str(error))

@@ -60,7 +60,7 @@ def read_columns(path: Path) -> dict[str, Column]:
             table = pd.read_parquet(path)
         except (ValueError, OSError) as error:
             raise ValueError(f"{path}: not a readable Parquet file: {error}") from error
-        return {str(name): stored(path, str(name), table.iloc[:, i]) for i, name in enumerate(table.columns)}
+        return {str(name): parquet_column(path, str(name), table.iloc[:, i]) for i, name in enumerate(table.columns)}
     options: Any = {
         "dtype": object,
         "keep_default_na": False,
@@ -73,10 +73,10 @@ def read_columns(path: Path) -> dict[str, Column]:
         raise ValueError(f"{path}: the manifest is empty; it needs a header with a column 'path'") from error
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a readable CSV: {error}") from error
-    return {from_cell(str(name)): text(path, str(name), table.iloc[:, i]) for i, name in enumerate(table.columns)}
+    return {from_cell(str(name)): csv_column(path, str(name), table.iloc[:, i]) for i, name in enumerate(table.columns)}
 
 
-def text(path: Path, name: str, cells: pd.Series) -> Column:
+def csv_column(path: Path, name: str, cells: pd.Series) -> Column:
     """A column of a CSV file; cells that are alike are one object. Names may be any bytes, other text is UTF-8."""
     codes, kinds = pd.factorize(cells)
     read = from_text if name == "path" else from_cell
@@ -93,7 +93,7 @@ def is_unicode(value: str) -> bool:
     return not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
-def stored(path: Path, name: str, cells: pd.Series) -> Column:
+def parquet_column(path: Path, name: str, cells: pd.Series) -> Column:
     """A column of a Parquet file."""
     kind = getattr(cells.dtype, "kind", "O")
     if kind == "m":
@@ -102,14 +102,14 @@ def stored(path: Path, name: str, cells: pd.Series) -> Column:
         return cells.to_numpy()
     if kind == "M":
         cells = cells.astype(object)
-    read: Callable[[Any], Any] = names_of if name == "path" else plain
+    read: Callable[[Any], Any] = path_cell if name == "path" else plain_cell
     try:
         return np.array([read(cell) for cell in cells.astype(object)] + [None], dtype=object)[:-1]
     except TypeError as error:
         raise ValueError(f"{path}: column {name!r} {error}; a manifest holds text, numbers, dates and times") from error
 
 
-def plain(cell: Any) -> Cell:
+def plain_cell(cell: Any) -> Cell:
     """A cell of a Parquet file; ``TypeError`` for what is neither text nor a number, such as a list."""
     if cell is None or cell is pd.NA or cell is pd.NaT or (isinstance(cell, float) and cell != cell):
         return None
@@ -130,9 +130,9 @@ def plain(cell: Any) -> Cell:
     raise TypeError(f"holds {type(cell).__name__}")
 
 
-def names_of(cell: Any) -> str | None:
+def path_cell(cell: Any) -> str | None:
     """A path of a Parquet file: text as ``mien.names`` writes it, or the bytes of a name."""
     if isinstance(cell, bytes):
         return os.fsdecode(cell) or None
-    value = plain(cell)
+    value = plain_cell(cell)
     return None if value is None else from_text(str(value))

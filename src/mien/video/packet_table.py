@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.video.container import Account, VideoError, decode_all, open_container, video_stream
+from mien.video.container import IntegrityCheck, VideoError, decode_frames, open_container, video_stream
 
 __all__ = ["FOLDER_FPS", "FrameTable", "VideoError", "open_container", "scan", "video_stream"]
 
@@ -45,7 +45,7 @@ def scan(path: Path) -> FrameTable:
         stream = video_stream(container, path)
         if (table := from_index(container, stream)) is not None:
             return table
-        account = Account(container, stream, path)
+        account = IntegrityCheck(container, stream, path)
         for _ in account.demux():
             pass
         account.close()
@@ -78,5 +78,5 @@ def count(path: Path) -> FrameTable:
     with open_container(path) as container:
         stream = video_stream(container, path)
         rate = float(stream.average_rate or stream.guessed_rate or FOLDER_FPS)
-        frames = sum(1 for _ in decode_all(container, stream, path))
+        frames = sum(1 for _ in decode_frames(container, stream, path))
     return FrameTable(np.arange(frames, dtype=np.float64) / rate, np.array([], np.int64), np.array([0]))

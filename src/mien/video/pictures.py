@@ -24,7 +24,7 @@ Frames = NDArray[np.uint8]
 """RGB frames (N, H, W, 3)."""
 
 
-class Pictures:
+class RgbConverter:
     """Turns a video's decoded frames into RGB. ``height`` and ``width`` are those of a frame as shown.
 
     A frame of another size than the first is taken for the same picture at another scale, as players do.
@@ -37,7 +37,7 @@ class Pictures:
         self.cutters: dict[Any, Graph] = {}
 
     @classmethod
-    def like(cls, first: av.VideoFrame, path: Path) -> Pictures:
+    def like(cls, first: av.VideoFrame, path: Path) -> RgbConverter:
         """For a video with this first frame."""
         rotation = int(first.rotation) % 360
         stored = (first.height, first.width)
@@ -52,7 +52,7 @@ class Pictures:
         """
         try:
             if region is not None and region != (0, 0, self.height, self.width):
-                frame = self.cut(frame, region)
+                frame = self.crop(frame, region)
             return self.rgb(frame, size)
         except (FFmpegError, ValueError, MemoryError) as error:
             raise VideoError(f"{self.path}: a frame cannot be turned into RGB: {reason(error)}; convert it") from error
@@ -69,7 +69,7 @@ class Pictures:
             rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_CUBIC)
         return np.rot90(rgb, self.rotation // 90) if self.rotation else rgb
 
-    def cut(self, frame: av.VideoFrame, region: Region) -> av.VideoFrame:
+    def crop(self, frame: av.VideoFrame, region: Region) -> av.VideoFrame:
         """A part of a frame in the decoder's own format; no pixel is copied."""
         top, left, height, width = stored_region(region, (self.height, self.width), self.rotation)
         tall, wide = (self.width, self.height) if self.rotation in (90, 270) else (self.height, self.width)
@@ -80,12 +80,12 @@ class Pictures:
             width = min(max(round(width * x), 1), frame.width - left)
         key = (frame.width, frame.height, frame.format.name, top, left, height, width)
         if key not in self.cutters:
-            self.cutters = {key: cutter(frame, (top, left, height, width))}  # one at a time: a clip has one region
+            self.cutters = {key: crop_filter(frame, (top, left, height, width))}  # one at a time: a clip has one region
         self.cutters[key].push(frame)
         return self.cutters[key].pull()  # type: ignore[return-value]
 
 
-def cutter(frame: av.VideoFrame, region: Region) -> Graph:
+def crop_filter(frame: av.VideoFrame, region: Region) -> Graph:
     """A filter that cuts a region out of frames like this one."""
     top, left, height, width = region
     graph = Graph()

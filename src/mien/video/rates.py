@@ -26,12 +26,12 @@ SPARSEST = 1000
 """Steps per frame beyond which times cannot be meant."""
 
 
-def step_of(seconds: float, fps: float) -> int:
+def nearest_step(seconds: float, fps: float) -> int:
     """The step nearest to a frame ``seconds`` after the first one; of two equally near ones the earlier."""
     return math.ceil(seconds * fps - 0.5 - NOISE)
 
 
-def nearest(times: ArrayLike, wanted: ArrayLike) -> NDArray[np.int64]:
+def nearest_frames(times: ArrayLike, wanted: ArrayLike) -> NDArray[np.int64]:
     """Indices of the frames whose rising times (N,) are nearest to ``wanted`` (K,); of two equally near ones the earlier."""
     times, wanted = np.asarray(times, dtype=np.float64), np.asarray(wanted, dtype=np.float64)
     after = np.searchsorted(times, wanted).clip(max=len(times) - 1)
@@ -39,7 +39,7 @@ def nearest(times: ArrayLike, wanted: ArrayLike) -> NDArray[np.int64]:
     return np.where(times[after] - wanted < wanted - times[before] - NOISE, after, before).astype(np.int64)
 
 
-def paced(times: NDArray[np.float64], fps: float) -> NDArray[np.int64]:
+def resample(times: NDArray[np.float64], fps: float) -> NDArray[np.int64]:
     """Indices (K,) of the frames that a video of ``fps`` frames per second would show, from rising times (N,) in seconds.
 
     Step k takes the frame nearest to ``times[0] + k / fps``; the last step is the one nearest to the last frame. 0 takes
@@ -47,12 +47,12 @@ def paced(times: NDArray[np.float64], fps: float) -> NDArray[np.int64]:
     """
     if not fps:
         return np.arange(len(times))
-    last = step_of(float(times[-1] - times[0]), fps)
+    last = nearest_step(float(times[-1] - times[0]), fps)
     if last > SPARSEST * len(times):
         raise ValueError(
             f"{len(times)} frames in {times[-1] - times[0]:.0f} s cannot be sampled {fps:g} times a second; mend its times"
         )
-    return nearest(times, times[0] + np.arange(last + 1) / fps)
+    return nearest_frames(times, times[0] + np.arange(last + 1) / fps)
 
 
 def rate_of(times: NDArray[np.float64]) -> float | None:
@@ -60,14 +60,14 @@ def rate_of(times: NDArray[np.float64]) -> float | None:
     return (len(times) - 1) / float(times[-1] - times[0]) if len(times) > 1 else None
 
 
-def rounded(rate: float) -> str:
+def rate_name(rate: float) -> str:
     """A rate to the nearest half, as a name."""
     return f"{max(round(2 * rate) / 2, 0.5):g}"
 
 
 def count_rates(clips: Iterable[Clip]) -> dict[str, int]:
     """How many clips have how many frames per second, slowest first; clips whose rate is not known are left out."""
-    return ordered(Counter(rounded(clip.rate) for clip in clips if clip.rate is not None))
+    return ordered(Counter(rate_name(clip.rate) for clip in clips if clip.rate is not None))
 
 
 def ordered(rates: Rates) -> dict[str, int]:
@@ -85,13 +85,13 @@ def rate_warnings(rates: Rates, fps: float, stride: int, trained: Rates | None) 
     found, slow, fast = [], *ends(rates)
     if float(fast) > ALIKE * float(slow):
         found.append(
-            f"frame rates differ: {told(rates)}. Frames are counted, so a step of {stride} frames lasts "
+            f"frame rates differ: {format_rates(rates)}. Frames are counted, so a step of {stride} frames lasts "
             f"{stride / float(slow):.2f} s to {stride / float(fast):.2f} s; models trained with --clip.fps read by seconds"
         )
     other = {rate: n for rate, n in rates.items() if trained and not any(alike(rate, known) for known in trained)}
     if trained and other:
         found.append(
-            f"frame rates that training did not see: {told(other)}, trained on {told(trained)}. Frames are counted, so the "
+            f"frame rates that training did not see: {format_rates(other)}, trained on {format_rates(trained)}. Frames are counted, so the "
             "model sees these faster or slower than what it learnt from; models trained with --clip.fps read by seconds"
         )
     return found
@@ -107,7 +107,7 @@ def alike(one: str, other: str) -> bool:
     return max(float(one), float(other)) <= ALIKE * min(float(one), float(other))
 
 
-def told(rates: Rates) -> str:
+def format_rates(rates: Rates) -> str:
     """Rates with their counts for a person."""
     counts = (f"{count} clip{'s' * (count != 1)} of {rate} fps" for rate, count in ordered(rates).items())
     return ", ".join(counts)

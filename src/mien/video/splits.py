@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
 from mien.interfaces import Clip
-from mien.video.decode import natural
+from mien.video.decode import natural_key
 from mien.video.manifest import cell
 
 Rows = NDArray[np.int64]
 """Numbers of clips in their list."""
 
 
-def carve(clips: Sequence[Clip], group: str, labels: Sequence[int] | None, parts: int, seed: int) -> list[bool]:
+def held_out(clips: Sequence[Clip], group: str, labels: Sequence[int] | None, parts: int, seed: int) -> list[bool]:
     """Which clips to take out of training for validation: about one part in ``parts``, by whole groups (subjects).
 
     With class ``labels`` each class keeps about its share in both. An empty ``group`` takes single clips. Raises
@@ -66,13 +66,13 @@ def find_folds(clips: Sequence[Clip], column: str) -> dict[str, Rows]:
     odd = next((text for text in cells if not re.fullmatch(r"[\w.-]+", text)), None)
     if odd is not None:
         raise ValueError(f"fold {odd!r} in column {column!r}: a fold is named by letters, digits, '.', '_' and '-'")
-    names = sorted(set(cells), key=lambda name: natural(Path(name)))
+    names = sorted(set(cells), key=lambda name: natural_key(Path(name)))
     if len(names) < 2:
         raise ValueError(f"column {column!r} holds only the fold {names[0]}; cross-validation has at least two")
     return {name: np.flatnonzero(np.array(cells) == name) for name in names}
 
 
-def refuse_shared(clips: Sequence[Clip], folds: Mapping[str, Rows], group: str) -> None:
+def refuse_shared_groups(clips: Sequence[Clip], folds: Mapping[str, Rows], group: str) -> None:
     """Nobody is in two folds: a model would know the people it is marked on."""
     where: dict[str, str] = {}
     for fold, rows in folds.items():

@@ -15,10 +15,10 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.video.container import decode_all, open_container, video_stream
+from mien.video.container import decode_frames, open_container, video_stream
 from mien.video.decode import ImageFolder, open_video
 from mien.video.packet_table import FOLDER_FPS
-from mien.video.pictures import Frames, Pictures, Size
+from mien.video.pictures import Frames, RgbConverter, Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def read_frames(
         return
     with open_container(path) as container:
         stream = video_stream(container, path)
-        frames = timed(decode_all(container, stream, path, threads), container, stream)
+        frames = timed(decode_frames(container, stream, path, threads), container, stream)
         yield from convert(frames, path, (start or -np.inf, end or np.inf), size)
 
 
@@ -73,9 +73,9 @@ def convert(
     frames: Iterator[tuple[float, av.VideoFrame]], path: Path, span: tuple[float, float], size: Size | None
 ) -> Iterator[Frame]:
     """Pixels of decoded frames, upright. What lies before the span is decoded too: it alone tells the frames' numbers."""
-    pictures: Pictures | None = None
+    pictures: RgbConverter | None = None
     for index, (time, frame) in enumerate(frames):
-        pictures = pictures or Pictures.like(frame, path)
+        pictures = pictures or RgbConverter.like(frame, path)
         if time >= span[1]:
             return
         if time >= span[0]:
@@ -87,7 +87,7 @@ PROBE = (16, 16)
 """Height and width at which frames are decoded to see whether they can be."""
 
 
-def judge(path: Path, decode: bool) -> NDArray[np.float64]:
+def checked_frame_times(path: Path, decode: bool) -> NDArray[np.float64]:
     """The one judgement of a video file or folder of images: its frames' times (N,), or ``VideoError`` if it is broken.
 
     A file is broken where its packets are fewer than it says, or end before it says; with ``decode``, also where a frame

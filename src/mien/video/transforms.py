@@ -107,7 +107,7 @@ class Change:
         return matrix @ crop_map(self.crop, size)
 
 
-def draw(config: AugmentConfig, canvas: Canvas, rng: Generator) -> Change:
+def draw_change(config: AugmentConfig, canvas: Canvas, rng: Generator) -> Change:
     """Draw the changes of a clip."""
     height, width = canvas.shape
     if config.scales:
@@ -146,7 +146,7 @@ def read_augmented(
     rng: Generator,
 ) -> Frames:
     """Frames of a video (T, size, size, 3), changed alike by what ``rng`` draws."""
-    change = draw(config, canvas, rng)
+    change = draw_change(config, canvas, rng)
     frames = read_changed(reader, indices, canvas, change, size)
     frames = recolour(frames[:, :, ::-1] if change.flip else frames, change.colour)
     return erase(frames, rng) if rng.random() < config.erase else frames

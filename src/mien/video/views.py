@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from mien.config import STRICT
 from mien.interfaces import Clip
-from mien.video.clips import ClipConfig, Indices, open_clip, prepare_worker, read_scaled, square, to_tensor
-from mien.video.crashes import named
+from mien.video.clips import ClipConfig, Indices, central_square, open_clip, prepare_worker, read_scaled, to_tensor
+from mien.video.crashes import name_crashed_file
 from mien.video.transforms import AugmentConfig, crops, read_augmented
 
 View = dict[str, Any]
@@ -97,13 +97,15 @@ class ViewDataset(Dataset):
             times = reader.timestamps[rows[:, [0, -1]]]
             if self.augmentation is not None:
                 rng = np.random.default_rng(
-                    (self.seed, variant, crc32(label(self.clips[index]).encode("utf-8", "surrogateescape")))
+                    (self.seed, variant, crc32(clip_key(self.clips[index]).encode("utf-8", "surrogateescape")))
                 )
                 canvas = c.canvas(reader.height, reader.width)
                 regions = [read_augmented(reader, needed, canvas, self.augmentation, c.size, rng)]
             else:
                 frames = read_scaled(reader, needed, c)
-                regions = [square(frames, c)] if c.crop == "voxceleb2" else crops(frames, c.size, self.views.crops)
+                regions = (
+                    [central_square(frames, c)] if c.crop == "voxceleb2" else crops(frames, c.size, self.views.crops)
+                )
         return {
             "frames": torch.stack([to_tensor(region) for region in regions]),
             "rows": torch.from_numpy(places.reshape(rows.shape)),
@@ -114,7 +116,7 @@ class ViewDataset(Dataset):
         }
 
 
-def label(clip: Clip) -> str:
+def clip_key(clip: Clip) -> str:
     """A name for a clip that does not depend on where it stands in a manifest or where the folder lies."""
     return f"{clip.path.parent.name}/{clip.path.name} {clip.start} {clip.end}"
 
@@ -124,10 +126,12 @@ def load_views(dataset: ViewDataset, workers: int, places: Sequence[int] | None 
     the file on which one of them crashes."""
     places = range(len(dataset)) if places is None else places
     loader = DataLoader(Subset(dataset, places), batch_size=None, num_workers=workers, worker_init_fn=prepare_worker)
-    return named(loader, [dataset.clips[place // dataset.variants].path for place in places], 2 * workers + 1)
+    return name_crashed_file(
+        loader, [dataset.clips[place // dataset.variants].path for place in places], 2 * workers + 1
+    )
 
 
-def distinct(item: View) -> Iterator[Tensor]:
+def distinct_views(item: View) -> Iterator[Tensor]:
     """The distinct views (3, T, size, size) of an item, window by window, and every crop of each."""
     for rows in item["rows"]:
         for region in item["frames"]:

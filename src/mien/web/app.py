@@ -20,14 +20,14 @@ from starlette.concurrency import run_in_threadpool
 
 from mien import __version__
 from mien.files import write_whole
-from mien.inference.journal import to_parquet
+from mien.inference.journal import csv_to_parquet
 from mien.inference.timeline import Timeline
 from mien.reports.timeline_page import figure
 from mien.web import camera
 from mien.web.guard import Guard
 from mien.web.queue import OVER, Queue, WebJob
 from mien.web.schemas import FileName, JobStatus, ServerAbout, about_model, status
-from mien.web.uploads import clean, receive
+from mien.web.uploads import receive, safe_name
 
 STATIC = Path(__file__).parent / "static"
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
@@ -106,12 +106,12 @@ async def create(
         raise HTTPException(422, f"no model {chosen!r} here; there are {', '.join(queue.analyzers)}")
     if request.headers.get("content-type", "").startswith("multipart/"):
         raise HTTPException(422, "send the file itself as body, not a form: curl --data-binary @clip.mp4 URL")
-    with queue.expecting() as free:
+    with queue.reserve() as free:
         if not free:
             raise HTTPException(503, f"{queue.limits.waiting} videos wait already; try again later")
-        job = WebJob(chosen, clean(name), queue.root)
+        job = WebJob(chosen, safe_name(name), queue.root)
         await receive(job, request.stream(), queue.limits, announced(request))
-        queue.enlist(job)
+        queue.add(job)
     while wait and job.state not in OVER:
         await asyncio.sleep(0.05)
     response.status_code = 200 if job.state in OVER else 202
@@ -157,7 +157,7 @@ def files(job: Done, file: FileName) -> FileResponse:
 def make_parquet(folder: Path, path: Path) -> None:
     """The same table as the CSV."""
     source, layout = path.with_suffix(".csv"), Timeline.load(folder).layout
-    write_whole(path, lambda beside: to_parquet(source, beside, getattr(layout, path.stem), layout))
+    write_whole(path, lambda beside: csv_to_parquet(source, beside, getattr(layout, path.stem), layout))
 
 
 def application(queue: Queue, local: bool = True) -> FastAPI:
@@ -166,7 +166,7 @@ def application(queue: Queue, local: bool = True) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         queue.start()
-        sweeper = asyncio.create_task(sweep(queue))
+        sweeper = asyncio.create_task(expire_results(queue))
         try:
             yield
         finally:
@@ -192,7 +192,7 @@ def page(app: FastAPI, route: str, file: Path) -> None:
         return FileResponse(file)
 
 
-async def sweep(queue: Queue) -> None:
+async def expire_results(queue: Queue) -> None:
     """Remove old results, for as long as the server runs."""
     while True:
         await asyncio.sleep(min(queue.limits.keep / 4, 30.0))

@@ -21,8 +21,8 @@ from starlette.concurrency import run_in_threadpool
 
 from mien.faces.face import Pixels
 from mien.inference.analyzer import Analyzer
-from mien.inference.live import LiveConfig, LiveMoment, LiveTally, live
-from mien.inference.window_prediction import Answer
+from mien.inference.live import LiveConfig, LiveFrame, LiveStatistics, live
+from mien.inference.window_prediction import WindowPrediction
 from mien.video.stream import Frame
 from mien.web.queue import Queue
 
@@ -38,7 +38,7 @@ Inbox = SimpleQueue[bytes | None]
 
 
 @router.websocket("/api/live")
-async def watch(socket: WebSocket, model: str | None = None) -> None:
+async def live_camera(socket: WebSocket, model: str | None = None) -> None:
     """Read a camera until the page closes the socket."""
     queue: Queue = socket.app.state.queue
     await socket.accept()
@@ -55,13 +55,13 @@ async def watch(socket: WebSocket, model: str | None = None) -> None:
     inbox: Inbox = SimpleQueue()
     socket.app.state.live = inbox
     try:
-        await converse(socket, queue, queue.analyzers[name], inbox)
+        await send_values(socket, queue, queue.analyzers[name], inbox)
     finally:
         inbox.put(None)
         socket.app.state.live = None
 
 
-async def heard(socket: WebSocket, what: dict[str, Any]) -> bool:
+async def send_json(socket: WebSocket, what: dict[str, Any]) -> bool:
     """Send to the page; false where it is gone, which starlette says by either error."""
     try:
         await socket.send_json(what)
@@ -70,14 +70,14 @@ async def heard(socket: WebSocket, what: dict[str, Any]) -> bool:
     return True
 
 
-async def converse(socket: WebSocket, queue: Queue, analyzer: Analyzer, inbox: Inbox) -> None:
+async def send_values(socket: WebSocket, queue: Queue, analyzer: Analyzer, inbox: Inbox) -> None:
     """Answers as they are known, while a task beside fills the inbox."""
-    tally = LiveTally()
+    tally = LiveStatistics()
     moments = live(analyzer, pictures(inbox), queue.reading, LiveConfig(), tally)
-    listening = asyncio.create_task(listen(socket, inbox))
+    listening = asyncio.create_task(receive_pictures(socket, inbox))
     try:
         while (moment := await run_in_threadpool(next, moments, None)) is not None:
-            if not await heard(socket, said(moment, tally)):
+            if not await send_json(socket, frame_message(moment, tally)):
                 break
     except ValueError as error:
         await socket.send_json({"error": str(error)})
@@ -88,7 +88,7 @@ async def converse(socket: WebSocket, queue: Queue, analyzer: Analyzer, inbox: I
         await run_in_threadpool(moments.close)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-async def listen(socket: WebSocket, inbox: Inbox) -> None:
+async def receive_pictures(socket: WebSocket, inbox: Inbox) -> None:
     """Take messages until the page is gone."""
     try:
         while True:
@@ -119,25 +119,25 @@ def picture_of(content: bytes) -> Pixels:
         raise ValueError("a message holds no JPEG picture, or a damaged one") from error
 
 
-def doubts(answer: Answer | None) -> list[str] | None:
+def doubts(answer: WindowPrediction | None) -> list[str] | None:
     """Why an answer is not reliable; None where nobody can tell, or there is no answer."""
     return None if answer is None or answer.reasons is None else sorted(answer.reasons)
 
 
-def said(moment: LiveMoment, tally: LiveTally) -> dict[str, Any]:
+def frame_message(moment: LiveFrame, tally: LiveStatistics) -> dict[str, Any]:
     """One frame for the page; ``values`` only on frames on which the model was asked."""
-    frame = moment.sighting.frame
+    frame = moment.faces.frame
     faces = [
         {
             "id": face.id,
             "box": [round(float(v), 1) for v in face.box],
             "confidence": None if np.isnan(face.confidence) else round(float(face.confidence), 3),
-            "doubts": doubts(moment.answers.get(face.id)),
-            "values": [round(float(v), 4) for v in moment.answers[face.id].values]
-            if face.id in moment.answers
+            "doubts": doubts(moment.predictions.get(face.id)),
+            "values": [round(float(v), 4) for v in moment.predictions[face.id].values]
+            if face.id in moment.predictions
             else None,
         }
-        for face in moment.sighting.faces
+        for face in moment.faces.faces
     ]
     return {
         "time": frame.time,

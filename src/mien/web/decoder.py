@@ -22,20 +22,20 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from mien.video.claims import duration_of, rate_of_path
 from mien.video.decode import VideoError
+from mien.video.metadata import claimed_duration, claimed_rate
 from mien.video.packet_table import open_container, scan, video_stream
 from mien.video.stream import Frame, read_frames
 
 HEAD = struct.Struct("<cqdII")
 """What stands before every record: kind, and of a frame its number, seconds, height and width; else bytes of JSON."""
-FRAME, SAID, FAILED = b"F", b"S", b"E"
+FRAME, FACTS, FAILED = b"F", b"S", b"E"
 HELD = 24
 """Frames that are in memory at once while faces are followed."""
 
 
 @dataclass(frozen=True)
-class Allowance:
+class DecodingLimits:
     """What decoding one video may take."""
 
     bytes: int
@@ -69,27 +69,27 @@ class VideoFacts:
     """Frames per second on average, as far as the container says."""
 
 
-def facts(path: Path, allowance: Allowance) -> VideoFacts:
+def video_facts(path: Path, allowance: DecodingLimits) -> VideoFacts:
     """Length and rate of a video whose first frame can be decoded. Raises ``VideoError``."""
-    with decoding("facts", path, allowance) as answers:
+    with decoder_process("facts", path, allowance) as answers:
         for kind, _, body in answers:
-            if kind == SAID:
+            if kind == FACTS:
                 return VideoFacts(**json.loads(body))
     raise VideoError(f"{path}: no frame can be decoded; replace or remove it")
 
 
-def frames(path: Path, allowance: Allowance) -> Iterator[Frame]:
+def frames(path: Path, allowance: DecodingLimits) -> Iterator[Frame]:
     """Every frame of a video in order, as ``read_frames`` gives them. Raises ``VideoError`` where it breaks off."""
-    with decoding("frames", path, allowance) as answers:
+    with decoder_process("frames", path, allowance) as answers:
         for _, (index, time, height, width), body in answers:
             yield Frame(index, time, np.frombuffer(body, np.uint8).reshape(height, width, 3))
 
 
-Answer = tuple[bytes, tuple[Any, ...], bytearray]
+Record = tuple[bytes, tuple[Any, ...], bytearray]
 
 
 @contextmanager
-def decoding(task: str, path: Path, allowance: Allowance) -> Iterator[Iterator[Answer]]:
+def decoder_process(task: str, path: Path, allowance: DecodingLimits) -> Iterator[Iterator[Record]]:
     """A process at work on a task, and what it answers; it is gone afterwards, whatever happened."""
     order = json.dumps([task, os.fsencode(path).hex(), allowance.bytes, allowance.seconds])
     process = subprocess.Popen(
@@ -97,9 +97,9 @@ def decoding(task: str, path: Path, allowance: Allowance) -> Iterator[Iterator[A
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
         env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     )  # fmt: skip
-    watch = Watch(process, allowance.patience)
+    watch = Watchdog(process, allowance.patience)
     try:
-        yield answers(process, path, allowance, watch)
+        yield records(process, path, allowance, watch)
     finally:
         watch.over.set()
         process.kill()
@@ -108,7 +108,7 @@ def decoding(task: str, path: Path, allowance: Allowance) -> Iterator[Iterator[A
         process.stdout.close()
 
 
-class Watch:
+class Watchdog:
     """Kills a process that lets its reader wait too long; a reader that is slow itself does not count."""
 
     def __init__(self, process: subprocess.Popen[bytes], patience: float) -> None:
@@ -127,12 +127,14 @@ class Watch:
                 return
 
 
-def answers(process: subprocess.Popen[bytes], path: Path, allowance: Allowance, watch: Watch) -> Iterator[Answer]:
+def records(
+    process: subprocess.Popen[bytes], path: Path, allowance: DecodingLimits, watch: Watchdog
+) -> Iterator[Record]:
     """Records until the process ends well. Raises ``VideoError`` for what it says is wrong, or if it dies."""
     stream: Any = process.stdout
     while True:
         watch.since = monotonic()
-        head = filled(stream, HEAD.size)
+        head = read_exactly(stream, HEAD.size)
         if head is None:
             break
         kind, *rest = HEAD.unpack(head)
@@ -140,7 +142,7 @@ def answers(process: subprocess.Popen[bytes], path: Path, allowance: Allowance, 
         if kind == FRAME:
             allowance.check_pixels(path, width, height)
         size = 3 * height * width if kind == FRAME else min(index, 1 << 20)
-        body = filled(stream, size)
+        body = read_exactly(stream, size)
         watch.since = None
         if body is None:
             break
@@ -159,7 +161,7 @@ def answers(process: subprocess.Popen[bytes], path: Path, allowance: Allowance, 
         )
 
 
-def filled(stream: Any, size: int) -> bytearray | None:
+def read_exactly(stream: Any, size: int) -> bytearray | None:
     """So many bytes, or None where the stream ends before."""
     body = bytearray(size)
     view, done = memoryview(body), 0
@@ -170,7 +172,7 @@ def filled(stream: Any, size: int) -> bytearray | None:
     return body
 
 
-def confine(memory: int, seconds: float) -> None:
+def limit_resources(memory: int, seconds: float) -> None:
     """Limit what this process takes from now on; systems without such limits (Windows) keep the reader's patience alone."""
     try:
         import resource
@@ -186,7 +188,7 @@ def confine(memory: int, seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def work(task: str, path: Path, allowance: Allowance, out: BinaryIO) -> None:
+def run_task(task: str, path: Path, allowance: DecodingLimits, out: BinaryIO) -> None:
     """What the process does: frames, or one frame and the facts, into ``out``."""
     with open_container(path) as container:  # what the header says, before memory is spent on a frame
         said = video_stream(container, path).codec_context
@@ -196,17 +198,17 @@ def work(task: str, path: Path, allowance: Allowance, out: BinaryIO) -> None:
         out.write(HEAD.pack(FRAME, frame.index, frame.time, height, width))
         out.write(frame.pixels.data.cast("B"))
         if task == "facts":
-            tell(out, SAID, vars(facts_here(path)))
+            write_json(out, FACTS, vars(read_facts(path)))
             return
 
 
-def facts_here(path: Path) -> VideoFacts:
+def read_facts(path: Path) -> VideoFacts:
     """Length by the header, or by the packets: recordings of browsers do not say how long they are."""
-    seconds = duration_of(path)
-    return VideoFacts(float(scan(path).timestamps[-1]) if seconds is None else seconds, rate_of_path(path))
+    seconds = claimed_duration(path)
+    return VideoFacts(float(scan(path).timestamps[-1]) if seconds is None else seconds, claimed_rate(path))
 
 
-def tell(out: BinaryIO, kind: bytes, what: dict[str, Any]) -> None:
+def write_json(out: BinaryIO, kind: bytes, what: dict[str, Any]) -> None:
     """A record of JSON."""
     body = json.dumps(what).encode()
     out.write(HEAD.pack(kind, len(body), 0.0, 0, 0) + body)
@@ -218,14 +220,14 @@ def main(order: str) -> None:
     path = Path(os.fsdecode(bytes.fromhex(name)))
     with os.fdopen(os.dup(1), "wb") as out:
         os.dup2(2, 1)  # nothing that a library prints may stand among the records
-        confine(memory, seconds)
+        limit_resources(memory, seconds)
         try:
-            work(task, path, Allowance(memory, seconds), out)
+            run_task(task, path, DecodingLimits(memory, seconds), out)
         except MemoryError:
             why = f"{path}: needs more than the {memory / 1e6:g} MB that this server gives a video; shrink it"
-            tell(out, FAILED, {"error": why})
+            write_json(out, FAILED, {"error": why})
         except (ValueError, OSError) as error:
-            tell(out, FAILED, {"error": str(error)})
+            write_json(out, FAILED, {"error": str(error)})
 
 
 if __name__ == "__main__":

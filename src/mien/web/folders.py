@@ -21,7 +21,7 @@ def temporary_folder() -> Iterator[Path]:
     root = Path(tempfile.mkdtemp(prefix=PREFIX))
     lock = os.open(root / LOCK, os.O_CREAT | os.O_RDWR)
     try:
-        locked(lock)
+        try_lock(lock)
         yield root
     finally:
         os.close(lock)
@@ -36,13 +36,13 @@ def remove_abandoned(where: Path) -> None:
         except OSError:  # another user's, or not locked yet
             continue
         try:
-            if locked(lock):
+            if try_lock(lock):
                 shutil.rmtree(root, ignore_errors=True)
         finally:
             os.close(lock)
 
 
-def locked(file: int) -> bool:
+def try_lock(file: int) -> bool:
     """Lock an open file until it is closed or the process ends; False if another process has it, or there are no locks."""
     try:
         import fcntl

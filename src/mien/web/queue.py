@@ -20,7 +20,7 @@ from typing import Literal
 
 from mien.engine.memory import ran_out
 from mien.inference.analyzer import Analyzer
-from mien.inference.pipeline import Progress
+from mien.inference.pipeline import PredictionEvent
 from mien.inference.predict import ReadConfig, predict_into
 from mien.inference.sources import Source
 from mien.inference.timeline import Timeline
@@ -28,7 +28,7 @@ from mien.reports.portraits import Portraits
 from mien.reports.timeline_report import illustrate
 from mien.video.decode import VideoError
 from mien.video.stream import Frame, read_frames
-from mien.web.decoder import Allowance, VideoFacts, frames
+from mien.web.decoder import DecodingLimits, VideoFacts, frames
 
 State = Literal["uploading", "waiting", "reading", "drawing", "done", "failed", "cancelled"]
 OVER = ("done", "failed", "cancelled")
@@ -58,9 +58,9 @@ class ServerLimits:
     """Decode in a process of its own, which may die without taking the server along."""
 
     @property
-    def allowance(self) -> Allowance:
+    def decoding(self) -> DecodingLimits:
         """What decoding one video may take: twice its longest length in processor time."""
-        return Allowance(self.memory, max(60.0, 2 * self.seconds))
+        return DecodingLimits(self.memory, max(60.0, 2 * self.seconds))
 
     def check_length(self, seconds: float) -> None:
         """Raise ``ValueError`` for a video that is too long."""
@@ -126,7 +126,7 @@ class WebJob:
         shutil.rmtree(self.upload.parent if state == "done" else self.folder, ignore_errors=True)
         self.fraction, self.message, self.ended, self.state = 1.0, message, monotonic(), state
 
-    def plainly(self, error: Exception | str) -> str:
+    def without_folders(self, error: Exception | str) -> str:
         """An error without this machine's folders."""
         return str(error).replace(str(self.upload), self.name).replace(str(self.folder), self.name)
 
@@ -147,7 +147,7 @@ class Queue:
         """Begin to work."""
         self.thread.start()
 
-    def enlist(self, job: WebJob) -> None:
+    def add(self, job: WebJob) -> None:
         """The upload is there: the job waits for its turn."""
         with self.changed:
             job.state = "waiting"
@@ -159,7 +159,7 @@ class Queue:
         return [job for job in list(self.jobs.values()) if job.state == "waiting"]
 
     @contextmanager
-    def expecting(self) -> Iterator[bool]:
+    def reserve(self) -> Iterator[bool]:
         """Keep a place for a job whose upload begins; false where there is none, counting those that are on their way."""
         with self.changed:
             free = len(self.waiting()) + self.coming < self.limits.waiting
@@ -221,21 +221,22 @@ class Queue:
             job.end("cancelled")
             self.jobs.pop(job.id, None)
         except (ValueError, OSError, ArithmeticError) as error:
-            job.end("failed", job.plainly(error))
+            job.end("failed", job.without_folders(error))
         except Exception as error:
             if ran_out(error):
                 job.end("failed", "the server has no memory left for it; try again later, or a smaller video")
                 return
             logger.exception("job %s", job.id)
             job.end(
-                "failed", f"an error of the program, not of the video: {type(error).__name__}: {job.plainly(error)}"
+                "failed",
+                f"an error of the program, not of the video: {type(error).__name__}: {job.without_folders(error)}",
             )
 
     def read(self, job: WebJob) -> None:
         """What `mien analyze` does, with the progress told to the job."""
         portraits, length = Portraits(), job.facts.seconds if job.facts else 0.0
 
-        def listen(event: Progress) -> None:
+        def listen(event: PredictionEvent) -> None:
             job.advance(event.time / length if length else 0.0)
             self.limits.check_length(event.time)
             portraits(event)
@@ -245,19 +246,19 @@ class Queue:
             job.folder, self.analyzers[job.model], source, self.reading, progress=False, listen=listen
         )
         job.enter("drawing")
-        illustrate(timeline, followed(source, job, timeline), portraits, job.folder, video=True, progress=False)
+        illustrate(timeline, with_progress(source, job, timeline), portraits, job.folder, video=True, progress=False)
 
 
 def source_of(job: WebJob, limits: ServerLimits) -> Source:
     """The upload as ``open_source`` would give it, decoded beside the server or in it."""
     if not job.upload.is_file():
         raise VideoError(f"{job.upload}: no such file any more; give it again")
-    read = partial(frames, allowance=limits.allowance) if limits.isolated else read_frames
+    read = partial(frames, allowance=limits.decoding) if limits.isolated else read_frames
     found = job.facts or VideoFacts(0.0, None)
     return Source(" ".join(job.name.split()), lambda: read(job.upload), found.seconds, job.upload, rate=found.rate)
 
 
-def followed(source: Source, job: WebJob, timeline: Timeline) -> Source:
+def with_progress(source: Source, job: WebJob, timeline: Timeline) -> Source:
     """The same video, whose reader tells a job how far it is."""
     count = max(int(timeline.about["frames"]), 1)
 

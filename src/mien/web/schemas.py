@@ -129,7 +129,7 @@ def result(job: WebJob, timeline: Timeline) -> Result:
         meaning=judged.meaning(),
         warns=judged.warns,
         sentence=timeline.sentence(),
-        stopped=stopped and job.plainly(stopped),
+        stopped=stopped and job.without_folders(stopped),
         start=float(frames["timestamp"].iloc[0]),
         frames=int(frames["frame"].nunique()),
         frames_with_face=int(seen["frame"].nunique()),

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from mien.video.stream import read_frames
-from mien.web.decoder import VideoFacts, facts, facts_here
+from mien.web.decoder import VideoFacts, read_facts, video_facts
 from mien.web.queue import ServerLimits, WebJob
 
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"v=0")
@@ -29,13 +29,13 @@ async def receive(job: WebJob, content: AsyncIterator[bytes], limits: ServerLimi
         check_size(announced or 0, limits)
         job.upload.parent.mkdir(parents=True)
         await write(job.upload, content, limits)
-        job.facts = await run_in_threadpool(inspect, job.upload, limits)
+        job.facts = await run_in_threadpool(probe, job.upload, limits)
     except BaseException as error:
         shutil.rmtree(job.folder, ignore_errors=True)
         if isinstance(error, ClientDisconnect):
             raise HTTPException(400, "the upload broke off") from error
         if isinstance(error, ValueError):
-            raise HTTPException(422, job.plainly(error)) from error
+            raise HTTPException(422, job.without_folders(error)) from error
         if isinstance(error, OSError):
             raise HTTPException(507, f"the upload cannot be stored: {error.strerror}") from error
         raise
@@ -61,30 +61,30 @@ def check_size(size: int, limits: ServerLimits) -> None:
         )
 
 
-def inspect(path: Path, limits: ServerLimits) -> VideoFacts:
+def probe(path: Path, limits: ServerLimits) -> VideoFacts:
     """Decode one frame and tell length and rate; raises ``ValueError`` for what cannot be analyzed."""
     with path.open("rb") as file:
         if file.read(16).lstrip().startswith(PLAYLISTS):
             raise ValueError(f"{path}: a playlist or text, not a video; upload the video itself")
     if limits.isolated:
-        found = facts(path, limits.allowance)
+        found = video_facts(path, limits.decoding)
     else:
         next(read_frames(path))
-        found = facts_here(path)
+        found = read_facts(path)
     limits.check_length(found.seconds)
     return found
 
 
-def clean(name: str) -> str:
+def safe_name(name: str) -> str:
     """A file name without folders and control characters, of bounded length."""
     base = name.replace("\\", "/").rsplit("/", 1)[-1]
     kept = "".join(c for c in base if c.isprintable() and c not in '<>:"|?*').strip(". ")
     stem, dot, suffix = kept.rpartition(".")
     if not stem:
-        return cut(kept, LONGEST_NAME) or "video"
-    return f"{cut(stem, LONGEST_NAME)}{dot}{cut(suffix, 12)}"
+        return truncate(kept, LONGEST_NAME) or "video"
+    return f"{truncate(stem, LONGEST_NAME)}{dot}{truncate(suffix, 12)}"
 
 
-def cut(text: str, count: int) -> str:
+def truncate(text: str, count: int) -> str:
     """The beginning of a text, at most so many bytes of UTF-8, without half a character."""
     return text.encode("utf-8", "ignore")[:count].decode("utf-8", "ignore")

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets.drawn.acting import Curve
-from mien.datasets.drawn.looks import Colour, DrawnFace, Looks, Palette
+from mien.datasets.drawn.behaviour import Curve
+from mien.datasets.drawn.persons import Colour, DrawnFace, DrawnPerson, Palette
 
 Array = NDArray[np.float64]
 Actions = Mapping[str, Array]
@@ -42,7 +42,7 @@ class Stroke:
     """Share of the head's rotation that it makes."""
 
 
-def strokes(look: Looks, actions: Mapping[str, Curve]) -> list[Stroke]:
+def strokes(look: DrawnPerson, actions: Mapping[str, Curve]) -> list[Stroke]:
     """All strokes of a clip of T frames in painter's order."""
     f, p = look.face, look.palette
     a = {name: curve[:, None] for name, curve in actions.items()}

@@ -67,7 +67,7 @@ class DetectConfig:
             return kind_of(self.model)
         kind = next(kind for kind in DETECTORS if not kind.needs_file or kind.find())
         if kind.notice:
-            say_once(kind.notice)
+            warn_once(kind.notice)
         return kind
 
     def build(self) -> Detector:
@@ -86,7 +86,7 @@ def kind_of(model: Path) -> type[Detector]:
 
 
 @cache
-def say_once(message: str) -> None:
+def warn_once(message: str) -> None:
     """A line on stderr, once per process."""
     print(message, file=sys.stderr)
 

@@ -38,7 +38,7 @@ class Onnx(Detector):
         super().__init__(config)
         assert config.model is not None
         self.model = config.model
-        self.session = session(config.model)
+        self.session = open_session(config.model)
         self.input = self.session.get_inputs()[0]
         self.check(len(self.session.get_outputs()))
 
@@ -54,11 +54,16 @@ class Onnx(Detector):
         small = cv2.resize(picture, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
         canvas = np.zeros((rows, columns, 3), np.uint8)
         canvas[: small.shape[0], : small.shape[1]] = small
-        tensor = np.ascontiguousarray(self.normal(canvas).transpose(2, 0, 1)[None])
+        tensor = np.ascontiguousarray(self.normalise(canvas).transpose(2, 0, 1)[None])
         scores, boxes, points = self.decode(self.session.run(None, {self.input.name: tensor}), (rows, columns))
-        return [found(score, box / scale, mark / scale) for score, box, mark in self.best(scores, boxes, points)]
+        return [
+            found(score, box / scale, mark / scale)
+            for score, box, mark in self.non_maximum_suppression(scores, boxes, points)
+        ]
 
-    def best(self, scores: Floats, boxes: Floats, points: Floats) -> Iterator[tuple[float, Floats, Floats]]:
+    def non_maximum_suppression(
+        self, scores: Floats, boxes: Floats, points: Floats
+    ) -> Iterator[tuple[float, Floats, Floats]]:
         """Scores (N,), corners (N, 4) and landmarks (N, 5, 2) of one detection per face."""
         likely = np.flatnonzero(scores >= self.weak)
         sizes = np.concatenate([boxes[likely, :2], boxes[likely, 2:] - boxes[likely, :2]], axis=1)
@@ -68,7 +73,7 @@ class Onnx(Detector):
             yield float(scores[anchor]), boxes[anchor], points[anchor]
 
     @abstractmethod
-    def normal(self, canvas: Pixels) -> Floats:
+    def normalise(self, canvas: Pixels) -> Floats:
         """Pixels (H, W, 3) as the network was trained on."""
 
     @abstractmethod
@@ -83,7 +88,7 @@ def found(score: float, box: Floats, points: Floats) -> Detection:
     return Detection((x0, y0, x1 - x0, y1 - y0), min(1.0, score), marks)
 
 
-def session(model: Path) -> Any:
+def open_session(model: Path) -> Any:
     """An onnxruntime session on one CPU thread. Raises ``ValueError`` naming the extra or the file."""
     try:
         import onnxruntime

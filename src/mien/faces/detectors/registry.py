@@ -50,14 +50,14 @@ MODELS = {
 }
 
 
-def known(name: str) -> ModelFile:
+def model_file(name: str) -> ModelFile:
     """A model by name; raises ``ValueError`` that lists the names there are."""
     if name not in MODELS:
         raise ValueError(f"no model {name!r}; there are {', '.join(MODELS)}")
     return MODELS[name]
 
 
-def cache() -> Path:
+def cache_folder() -> Path:
     """The user's folder for model files: where the platform keeps caches, in ``mien/models``."""
     home = Path.home()
     if sys.platform == "win32":
@@ -69,17 +69,17 @@ def cache() -> Path:
     return base / "mien" / "models"
 
 
-def folders() -> list[Path]:
+def search_folders() -> list[Path]:
     """Where model files are looked for, in order. Raises ``ValueError`` if ``MIEN_MODELS`` names no folder."""
     named = os.environ.get("MIEN_MODELS")
     if named and not Path(named).is_dir():
         raise ValueError(f"MIEN_MODELS={named}: no such folder; correct it or unset it")
-    return [*([Path(named)] if named else []), cache()]
+    return [*([Path(named)] if named else []), cache_folder()]
 
 
 def find(name: str) -> Path | None:
     """The file of a named model on this machine, or None."""
-    paths = [folder / known(name).file for folder in folders()]
+    paths = [folder / model_file(name).file for folder in search_folders()]
     return next((path for path in paths if path.is_file()), None)
 
 
@@ -89,8 +89,8 @@ def fetch(name: str, url: str | None = None, folder: Path | None = None) -> Path
     Raises ``OSError`` if nothing comes (no network, proxy, no such page, cut off) and ``ValueError`` if what comes is
     another file; neither leaves anything behind.
     """
-    model = known(name)
-    target = (folder or cache()) / model.file
+    model = model_file(name)
+    target = (folder or cache_folder()) / model.file
     if target.is_file() and sha256(target) == model.sha256:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def fetch(name: str, url: str | None = None, folder: Path | None = None) -> Path
     try:
         with part.open("xb") as file:
             download(url or model.url, file, model)
-        check(part, model, url or model.url)
+        check_hash(part, model, url or model.url)
         publish(part, target)
     finally:
         part.unlink(missing_ok=True)
@@ -112,7 +112,7 @@ def download(url: str, part: Any, model: ModelFile) -> None:
         # A new opener each time: the shared one keeps the proxies of its first use.
         with urllib.request.build_opener().open(url, timeout=TIMEOUT) as answer:
             length = answer.headers.get("Content-Length")
-            copy(answer, part, int(length) if length else None, model.file)
+            copy_response(answer, part, int(length) if length else None, model.file)
     except urllib.error.HTTPError as error:
         proxy = " (from the proxy)" if error.code == 407 else ""
         raise OSError(
@@ -128,7 +128,7 @@ def download(url: str, part: Any, model: ModelFile) -> None:
         raise ValueError(f"{url}: not an address ({error}); it begins with https://") from error
 
 
-def copy(answer: Any, part: Any, length: int | None, label: str) -> None:
+def copy_response(answer: Any, part: Any, length: int | None, label: str) -> None:
     """Copy a response; raises ``http.client.IncompleteRead`` if it ends before its announced length."""
     done = 0
     with progress_bar(total=length, what=label, unit="B", unit_scale=True) as bar:
@@ -139,7 +139,7 @@ def copy(answer: Any, part: Any, length: int | None, label: str) -> None:
         raise http.client.IncompleteRead(b"", length - done)
 
 
-def check(path: Path, model: ModelFile, url: str) -> None:
+def check_hash(path: Path, model: ModelFile, url: str) -> None:
     """Raise ``ValueError`` unless a file is the published one."""
     found = sha256(path)
     if found != model.sha256:

@@ -21,7 +21,7 @@ class RetinaFace(Onnx):
         if outputs != 3:
             raise ValueError(f"{self.model}: {outputs} outputs; RetinaFace has 3: boxes, classes, landmarks")
 
-    def normal(self, canvas: Pixels) -> Floats:
+    def normalise(self, canvas: Pixels) -> Floats:
         return (canvas[..., ::-1] - np.array([104, 117, 123], np.float32)).astype(np.float32)
 
     def decode(self, outputs: list[Floats], size: tuple[int, int]) -> tuple[Floats, Floats, Floats]:

@@ -17,7 +17,7 @@ class Scrfd(Onnx):
         if outputs not in (6, 9):
             raise ValueError(f"{self.model}: {outputs} outputs; SCRFD has 9 with landmarks or 6 without")
 
-    def normal(self, canvas: Pixels) -> Floats:
+    def normalise(self, canvas: Pixels) -> Floats:
         return ((canvas - np.float32(127.5)) / np.float32(128)).astype(np.float32)
 
     def decode(self, outputs: list[Floats], size: tuple[int, int]) -> tuple[Floats, Floats, Floats]:

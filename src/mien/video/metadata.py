@@ -12,7 +12,7 @@ FASTEST = 500.0
 """Frames per second beyond which a container tells the unit of its clock, not its rate."""
 
 
-def duration_of(path: Path) -> float | None:
+def claimed_duration(path: Path) -> float | None:
     """Seconds that a container claims, for the progress bar only."""
     if path.is_dir():
         return None
@@ -20,7 +20,7 @@ def duration_of(path: Path) -> float | None:
         return container.duration / av.time_base if container.duration else None
 
 
-def rate_of_path(path: Path) -> float | None:
+def claimed_rate(path: Path) -> float | None:
     """Frames per second that a container claims, for warnings only; None where it claims none that a camera has."""
     if path.is_dir():
         return FOLDER_FPS

@@ -86,17 +86,17 @@ class Palette:
 
 
 @dataclass(frozen=True)
-class Looks:
+class DrawnPerson:
     """What one person looks like."""
 
     face: DrawnFace
     palette: Palette
 
 
-def looks(rng: Generator, style: str) -> Looks:
+def draw_person(rng: Generator, style: str) -> DrawnPerson:
     """Draw a person in one of ``STYLES``."""
     face = _face(rng, **_PROPORTIONS[style])
-    return Looks(face, _coloured(rng) if style == "cartoon" else _pencilled(rng))
+    return DrawnPerson(face, _coloured(rng) if style == "cartoon" else _pencilled(rng))
 
 
 _PROPORTIONS: Mapping[str, Mapping[str, float]] = {

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from mien.datasets.drawn.acting import Behaviour, Curve
-from mien.datasets.drawn.looks import Looks, Palette
+from mien.datasets.drawn.behaviour import Behaviour, Curve
+from mien.datasets.drawn.persons import DrawnPerson, Palette
 from mien.datasets.drawn.strokes import Stroke, strokes
 
 _SHIFT = 4  # bits of a pixel that OpenCV takes as fraction
@@ -22,7 +22,9 @@ _LIT = 160  # value of the light field that leaves a colour as it is
 _SHAKE = 32  # pixels by which the grain is larger than a frame
 
 
-def paint(look: Looks, behaviour: Behaviour, rng: Generator, size: int, nuisance: bool = True) -> NDArray[np.uint8]:
+def paint(
+    look: DrawnPerson, behaviour: Behaviour, rng: Generator, size: int, nuisance: bool = True
+) -> NDArray[np.uint8]:
     """A person and a behaviour of T frames -> uint8 (T, size, size, 3), red green blue.
 
     ``rng`` draws the background, the direction of the light and the camera noise; without ``nuisance`` these

@@ -20,19 +20,19 @@ import cv2
 from mien.extras import install
 from mien.faces.cut import CutConfig, Record, VideoSource, cut, write_record
 from mien.files import DiskError
-from mien.video.container import limited, pixel_limit
+from mien.video.container import limit_pixels, pixel_limit
 
-PATIENCE = 1.0
+POLL_SECONDS = 1.0
 """Seconds between looks at the count of frames."""
 
 
-def on_this_machine(
+def cut_locally(
     jobs: Sequence[VideoSource], store: Path, config: CutConfig, workers: int
 ) -> Iterator[tuple[int, VideoSource | None]]:
     """Cut all jobs, ``workers`` at a time; yields (frames done so far, a source that was just finished or None)."""
     context: Any = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
     if hasattr(context, "set_forkserver_preload"):
-        context.set_forkserver_preload(["mien.faces.farm"])
+        context.set_forkserver_preload(["mien.faces.parallel"])
     frames, refused = context.Value("q", 0), context.SimpleQueue()
     waiting, running = deque(jobs), {}
     try:
@@ -40,11 +40,11 @@ def on_this_machine(
             while waiting and len(running) < workers:
                 job = waiting.popleft()
                 process = context.Process(
-                    target=alone, args=(job, store, config, frames, refused, pixel_limit()), daemon=True
+                    target=cut_in_process, args=(job, store, config, frames, refused, pixel_limit()), daemon=True
                 )
                 process.start()
                 running[process.sentinel] = (process, job)
-            ended = connection.wait(list(running), PATIENCE)
+            ended = connection.wait(list(running), POLL_SECONDS)
             yield frames.value, None
             for sentinel in ended:
                 process, job = running.pop(sentinel)
@@ -52,15 +52,17 @@ def on_this_machine(
                 if not refused.empty():
                     raise DiskError(refused.get())
                 if process.exitcode:
-                    fail(store, job, f"its process ended with {describe(process.exitcode)}")
+                    record_failure(store, job, f"its process ended with {describe(process.exitcode)}")
                 yield frames.value, job
     finally:
         for process, _ in running.values():
             process.kill()
 
 
-def alone(job: VideoSource, store: Path, config: CutConfig, frames: Any, refused: Any, pixels: int) -> None:
-    """What the process of one video does; ``refused`` is told what keeps the store from being written."""
+def cut_in_process(
+    job: VideoSource, store: Path, config: CutConfig, frames: Any, disk_errors: Any, pixels: int
+) -> None:
+    """What the process of one video does; ``disk_errors`` is told what keeps the store from being written."""
     threading.Thread(target=end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal's processes; the parent decides
     cv2.setNumThreads(1)
@@ -70,10 +72,10 @@ def alone(job: VideoSource, store: Path, config: CutConfig, frames: Any, refused
             frames.value += 1
 
     try:
-        with limited(pixels):
+        with limit_pixels(pixels):
             cut(job, store, config, count)
     except DiskError as error:
-        refused.put(str(error))
+        disk_errors.put(str(error))
 
 
 def end_with_parent() -> None:
@@ -89,12 +91,12 @@ def describe(code: int) -> str:
     return f"signal {-code} (a crash, or no memory left)" if code < 0 else f"exit code {code}"
 
 
-def fail(store: Path, job: VideoSource, reason: str) -> None:
+def record_failure(store: Path, job: VideoSource, reason: str) -> None:
     """Leave a record of a source that left none itself."""
     write_record(store, Record(job.name, job.key, job.stamp(), job.columns, "failed", reason))
 
 
-def on_ray(
+def cut_on_ray(
     jobs: Sequence[VideoSource], store: Path, config: CutConfig, address: str
 ) -> Iterator[tuple[int, VideoSource | None]]:
     """The same on a Ray cluster whose machines share ``store`` and the videos; tasks of a dead machine start again.
@@ -109,14 +111,14 @@ def on_ray(
         raise ValueError(f"--engine ray needs the extra ray: {install('ray')}") from error
     if not ray.is_initialized():
         ray.init(address=address or None, log_to_driver=False, configure_logging=False)
-    task = ray.remote(num_cpus=1, max_retries=5)(distant)
+    task = ray.remote(num_cpus=1, max_retries=5)(cut_in_task)
     waiting, running, frames = deque(jobs), {}, 0
     while waiting or running:
         room = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
         while waiting and len(running) < room:
             job = waiting.popleft()
             running[task.remote(job, store.resolve(), config, pixel_limit())] = job
-        ended, _ = ray.wait(list(running), timeout=PATIENCE)
+        ended, _ = ray.wait(list(running), timeout=POLL_SECONDS)
         for reference in ended:
             job = running.pop(reference)
             try:
@@ -124,14 +126,14 @@ def on_ray(
             except RayError as error:
                 if isinstance(cause := getattr(error, "cause", None), DiskError):
                     raise DiskError(str(cause)) from error
-                fail(store, job, f"on Ray: {str(error).strip().splitlines()[0]}")
+                record_failure(store, job, f"on Ray: {str(error).strip().splitlines()[0]}")
             yield frames, job
         if not ended:
             yield frames, None
 
 
-def distant(job: VideoSource, store: Path, config: CutConfig, pixels: int) -> int:
+def cut_in_task(job: VideoSource, store: Path, config: CutConfig, pixels: int) -> int:
     """What a Ray task does; returns its frames."""
     cv2.setNumThreads(1)
-    with limited(pixels):
+    with limit_pixels(pixels):
         return cut(job, store, config).frames

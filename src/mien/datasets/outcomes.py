@@ -32,16 +32,16 @@ class Count:
     usable: int
 
 
-def settle(entries: Iterable[Entry], findings: Mapping[Path, Finding], min_frames: int) -> list[Outcome]:
+def outcomes_of(entries: Iterable[Entry], findings: Mapping[Path, Finding], min_frames: int) -> list[Outcome]:
     """Each entry with its fault: that of its rows first, then of its file."""
     outcomes = []
     for entry in entries:
         finding = findings.get(entry.path)
-        outcomes.append(Outcome(entry, finding, entry.fault or fault_of(entry, finding, min_frames)))
+        outcomes.append(Outcome(entry, finding, entry.fault or file_fault(entry, finding, min_frames)))
     return outcomes
 
 
-def fault_of(entry: Entry, finding: Finding | None, min_frames: int) -> Fault | None:
+def file_fault(entry: Entry, finding: Finding | None, min_frames: int) -> Fault | None:
     """What is wrong with the file of an entry."""
     if finding is None:
         return Fault("missing", f"{entry.path}: no such file")
@@ -98,12 +98,12 @@ def duplicate_faults(entries: Sequence[Entry], places: Sequence[int], labels: Se
     ]
 
 
-def tally(corpus: Corpus, outcomes: Sequence[Outcome]) -> list[Count]:
+def count_clips(corpus: Corpus, outcomes: Sequence[Outcome]) -> list[Count]:
     """Counts of all clips, of the persons, of the published conditions, and of classes and folds without any."""
     counts = [count_of("", corpus.expected.get(""), outcomes)]
-    if corpus.subjects or subjects(outcomes):
-        usable = subjects([o for o in outcomes if o.fault is None])
-        counts.append(Count("subjects", corpus.subjects, subjects(outcomes), usable))
+    if corpus.subjects or count_subjects(outcomes):
+        usable = count_subjects([o for o in outcomes if o.fault is None])
+        counts.append(Count("subjects", corpus.subjects, count_subjects(outcomes), usable))
     counts += [count_of(condition, number, outcomes) for condition, number in corpus.expected.items() if condition]
     covered = {part.partition("=")[0].strip() for condition in corpus.expected for part in condition.split(";")}
     for column in (c for c in COUNTED if c not in covered):
@@ -117,7 +117,7 @@ def values_of(column: str, outcomes: Sequence[Outcome]) -> list[str]:
     return [str(value) for value in sorted(values, key=lambda v: (isinstance(v, str), v))]
 
 
-def subjects(outcomes: Sequence[Outcome]) -> int:
+def count_subjects(outcomes: Sequence[Outcome]) -> int:
     """The number of persons."""
     return len({o.entry.columns.get("subject") for o in outcomes} - {None})
 

@@ -125,14 +125,14 @@ class Behaviour:
     """Five scores in [0, 1]."""
 
 
-def habits(rng: Generator) -> Habits:
+def draw_habits(rng: Generator) -> Habits:
     """Draw a person's habits."""
     talk, mobility, blinking, warmth, shyness = rng.uniform(size=5)
     accent = {name: float(rng.uniform(0.85, 1.15)) for name in ACTIONS}
     return Habits(talk, mobility, blinking, warmth, shyness, accent)
 
 
-def act(rng: Generator, person: Habits, expression: str, frames: int, nuisance: bool = True) -> Behaviour:
+def draw_behaviour(rng: Generator, person: Habits, expression: str, frames: int, nuisance: bool = True) -> Behaviour:
     """Play one expression in ``frames`` frames; without ``nuisance`` only the expression moves.
 
     Equal generators give equal timing, intensity and disturbance for every expression.
@@ -152,7 +152,7 @@ def act(rng: Generator, person: Habits, expression: str, frames: int, nuisance: 
     return Behaviour(actions, pose, light, envelope, valence, arousal, traits)
 
 
-def shown(actions: Mapping[str, Curve]) -> dict[str, bool]:
+def visible_units(actions: Mapping[str, Curve]) -> dict[str, bool]:
     """Which of ``UNITS`` a clip shows: an action passes half of its largest natural excursion in a tenth of the frames."""
     return {unit: bool(np.quantile(sign * actions[name], 0.9) > 0.5) for unit, (name, sign) in UNITS.items()}
 
