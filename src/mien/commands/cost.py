@@ -71,7 +71,7 @@ def print_probes(config: probe.Config) -> None:
     probe.refuse_unread(config)
     with distributed.session(config.device, config.matmul) as session:
         clips = clips_of(config.data)
-        config = replace(config, task=config.task.located(clips)[0]) if clips else config
+        config = replace(config, task=config.task.with_columns(clips)[0]) if clips else config
         setup = probe.setup_of(config, session.device)
         parts = divide(clips, setup.split, setup.task, config.probe.seed) if clips else {"train": []}
         views = setup.views_in_all(parts) if clips else None

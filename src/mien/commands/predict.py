@@ -87,9 +87,9 @@ def describe(
     found |= {"unreliable": share.share, "reliability": share.sentence()}
     if analyzer.calibration is None:
         return found, {}, ""
-    around = analyzer.calibration.around([[row[name] for name in names]], coverage)
+    around = analyzer.calibration.conformal([[row[name] for name in names]], coverage)
     found["coverage"] = coverage or analyzer.calibration.facts.coverage
-    return found | around.stated(0, names), *around.told(0, names, found["coverage"])
+    return found | around.to_json(0, names), *around.describe(0, names, found["coverage"])
 
 
 def lines(task: Outputs, face: dict[str, Any], beside: Mapping[str, str], closing: str, several: bool) -> list[str]:

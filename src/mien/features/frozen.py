@@ -54,6 +54,6 @@ def predictions(
         numbers = range(start, min(start + clips, len(features)))
         views = [views_of(features[i, 0], task.segments > 1) for i in numbers]
         tokens = torch.cat(views).to(device)
-        each = [task.answer(head(tokens)).split([len(v) for v in views]) for head in heads]
+        each = [task.postprocess(head(tokens)).split([len(v) for v in views]) for head in heads]
         found.append(torch.stack([torch.stack([part.mean(0) for part in parts]) for parts in each]))
     return torch.cat(found, dim=1).double().cpu().numpy()

@@ -150,7 +150,7 @@ class Analyzer:
         pixels, segments = self.task.pixels(video.flatten(0, 1)), video.shape[:2]
         tokens, statistics = encode(self.task.encoder, pixels) if self.calibration else (self.encode(pixels), None)
         tokens = tokens.unflatten(0, segments).flatten(1, 2)  # B, S N, dim
-        outputs = self.task.answer(self.task.head(tokens)).float().cpu().numpy()
+        outputs = self.task.postprocess(self.task.head(tokens)).float().cpu().numpy()
         require_finite(outputs, self.folder)
         features = tokens.float().mean(1).cpu().numpy()
         if self.calibration is None or statistics is None:
@@ -185,7 +185,7 @@ class Analyzer:
             """Views -> outputs, or tokens that are joined when all segments are there, and behind them the features."""
             pixels = self.task.pixels(video)
             tokens, features = encode(encoder, pixels) if measure else (encoder.features(pixels), None)
-            outputs = (tokens.flatten(1) if joint else self.task.answer(self.task.head(tokens))).float()
+            outputs = (tokens.flatten(1) if joint else self.task.postprocess(self.task.head(tokens))).float()
             return outputs if features is None else torch.cat([outputs, features], dim=1)
 
         mean, votes = np.zeros((2, len(clips), len(self.names)))
@@ -216,7 +216,7 @@ class Analyzer:
 
     def join(self, tokens: Tensor) -> Tensor:
         """Tokens (S, C, N, dim) of all segments -> outputs (1, C, names), one per crop."""
-        return self.task.answer(self.task.head(tokens.transpose(0, 1).flatten(1, 2)))[None]
+        return self.task.postprocess(self.task.head(tokens.transpose(0, 1).flatten(1, 2)))[None]
 
 
 def with_sharpness(items: Iterable[View], blur: NDArray[np.float64]) -> Iterator[View]:

@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mien.evaluation.subgroups import blank
+from mien.evaluation.subgroups import is_blank
 from mien.inference.timeline import Timeline
 from mien.interfaces import Clip
 from mien.names import folder_name, to_text
@@ -60,7 +60,7 @@ def require_column(clips: Sequence[Clip], column: str | None, option: str, defau
             return ""
         there = f"there are {', '.join(known)}" if known else "there are no columns besides path and times"
         raise ValueError(f"--{option} {column}: no such column; {there}")
-    if empty := [clip for clip in clips if blank(clip.columns.get(chosen))]:
+    if empty := [clip for clip in clips if is_blank(clip.columns.get(chosen))]:
         raise ValueError(
             f"manifest line {empty[0].row} ({empty[0].path}): no {chosen}, as {len(empty)} of {len(clips)} rows; fill it in, "
             f"leave such rows out (--select '{chosen}!='), or name another column with --{option}"

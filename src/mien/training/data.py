@@ -74,7 +74,7 @@ def load_clips(
 
 def located(task: Labelled, clips: Sequence[Clip], show: Callable[[str], object] = print) -> Labelled:
     """A task over the column that the clips have their labels in; what was guessed or renamed on the way is shown."""
-    found, notes = task.located(clips)
+    found, notes = task.with_columns(clips)
     for note in notes:
         show(f"note: {note}")
     return found  # pyright: ignore[reportReturnType]

@@ -127,7 +127,7 @@ def fit_probes(
         return [task.outputs.gain(task.score(one, parts.targets["validation"].numpy())) for one in each]
 
     best = train_probes(
-        heads, task.judge, map(batches, range(probe.epochs)), steps, probe, validate,
+        heads, task.losses, map(batches, range(probe.epochs)), steps, probe, validate,
         lambda line: lines.append(json.dumps(line)),
     )  # fmt: skip
     write_whole(folder / "epochs.jsonl", lambda path: path.write_text("\n".join(lines) + "\n"))

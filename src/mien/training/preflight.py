@@ -97,7 +97,7 @@ def measure_probes(task: Task, setup: ProbeSetup, clip: ClipConfig, target: Tens
 
     def loss(clips: int) -> Tensor:
         answer = task.head(one.expand(clips, -1, -1).contiguous())
-        return task.judge(answer, target.expand(clips, *target.shape).to(device))["loss"]
+        return task.losses(answer, target.expand(clips, *target.shape).to(device))["loss"]
 
     batch, heads = setup.probe.batch, len(setup.probe.settings()) * setup.probe.seeds
     cost = measure(task.head, loss, 0, device, most=batch)

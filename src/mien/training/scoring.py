@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mien.engine.distributed import Session
 from mien.evaluation.results import SUBJECT
-from mien.evaluation.subgroups import blank
+from mien.evaluation.subgroups import is_blank
 from mien.inference.analyzer import Analyzer, Scores
 from mien.interfaces import Clip
 from mien.training.data import DataConfig
@@ -32,7 +32,7 @@ def origin(model: Path, data: DataConfig, clips: Sequence[Clip], rows: str = "")
         found["weights (SHA-256)"] = digest(weights)[:12]
     found["manifest"] = shown(Path(data.manifest))
     found |= {"rows": "; ".join(filter(None, (data.select, rows))) or "all", "clips": len(clips)}
-    if people := {str(cell).strip() for clip in clips if not blank(cell := clip.columns.get(SUBJECT))}:
+    if people := {str(cell).strip() for clip in clips if not is_blank(cell := clip.columns.get(SUBJECT))}:
         found["subjects"] = len(people)
     return {"evaluated": found}
 
