@@ -8,7 +8,9 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 import mien
 from mien.calibration.calibration import fit as calibrate
@@ -88,3 +90,26 @@ def pixels_of(patches: torch.Tensor, encoder: Encoder) -> torch.Tensor:
     for dim, size in enumerate(encoder.patch, start=1):
         mask = mask.repeat_interleave(size, dim=dim)
     return mask.unsqueeze(1)
+
+
+def expression_network(seed: int = 0) -> bytes:
+    """A small network in the layout of ``fer-opencv``: ``data`` (1, 3, 112, 112) -> ``label`` (1, 7), without softmax."""
+    rng = np.random.default_rng(seed)
+    weights = {
+        "kernels": 0.1 * rng.normal(size=(8, 3, 7, 7)).astype(np.float32),
+        "classes": rng.normal(size=(7, 8)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["data", "kernels"], ["a"], strides=[4, 4]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("GlobalAveragePool", ["b"], ["c"]),
+        helper.make_node("Flatten", ["c"], ["d"]),
+        helper.make_node("Gemm", ["d", "classes"], ["label"], transB=1),
+    ]
+    graph = helper.make_graph(
+        nodes, "toy",
+        [helper.make_tensor_value_info("data", TensorProto.FLOAT, [1, 3, 112, 112])],
+        [helper.make_tensor_value_info("label", TensorProto.FLOAT, [1, 7])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )  # fmt: skip
+    return onnx.helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=8).SerializeToString()

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args, get_type_hints
 
 import tyro
 import yaml
@@ -50,7 +50,8 @@ def parse(
     """
     arguments = renamed_flags(arguments, schema)
     kinds = get_type_hints(schema, include_extras=True)
-    recipes = recipe_words(arguments, named=not any(map(positional, kinds.values())))
+    files = {f"--{name.replace('_', '-')}" for name, kind in kinds.items() if kind is Path or Path in get_args(kind)}
+    recipes = recipe_words(arguments, named=not any(map(positional, kinds.values())), files=files)
     flags = [a for a in arguments if a not in recipes]
     trees = [renamed(read_recipe(recipe_file(r)), renamings(schema), r) for r in recipes]
     sizes = {f"--{name}.size" for name, kind in kinds.items() if any(issubclass(one, Sized) for one in classes(kind))}
@@ -128,12 +129,14 @@ RECIPES = Path(__file__).parent / "recipes"
 """The recipes that ship with mien."""
 
 
-def recipe_words(arguments: Sequence[str], named: bool = True) -> list[str]:
-    """The recipes among a command's arguments: YAML files, and, where recipes can be ``named``, words before the options."""
+def recipe_words(arguments: Sequence[str], named: bool = True, files: Collection[str] = ()) -> list[str]:
+    """The recipes among a command's arguments: YAML files, but for those behind an option that takes a file (``files``), and,
+    where recipes can be ``named``, words before the options."""
     front = list(takewhile(lambda word: not word.startswith("-"), arguments)) if named else []
+    rest = [word for before, word in pairwise(["", *arguments]) if before not in files][len(front) :]
     return [
         *front,
-        *(word for word in arguments[len(front) :] if word.endswith((".yaml", ".yml")) and Path(word).suffix),
+        *(word for word in rest if word.endswith((".yaml", ".yml")) and word[:2] != "--" and Path(word).suffix),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,8 +91,8 @@ def test_pre_training_goes_on_from_marlin_with_its_norm(marlin: Published, tmp_p
     about = ModelCard.load(tmp_path / "ours")
     objective = MaskedAutoencodingConfig().build(about.untrained_encoder(), PixelsConfig())
     said: list[str] = []
-    config = Settings(about.encoder, MaskedAutoencodingConfig(), about.pixels, about.clip)
-    start_objective(objective, str(tmp_path / "ours"), config, said.append)
+    own = replace(about, objective=MaskedAutoencodingConfig(), pooling=None)
+    start_objective(objective, str(tmp_path / "ours"), own, said.append)
     assert "loaded encoder, encoder_norm;" in said[0]
     assert objective.encoder_norm.eps == 1e-5
     assert not torch.equal(objective.encoder_norm.weight, torch.ones(48))

@@ -9,12 +9,12 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
 
 import mien
 from mien import downloads
@@ -22,6 +22,7 @@ from mien.cli import main
 from mien.downloads import RemoteFile
 from mien.models import registry
 from mien.models.registry import PublicFile, PublicModel
+from toy_models import expression_network
 
 BODY = bytes(range(256)) * 1024
 HASH = hashlib.sha256(BODY).hexdigest()
@@ -31,7 +32,7 @@ PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"
 class Pages(BaseHTTPRequestHandler):
     """/good sends the file, /other another, /cut the next third of it, /stop ever less; as a proxy it asks for a password."""
 
-    asked: list[str | None] = []
+    asked: ClassVar[list[str | None]] = []
 
     def do_GET(self) -> None:
         if self.path == "/redirect":
@@ -219,29 +220,6 @@ def test_a_licence_without_commercial_use_is_accepted_once(
     assert Pages.asked == []
     assert main(["models", "get", "closed", "--accept-licence"]) == 0
     assert main(["models", "get", "closed"]) == 0
-
-
-def expression_network(seed: int = 0) -> bytes:
-    """A small network in the layout of ``fer-opencv``: ``data`` (1, 3, 112, 112) -> ``label`` (1, 7), without softmax."""
-    rng = np.random.default_rng(seed)
-    weights = {
-        "kernels": 0.1 * rng.normal(size=(8, 3, 7, 7)).astype(np.float32),
-        "classes": rng.normal(size=(7, 8)).astype(np.float32),
-    }
-    nodes = [
-        helper.make_node("Conv", ["data", "kernels"], ["a"], strides=[4, 4]),
-        helper.make_node("Relu", ["a"], ["b"]),
-        helper.make_node("GlobalAveragePool", ["b"], ["c"]),
-        helper.make_node("Flatten", ["c"], ["d"]),
-        helper.make_node("Gemm", ["d", "classes"], ["label"], transB=1),
-    ]
-    graph = helper.make_graph(
-        nodes, "toy",
-        [helper.make_tensor_value_info("data", TensorProto.FLOAT, [1, 3, 112, 112])],
-        [helper.make_tensor_value_info("label", TensorProto.FLOAT, [1, 7])],
-        [numpy_helper.from_array(value, name) for name, value in weights.items()],
-    )  # fmt: skip
-    return onnx.helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=8).SerializeToString()
 
 
 def test_a_frame_model_is_got_by_hand_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -216,10 +216,12 @@ class Analyzer:
         return Scores(mean, votes, statistics, blur)
 
     def compatible_views(self, views: ViewConfig) -> ViewConfig:
-        """Views that suit the head: one that attends over several segments gets as many as it was trained on."""
+        """Views that suit the model: one that attends over several segments gets as many as it was trained on, and one that
+        reads single frames all of them."""
         wanted = self.task.segments
         if wanted == 1:
-            return views
+            all_frames = self.clip.frames == 1 and not views.segments and not views.sliding
+            return replace(views, sliding=1) if all_frames else views
         if views.sliding or views.segments not in (0, wanted):
             raise ValueError(
                 f"this model reads {wanted} segments of a video at once, as it was trained; leave --views.segments and "

@@ -140,7 +140,7 @@ class ModelCard:
         with torch.device("meta"):
             outline = make()
         checkpoint.require_fit(outline, weights, folder)
-        if (tables := sum(table.numel() for table in outline.buffers())) > POSITIONS:
+        if (tables := sum(table.numel() for name, table in outline.named_buffers() if name not in weights)) > POSITIONS:
             raise ValueError(
                 f"{folder}/{checkpoint.CARD}: clips of {self.clip.frames} frames of {self.clip.size} pixels need tables of "
                 f"{4 * tables / 2**30:.0f} GB; no model was made for such clips"
@@ -179,7 +179,10 @@ class EncoderOnly(Objective):
 def read(file: Path) -> dict[str, Any]:
     """What a card's file holds by name; ``ValueError`` for a file that is no card."""
     if not file.is_file():
-        raise ValueError(f"{file.parent}: no model here (model.json is missing); name the folder of a finished run")
+        raise ValueError(
+            f"{file.parent}: no model here (model.json is missing); name the folder of a finished run, or take a public model: "
+            "mien models get yunet fer-opencv, then --model fer-opencv"
+        )
     if file.stat().st_size > LARGEST:
         raise ValueError(f"{file} is {file.stat().st_size / 2**20:.0f} MB; a model's card has a few thousand bytes")
     try:
