@@ -247,7 +247,7 @@ def vjepa_2_1(folder: Path, size: Size, every: bool = False) -> Published:
     for embedding in (network.video_mod_embed, network.img_mod_embed):
         nn.init.normal_(embedding)
     weights = {f"module.backbone.{name}": value for name, value in names_of(network).items()}
-    others = {name: value * 0 for name, value in weights.items()}
+    others = {name: value * 0 for name, value in list(weights.items())[:4]}  # what must not be taken
     tree = {"encoder": others, "ema_encoder": weights, "target_encoder": {"module.x": torch.zeros(1)}, "epoch": 3}
     torch.save(tree | {"predictor": {}}, folder / "vjepa2_1.pt")
     video = clip(size)
@@ -315,7 +315,7 @@ def vjepa_2_checkpoint(folder: Path, size: Size) -> Published:
     """The owners' ``.pt``, from transformers' network."""
     network, video = vjepa_2_network(size), clip(size)
     weights = {f"module.backbone.{name}": value for name, value in original(network).items()}
-    others = {name: value * 0 for name, value in weights.items()}
+    others = {name: value * 0 for name, value in list(weights.items())[:4]}  # what must not be taken
     tree = {"encoder": others, "target_encoder": weights, "predictor": {"module.backbone.x": torch.zeros(1)}}
     torch.save(tree | {"epoch": 3, "opt": None}, folder / "vjepa2.pt")
     outputs = network(video.transpose(1, 2), skip_predictor=True).last_hidden_state

@@ -192,7 +192,7 @@ def tensors_of(state: Mapping[str, Any]) -> dict[str, Tensor]:
 
 def read_state(path: Path) -> Mapping[str, Any]:
     """All that a weights file holds by name, or the one in a folder; nothing in it is executed."""
-    names = ("weights.safetensors", "model.safetensors")
+    names = ("weights.safetensors", "model.safetensors", "pytorch_model.bin")
     file = next((path / name for name in names if (path / name).is_file()), path / names[0]) if path.is_dir() else path
     if not file.is_file():
         raise ValueError(f"{path}: no weights here; name a run's folder, a .safetensors or a .pth file")
