@@ -152,7 +152,7 @@ class Outputs:
     noun: str
     nouns: str
     """What a name among the outputs is, and several of them: class, classes."""
-    answers: Literal["classes", "values", "labels"]
+    form: Literal["classes", "values", "labels"]
     """How truth and predictions look and are measured (``mien.statistics.predictions``)."""
     metrics: tuple[str, ...]
     """Metrics over all names."""
@@ -213,20 +213,20 @@ class Task(Objective):
 
     def predict(self, batch: Batch) -> Tensor:
         """Batch of B clips -> outputs (B, names): probabilities, or values in the targets' units."""
-        return self.answer(self.head(self.encoder.features(self.pixels(batch["video"]))))
+        return self.postprocess(self.head(self.encoder.features(self.pixels(batch["video"]))))
 
     @abstractmethod
-    def judge(self, raw: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def losses(self, raw: Tensor, target: Tensor) -> dict[str, Tensor]:
         """What the head gives (B, names) and targets -> ``loss`` and scalars to log."""
 
     @abstractmethod
-    def answer(self, raw: Tensor) -> Tensor:
+    def postprocess(self, raw: Tensor) -> Tensor:
         """What the head gives (B, names) -> outputs (B, names)."""
 
     def evidence(self, raw: Tensor) -> Tensor:
         """What the head gives (B, names) -> what speaks for each output (B, names), without saturating where the model is
         sure: log-odds in nats; the outputs themselves where they are values."""
-        return self.answer(raw)
+        return self.postprocess(raw)
 
     @abstractmethod
     def score(self, predictions: Any, targets: Any) -> dict[str, float]:

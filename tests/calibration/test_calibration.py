@@ -15,10 +15,17 @@ import yaml
 
 from conftest import ONE_PROCESS, TINY_TPSBT
 from mien.calibration import density
-from mien.calibration.calibrated import ClassSets, calibration_error, reliability_bins, top
+from mien.calibration.calibrated import ClassSets, calibration_error, reliability_bins, top_class
 from mien.calibration.calibration import Calibration
 from mien.calibration.conformal import threshold
-from mien.calibration.maps import Intervals, Temperature, cross_entropy, fit_scaling, fit_temperature, scaled
+from mien.calibration.maps import (
+    Intervals,
+    Temperature,
+    cross_entropy,
+    fit_scaling,
+    fit_temperature,
+    scale_probabilities,
+)
 from mien.calibration.reliability import Limits, reasons
 from mien.cli import main
 from mien.faces.quality import clip_sharpness, face_sharpness, sharpness
@@ -47,8 +54,8 @@ def test_temperature_is_found_and_keeps_the_order() -> None:
     probabilities, labels = people(np.random.default_rng(0), 500)
     temperature = fit_temperature(probabilities, labels)
     assert temperature == pytest.approx(3, rel=0.06)
-    tried = [cross_entropy(scaled(probabilities, t), labels) for t in np.linspace(0.5, 8, 300)]
-    after = scaled(probabilities, temperature)
+    tried = [cross_entropy(scale_probabilities(probabilities, t), labels) for t in np.linspace(0.5, 8, 300)]
+    after = scale_probabilities(probabilities, temperature)
     assert cross_entropy(after, labels) <= min(tried) + 1e-9
     assert (after.argmax(axis=1) == probabilities.argmax(axis=1)).all()
     np.testing.assert_allclose(after.sum(axis=1), 1, atol=1e-12)
@@ -58,8 +65,8 @@ def test_temperature_lowers_the_calibration_error_of_other_people() -> None:
     rng = np.random.default_rng(1)
     temperature = fit_temperature(*people(rng, 300))
     probabilities, labels = people(rng, 300)
-    assert calibration_error(*top(probabilities, labels)) > 0.15
-    assert calibration_error(*top(scaled(probabilities, temperature), labels)) < 0.03
+    assert calibration_error(*top_class(probabilities, labels)) > 0.15
+    assert calibration_error(*top_class(scale_probabilities(probabilities, temperature), labels)) < 0.03
 
 
 def test_labels_by_chance_are_told_from_a_sharp_model() -> None:
@@ -74,12 +81,12 @@ def test_labels_by_chance_are_told_from_a_sharp_model() -> None:
     temperature, uniform = fit_scaling(seen, known)
     assert uniform == pytest.approx(0.3, abs=0.06)
     assert temperature == pytest.approx(3, rel=0.2)
-    assert cross_entropy(scaled(seen, temperature, uniform), known) < cross_entropy(
-        scaled(seen, fit_temperature(seen, known)), known
+    assert cross_entropy(scale_probabilities(seen, temperature, uniform), known) < cross_entropy(
+        scale_probabilities(seen, fit_temperature(seen, known)), known
     )
     new, truth = noisy()
-    after = scaled(new, temperature, uniform)
-    assert calibration_error(*top(after, truth)) < 0.03
+    after = scale_probabilities(new, temperature, uniform)
+    assert calibration_error(*top_class(after, truth)) < 0.03
     np.testing.assert_allclose(after.sum(axis=1), 1, atol=1e-12)
     assert (after.argmax(axis=1) == new.argmax(axis=1)).all()
 
@@ -92,17 +99,19 @@ def test_no_chance_is_mixed_in_where_labels_hold_none() -> None:
 
 
 def test_scaling_survives_a_probability_of_zero() -> None:
-    np.testing.assert_allclose(scaled([[1.0, 0.0]], 1.0), [[1, 0]], atol=1e-9)
+    np.testing.assert_allclose(scale_probabilities([[1.0, 0.0]], 1.0), [[1, 0]], atol=1e-9)
 
 
 def test_calibration_error_by_hand() -> None:
     probabilities = np.array([[0.95, 0.05], [0.91, 0.09], [0.45, 0.55], [1.0, 0.0]])
     labels = np.array([0, 1, 1, 0])
-    bins = reliability_bins(*top(probabilities, labels), 10)
+    bins = reliability_bins(*top_class(probabilities, labels), 10)
     assert bins.count.tolist() == [1, 3]
     np.testing.assert_allclose(bins.confidence, [0.55, (0.95 + 0.91 + 1) / 3])
     np.testing.assert_allclose(bins.accuracy, [1, 2 / 3])
-    assert calibration_error(*top(probabilities, labels), 10) == pytest.approx((0.45 + 3 * (0.95333333 - 2 / 3)) / 4)
+    assert calibration_error(*top_class(probabilities, labels), 10) == pytest.approx(
+        (0.45 + 3 * (0.95333333 - 2 / 3)) / 4
+    )
 
 
 @pytest.mark.parametrize("coverage", [0.8, 0.9, 0.95])
@@ -110,8 +119,8 @@ def test_sets_hold_the_truth_of_other_people_as_often_as_asked(coverage: float) 
     rng = np.random.default_rng(2)
     (seen, known), (new, truth) = people(rng, 500), people(rng, 500)
     temperature = fit_temperature(seen, known)
-    scores = Temperature.scores(scaled(seen, temperature), known)
-    answers = Temperature.around(scaled(new, temperature), scores, coverage)
+    scores = Temperature.scores(scale_probabilities(seen, temperature), known)
+    answers = Temperature.conformal(scale_probabilities(new, temperature), scores, coverage)
     assert abs(answers.covers(truth).mean() - coverage) < 0.02
     assert answers.size().mean() < 5
 
@@ -128,7 +137,7 @@ def test_intervals_hold_each_value_of_other_people_as_often_as_asked(coverage: f
     scores = Intervals.scores(*persons())
     limits = threshold(scores, coverage)
     values, truth = persons()
-    answers = Intervals.around(values, scores, coverage)
+    answers = Intervals.conformal(values, scores, coverage)
     assert (np.abs(answers.covers(truth).mean(axis=0) - coverage) < 0.02).all()
     assert limits[1] > 2 * limits[0]
 
@@ -197,16 +206,16 @@ def test_trust_by_group_counts_each_group_alone() -> None:
     outputs = np.array([[0.9, 0.1], [0.9, 0.1], [0.2, 0.8], [0.2, 0.8]])
     targets = np.array([0, 0, 0, 0])
     calibrated = ClassSets(outputs, outputs > 0.5)
-    judged = calibration_quality.Trust(
+    judged = calibration_quality.CalibrationQuality(
         ClassificationConfig.outputs, outputs, targets, ("a", "b"), calibrated, [[], [], ["blur"], []]
     )
-    first, second = judged.by({"x": np.array([0, 1]), "none": np.array([], int), "y": np.array([2, 3])})
+    first, second = judged.group_rows({"x": np.array([0, 1]), "none": np.array([], int), "y": np.array([2, 3])})
     assert (first["group"], first["coverage"], second["group"], second["coverage"]) == ("x", 1, "y", 0)
     assert second["unreliable"] == 0.5
     assert first["ECE"] == pytest.approx(0.1)
     assert second["ECE"] == pytest.approx(0.8)
-    bare = calibration_quality.judge(ClassificationConfig.outputs, None, Scores(outputs, outputs), targets, ("a", "b"))
-    assert set(bare.by({"all": np.arange(4)})[0]) == {"group", "clips", "ECE_raw"}
+    bare = calibration_quality.assess(ClassificationConfig.outputs, None, Scores(outputs, outputs), targets, ("a", "b"))
+    assert set(bare.group_rows({"all": np.arange(4)})[0]) == {"group", "clips", "ECE_raw"}
 
 
 def test_diagram_draws_each_row() -> None:
@@ -214,7 +223,10 @@ def test_diagram_draws_each_row() -> None:
     assert (
         png(
             reliability(
-                {"before": top(probabilities, labels), "after": top(scaled(probabilities, 3), labels)},
+                {
+                    "before": top_class(probabilities, labels),
+                    "after": top_class(scale_probabilities(probabilities, 3), labels),
+                },
                 ClassificationConfig.outputs,
             )
         )[:4]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mien import cli
 from mien.evaluation.protocol import Protocol, write_protocol
-from mien.evaluation.runs import paired, read_run
+from mien.evaluation.runs import paired_predictions, read_run
 from mien.interfaces import Clip
 from mien.reports import evaluation_report
 from mien.reports.radar import radar
@@ -96,8 +96,8 @@ def test_two_runs_are_compared_clip_by_clip(tmp_path: Path, capsys) -> None:
     good, bad = classes(tmp_path / "good", 0, 0.9), classes(tmp_path / "bad", 1, 0.4)
     assert compare(good, bad) == 0
     out = capsys.readouterr().out
-    one, two = paired(read_run(good), read_run(bad))
-    first, second = one.predictions == one.targets, two.predictions == two.targets
+    one, two = paired_predictions(read_run(good), read_run(bad))
+    first, second = one.predicted == one.targets, two.predicted == two.targets
     assert f"McNemar: {(first & ~second).sum()} clips only good has right, {(~first & second).sum()} only bad" in out
     gain = 100 * (first.mean() - second.mean())
     row = next(line for line in out.split("## good minus bad")[1].splitlines() if line.startswith("| WAR"))
@@ -111,8 +111,8 @@ def test_pairs_are_found_whatever_the_order_of_rows(tmp_path: Path) -> None:
     other = classes(tmp_path / "other", 0, 0.5)
     header, *rows = (other / "predictions.csv").read_text().splitlines()
     (other / "predictions.csv").write_text("\n".join([header, *reversed(rows)]) + "\n")
-    one, two = paired(read_run(run), read_run(other))
-    assert np.array_equal(one.predictions, two.predictions)
+    one, two = paired_predictions(read_run(run), read_run(other))
+    assert np.array_equal(one.predicted, two.predicted)
     assert np.array_equal(one.targets, two.targets)
 
 

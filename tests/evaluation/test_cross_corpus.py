@@ -13,7 +13,7 @@ from sklearn.metrics import recall_score
 from conftest import ONE_PROCESS, TINY_TPSBT
 from mien import cli
 from mien.commands import cross_corpus, synth
-from mien.evaluation.cross_corpus import KEPT, MERGED, PREDICTIONS, ROWS, crossings
+from mien.evaluation.cross_corpus import KEPT, MERGED, PREDICTIONS, ROWS, handlings
 from mien.statistics import metrics
 
 KNOWN = ("anger", "calm", "neutral")
@@ -28,7 +28,7 @@ def shares(answers: list[str]) -> np.ndarray:
 
 
 def test_each_handling_counts_what_it_says() -> None:
-    found = {c.handling: c for c in crossings(shares(ANSWERS), KNOWN, LABELS, {"calm": "neutral"})}
+    found = {c.name: c for c in handlings(shares(ANSWERS), KNOWN, LABELS, {"calm": "neutral"})}
     assert {name: c.kept.tolist() for name, c in found.items()} == {
         KEPT: [0, 1, 2, 3, 4, 5], ROWS: [0, 1, 2, 5], MERGED: [0, 1, 2, 3, 4, 5], PREDICTIONS: [0, 2, 5],
     }  # fmt: skip
@@ -46,14 +46,14 @@ def test_each_handling_counts_what_it_says() -> None:
 
 def test_merging_adds_the_shares_before_the_largest_is_taken() -> None:
     probabilities = np.array([[0.4, 0.3, 0.3]])
-    merged = crossings(probabilities, KNOWN, ["neutral"], {"calm": "neutral"})[2]
+    merged = handlings(probabilities, KNOWN, ["neutral"], {"calm": "neutral"})[2]
     assert merged.names[merged.predicted[0]] == "neutral"
 
 
 def test_equal_classes_make_all_handlings_equal() -> None:
     rng = np.random.default_rng(0)
     probabilities, truth = rng.dirichlet(np.ones(3), 50), rng.integers(3, size=50)
-    for crossed in crossings(probabilities, KNOWN, [KNOWN[i] for i in truth], {}):
+    for crossed in handlings(probabilities, KNOWN, [KNOWN[i] for i in truth], {}):
         assert len(crossed.kept) == 50
         ours = metrics.classification(crossed.predicted, crossed.truth, crossed.names)["UAR"]
         assert ours == pytest.approx(recall_score(truth, probabilities.argmax(1), average="macro"))
@@ -61,7 +61,7 @@ def test_equal_classes_make_all_handlings_equal() -> None:
 
 def test_a_merge_of_nothing_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="contempt"):
-        crossings(shares(ANSWERS), KNOWN, LABELS, {"contempt": "disgust"})
+        handlings(shares(ANSWERS), KNOWN, LABELS, {"contempt": "disgust"})
     with pytest.raises(ValueError, match="from=into"):
         cross_corpus.pairs(["calm"], "--merge")
 

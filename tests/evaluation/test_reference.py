@@ -19,12 +19,12 @@ def the(corpus: str, method: str) -> reference.Published:
 
 def test_the_table_is_in_the_package_and_every_row_is_whole() -> None:
     assert (files("mien.evaluation") / "reference.yaml").is_file()
-    found = reference.everything()
+    found = reference.all_results()
     assert len(found) > 150
     for result in found:
         assert result.metrics, result.method
-        assert set(result.marks) - {"folds"} == set(result.metrics)
-        assert {m.partition(",")[0] for m in result.marks.values()} <= set(reference.sources()), result.method
+        assert set(result.sources) - {"folds"} == set(result.metrics)
+        assert {m.partition(",")[0] for m in result.sources.values()} <= set(reference.sources()), result.method
         assert all(-1 <= value <= 1 for value in result.metrics.values()), result.method
         assert "mean" not in {name.partition(".")[2] for name in result.metrics}
     keys = [(r.method, tuple(vars(r.protocol).values())) for r in found]
@@ -34,7 +34,7 @@ def test_the_table_is_in_the_package_and_every_row_is_whole() -> None:
 def test_the_numbers_of_the_svfap_paper() -> None:
     best = the("DFEW", "SVFAP-B")
     assert (best.metrics["UAR"], best.metrics["WAR"], best.metrics["recall.disgust"]) == (0.6283, 0.7427, 0.1517)
-    assert (best.protocol.clips, best.protocol.pooling, best.marks["WAR"]) == (11697, "pooled", "P")
+    assert (best.protocol.clips, best.protocol.pooling, best.sources["WAR"]) == (11697, "pooled", "P")
     assert best.protocol.selection == "last epoch or best on test"
     assert "best epoch on the test" in best.protocol.note
     traits = the("first_impressions", "SVFAP-B").metrics
@@ -42,7 +42,7 @@ def test_the_numbers_of_the_svfap_paper() -> None:
 
 
 def test_recalls_of_all_classes_average_to_the_uar() -> None:
-    complete = [r for r in reference.everything() if len(recalls(r)) == r.protocol.classes]
+    complete = [r for r in reference.all_results() if len(recalls(r)) == r.protocol.classes]
     assert len(complete) == 6
     for result in complete:
         assert np.mean(list(recalls(result).values())) == pytest.approx(result.metrics["UAR"], abs=1.5e-4)
@@ -54,7 +54,7 @@ def recalls(result: reference.Published) -> dict[str, float]:
 
 
 def test_folds_average_to_what_is_reported_of_all() -> None:
-    with_folds = [r for r in reference.everything() if r.folds]
+    with_folds = [r for r in reference.all_results() if r.folds]
     assert [r.method for r in with_folds] == ["SVFAP-B (re-run)", "MAE-DFER", "SVFAP-B (re-run)"]
     for result in with_folds:
         for metric, values in result.folds.items():
@@ -70,12 +70,12 @@ def test_means_over_traits_are_those_of_the_paper_and_others_say_that_they_are_a
         assert np.mean(each) == pytest.approx(found["CCC"], abs=1e-4)
     werewolf = the("Werewolf-XL", "SVFAP-B")
     assert werewolf.metrics["CCC"] == pytest.approx((0.1896 + 0.6427 + 0.2969) / 3)
-    assert werewolf.marks["CCC"] == "P, averaged here"
-    assert the("chalearn", "SVFAP-B").marks["CCC"] == "P"
+    assert werewolf.sources["CCC"] == "P, averaged here"
+    assert the("chalearn", "SVFAP-B").sources["CCC"] == "P"
 
 
 def test_split_names_of_protocols_are_explained() -> None:
-    for result in reference.everything():
+    for result in reference.all_results():
         split = result.protocol.split
         assert split is None or split in reference.splits(result.protocol.corpus or ""), (result.method, split)
 

@@ -7,15 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from mien.evaluation.subgroups import EMPTY, grouped, subgroups
+from mien.evaluation.subgroups import EMPTY, rows_by_group, subgroups
 from mien.statistics.intervals import intervals
-from mien.statistics.predictions import classified
+from mien.statistics.predictions import class_predictions
 
 NAMES = ("anger", "fear", "neutral")
 
 
 def rows(cells: list[object], *edges: float) -> dict[str, list[int]]:
-    return {name: found.tolist() for name, found in grouped(cells, edges).items()}
+    return {name: found.tolist() for name, found in rows_by_group(cells, edges).items()}
 
 
 def test_a_group_per_value_in_natural_order_and_the_empty_ones_last() -> None:
@@ -39,7 +39,7 @@ def test_bands_at_given_edges_are_open_at_the_ends() -> None:
 @pytest.mark.parametrize("low, high", [(0.0, 1.0), (-1.0, 1.0), (0.3, 0.9), (1e-6, 3e-6), (-0.137, 0.002), (1, 1e5)])
 def test_every_number_lies_in_the_band_that_is_named(low: float, high: float) -> None:
     numbers = [*np.random.default_rng(0).uniform(low, high, 50).tolist(), low, high]
-    found = grouped(numbers)
+    found = rows_by_group(numbers)
     assert sorted(np.concatenate(list(found.values())).tolist()) == list(range(52))
     assert 2 <= len(found) <= 7
     for name, members in found.items():
@@ -56,17 +56,17 @@ def test_marks_of_groups_are_those_of_their_clips() -> None:
     targets, said, subjects = random.integers(3, size=90), random.integers(3, size=90), np.arange(90) % 15
     sex = np.where(subjects < 9, "f", "m")
     targets[sex == "m"] %= 2
-    answers = classified(said, targets, NAMES, subjects)
-    women, men = subgroups(answers, grouped(sex.tolist()), resamples=100)
+    answers = class_predictions(said, targets, NAMES, subjects)
+    women, men = subgroups(answers, rows_by_group(sex.tolist()), resamples=100)
     assert (women.name, women.clips, women.subjects, women.absent) == ("f", 54, 9, ())
     assert (men.name, men.clips, men.subjects, men.absent) == ("m", 36, 6, ("neutral",))
-    assert men.metrics["WAR"] == intervals(answers.of(sex == "m"), 100)["WAR"]
+    assert men.metrics["WAR"] == intervals(answers.select(sex == "m"), 100)["WAR"]
 
 
 def test_a_group_of_too_few_people_has_marks_without_bounds() -> None:
     said = [0, 1, 2] * 5 + [1] * 6
-    answers = classified(said, [0, 1, 1] * 5 + [1] * 6, NAMES, [*"aaabbbcccdddeee", *"fghijk"])
-    few, enough = subgroups(answers, grouped(["x"] * 15 + ["y"] * 6), resamples=10)
+    answers = class_predictions(said, [0, 1, 1] * 5 + [1] * 6, NAMES, [*"aaabbbcccdddeee", *"fghijk"])
+    few, enough = subgroups(answers, rows_by_group(["x"] * 15 + ["y"] * 6), resamples=10)
     assert few.metrics["WAR"].value == pytest.approx(2 / 3)
     assert math.isnan(few.metrics["WAR"].low)
     assert (enough.metrics["WAR"].low, enough.metrics["WAR"].high) == (1, 1)
@@ -74,6 +74,6 @@ def test_a_group_of_too_few_people_has_marks_without_bounds() -> None:
 
 def test_bands_that_make_no_sense_are_errors() -> None:
     with pytest.raises(ValueError, match="numbers, and the column holds 'old'"):
-        grouped(["18", "old"], [18.0])
+        rows_by_group(["18", "old"], [18.0])
     with pytest.raises(ValueError, match="45, 18 of the bands do not rise"):
-        grouped(["18"], [45.0, 18.0])
+        rows_by_group(["18"], [45.0, 18.0])

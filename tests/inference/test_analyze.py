@@ -249,7 +249,7 @@ def test_features_are_the_mean_tokens(analyzer: Analyzer, video: Path) -> None:
     assert features.values.shape == (len(windows), 32)
     head = analyzer.task.head
     with torch.no_grad():
-        outputs = analyzer.task.answer(head.linear(head.norm(torch.from_numpy(features.values))))  # pyright: ignore
+        outputs = analyzer.task.postprocess(head.linear(head.norm(torch.from_numpy(features.values))))  # pyright: ignore
     np.testing.assert_allclose(outputs, windows[list(EXPRESSIONS)], atol=1e-5)
     assert features.windows["t_end"].tolist() == windows["t_end"].tolist()
 

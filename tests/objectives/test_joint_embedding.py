@@ -11,7 +11,7 @@ from mien.encoders.vjepa import VJEPAConfig
 from mien.modules.block_masks import Blocks, block_mask, hidden_sites, lengths
 from mien.modules.masks import WORD, uniforms
 from mien.modules.pixels import PixelsConfig
-from mien.objectives.joint_embedding import JointEmbedding, JointEmbeddingConfig, spread
+from mien.objectives.joint_embedding import JointEmbedding, JointEmbeddingConfig, feature_spread
 from toy_models import pixels_of
 
 ENCODERS = {
@@ -150,6 +150,6 @@ def test_spread_counts_directions() -> None:
     axes = torch.linalg.qr(torch.randn(32, 32))[0]
     for rank in (1, 4):
         tokens = torch.randn(64, 4, rank) @ axes[:rank]
-        assert spread(tokens)["rank"].item() == pytest.approx(rank, rel=0.25)
+        assert feature_spread(tokens)["rank"].item() == pytest.approx(rank, rel=0.25)
     same = torch.randn(1, 4, 32).expand(64, -1, -1)
-    assert spread(same)["std"].item() == pytest.approx(0.0, abs=1e-6)
+    assert feature_spread(same)["std"].item() == pytest.approx(0.0, abs=1e-6)

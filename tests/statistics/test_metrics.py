@@ -51,8 +51,8 @@ def test_classification_equals_scikit_learn(seed: int, missing: tuple[int, ...])
 
 def test_classes_that_do_not_occur_are_named() -> None:
     probabilities, targets = answers(0, missing=(0, 5))
-    assert metrics.absent(targets, NAMES) == ["happiness", "disgust"]
-    assert metrics.absent(torch.arange(7), NAMES) == []
+    assert metrics.absent_classes(targets, NAMES) == ["happiness", "disgust"]
+    assert metrics.absent_classes(torch.arange(7), NAMES) == []
     recalls = metrics.recalls(probabilities, targets, NAMES)
     assert list(recalls) == list(NAMES)
     assert {name for name, recall in recalls.items() if math.isnan(recall)} == {"happiness", "disgust"}

@@ -13,35 +13,35 @@ from sklearn import metrics as reference
 
 from mien.statistics import metrics
 from mien.statistics.intervals import bootstrap, cross_validation, differences, intervals, mcnemar
-from mien.statistics.predictions import Answers, classified, valued
+from mien.statistics.predictions import Predictions, class_predictions, value_predictions
 
 NAMES = ("happiness", "sadness", "neutral", "anger", "surprise")
 
 
-def classes(seed: int, clips: int = 240, people: int = 20, missing: tuple[int, ...] = ()) -> Answers:
+def classes(seed: int, clips: int = 240, people: int = 20, missing: tuple[int, ...] = ()) -> Predictions:
     """Answers that are right in about half of the clips, without the ``missing`` classes in the truth."""
     random = np.random.default_rng(seed)
     targets = random.choice([c for c in range(5) if c not in missing], clips)
     said = np.where(random.random(clips) < 0.5, targets, random.integers(5, size=clips))
-    return classified(said, targets, NAMES, random.integers(people, size=clips))
+    return class_predictions(said, targets, NAMES, random.integers(people, size=clips))
 
 
-def values(seed: int, clips: int = 240, people: int = 20) -> Answers:
+def values(seed: int, clips: int = 240, people: int = 20) -> Predictions:
     random = np.random.default_rng(seed)
     targets = random.uniform(-1, 1, (clips, 3)) + 5
     said = 0.6 * targets + 0.3 * random.standard_normal((clips, 3)) + 2
-    return valued(said, targets, ("valence", "arousal", "dominance"), random.integers(people, size=clips))
+    return value_predictions(said, targets, ("valence", "arousal", "dominance"), random.integers(people, size=clips))
 
 
-def by_hand(answers: Answers) -> Any:
+def by_hand(answers: Predictions) -> Any:
     """The metrics of some rows, from ``mien.statistics.metrics``, which is tested against scikit-learn."""
-    return lambda rows: answers.of(rows).score()
+    return lambda rows: answers.select(rows).score()
 
 
 @pytest.mark.parametrize(
     "answers", [classes(0), classes(1, missing=(0, 3)), classes(2, clips=30), values(3), values(4, clips=30)]
 )
-def test_sums_give_in_every_draw_what_the_metrics_give_of_the_clips_drawn(answers: Answers) -> None:
+def test_sums_give_in_every_draw_what_the_metrics_give_of_the_clips_drawn(answers: Predictions) -> None:
     fast = intervals(answers, resamples=60, seed=5)
     slow = bootstrap(by_hand(answers), answers.subjects, resamples=60, seed=5)
     assert list(fast) == list(slow)
@@ -55,7 +55,7 @@ def test_sums_give_in_every_draw_what_the_metrics_give_of_the_clips_drawn(answer
 def test_the_value_of_an_interval_is_the_metric() -> None:
     answers = classes(0, missing=(2,))
     found = intervals(answers, resamples=50)
-    known = metrics.classification(answers.predictions, answers.targets, NAMES)
+    known = metrics.classification(answers.predicted, answers.targets, NAMES)
     assert {name: found[name].value for name in known} == pytest.approx(known)
     assert math.isnan(found["recall.neutral"].value)
     assert math.isnan(found["recall.neutral"].low)
@@ -64,17 +64,17 @@ def test_the_value_of_an_interval_is_the_metric() -> None:
 
 def test_constant_values_earn_nothing_in_any_draw() -> None:
     truth = np.random.default_rng(0).random((40, 1))
-    found = intervals(valued(np.full((40, 1), 0.1), truth, ("valence",), np.arange(40) % 8), resamples=50)
+    found = intervals(value_predictions(np.full((40, 1), 0.1), truth, ("valence",), np.arange(40) % 8), resamples=50)
     assert (found["CCC"].low, found["CCC"].value, found["CCC"].high) == (0, 0, 0)
     assert found["RMSE"].low < found["RMSE"].high
 
 
-def people_of_unlike_skill(random: np.random.Generator, people: int = 24, each: int = 20) -> Answers:
+def people_of_unlike_skill(random: np.random.Generator, people: int = 24, each: int = 20) -> Predictions:
     """Two classes; a person is read rightly with a probability of its own, 0.7 on average, Beta(3.5, 1.5)."""
     skill = np.repeat(random.beta(3.5, 1.5, people), each)
     targets = random.integers(2, size=people * each)
     said = np.where(random.random(people * each) < skill, targets, 1 - targets)
-    return classified(said, targets, ("a", "b"), np.repeat(np.arange(people), each))
+    return class_predictions(said, targets, ("a", "b"), np.repeat(np.arange(people), each))
 
 
 def coverage(found: list[Any], truth: float) -> float:
@@ -93,8 +93,8 @@ def test_clustered_intervals_hold_the_truth_as_often_as_they_say_and_unclustered
     assert np.mean([i.high - i.low for i in clustered]) > 1.5 * np.mean([i.high - i.low for i in alone])
 
 
-def alone_each(answers: Answers) -> Answers:
-    return classified(answers.predictions, answers.targets, answers.names)
+def alone_each(answers: Predictions) -> Predictions:
+    return class_predictions(answers.predicted, answers.targets, answers.names)
 
 
 def test_clustered_intervals_of_concordance_hold_the_truth() -> None:
@@ -104,14 +104,14 @@ def test_clustered_intervals_of_concordance_hold_the_truth() -> None:
         person = np.repeat(random.normal(0, 0.5, 30), 15)
         truth = random.normal(0, 1, 450)
         said = 0.6 * truth + person + random.normal(0, 0.4, 450)
-        found.append(intervals(valued(said[:, None], truth[:, None], ("v",), person), 300, seed=i)["CCC"])
+        found.append(intervals(value_predictions(said[:, None], truth[:, None], ("v",), person), 300, seed=i)["CCC"])
     assert 0.91 <= coverage(found, 1.2 / 1.77) <= 0.98
 
 
 def test_two_thousand_draws_of_a_whole_corpus_take_about_a_second() -> None:
     random = np.random.default_rng(0)
     targets = random.integers(6, size=7442)
-    answers = classified(random.integers(6, size=7442), targets, list("abcdef"), np.arange(7442) % 91)
+    answers = class_predictions(random.integers(6, size=7442), targets, list("abcdef"), np.arange(7442) % 91)
     began = time.perf_counter()
     intervals(answers)
     intervals(alone_each(answers))
@@ -126,8 +126,8 @@ def test_a_run_differs_from_itself_by_exactly_nothing() -> None:
 
 def test_differences_have_a_sign_and_see_what_is_there() -> None:
     worse = classes(0)
-    better = classified(
-        np.where(np.arange(240) % 3 == 0, worse.targets, worse.predictions), worse.targets, NAMES, worse.subjects
+    better = class_predictions(
+        np.where(np.arange(240) % 3 == 0, worse.targets, worse.predicted), worse.targets, NAMES, worse.subjects
     )
     gain, loss = differences(better, worse)["WAR"], differences(worse, better)["WAR"]
     assert gain.value == pytest.approx(better.score()["WAR"] - worse.score()["WAR"])
@@ -141,8 +141,8 @@ def test_equal_runs_seldom_differ_and_pairs_are_sharper_than_two_intervals() -> 
     random, below = np.random.default_rng(2), []
     for i in range(150):
         skill = np.repeat(random.beta(3.5, 1.5, 24), 20)
-        runs = [classified(1 * (random.random(480) < skill), np.ones(480, int), ("a", "b")) for _ in range(2)]
-        one, two = (classified(run.predictions, run.targets, run.names, skill) for run in runs)
+        runs = [class_predictions(1 * (random.random(480) < skill), np.ones(480, int), ("a", "b")) for _ in range(2)]
+        one, two = (class_predictions(run.predicted, run.targets, run.names, skill) for run in runs)
         apart = differences(one, two, 300, seed=i)["WAR"]
         below.append(apart.p < 0.05)
         assert (apart.p < 0.045) <= (apart.low > 0 or apart.high < 0)
@@ -177,9 +177,9 @@ def test_pooled_and_averaged_metrics_equal_scikit_learn(seed: int, missing: tupl
     answers = classes(seed, missing=missing)
     folds = np.random.default_rng(seed + 100).integers(5, size=240)
     kept = (folds != 3) | (answers.targets != 0)  # fold 3 lacks a class of its own
-    answers, folds = answers.of(kept), folds[kept]
+    answers, folds = answers.select(kept), folds[kept]
     found = cross_validation(answers, folds.tolist())
-    said, truth = answers.predictions, answers.targets
+    said, truth = answers.predicted, answers.targets
     assert found.pooled["WAR"] == pytest.approx(reference.accuracy_score(truth, said))
     assert found.pooled["UAR"] == pytest.approx(present_recall(truth, said))
     labels: Any = np.unique(truth)
@@ -206,7 +206,7 @@ def present_recall(truth: np.ndarray, said: np.ndarray) -> float:
 def test_pooled_correlation_is_not_the_mean_over_folds() -> None:
     answers = values(0)
     found = cross_validation(answers, [i % 4 for i in range(240)])
-    known = [stats.pearsonr(answers.predictions[:, i], answers.targets[:, i]).statistic for i in range(3)]
+    known = [stats.pearsonr(answers.predicted[:, i], answers.targets[:, i]).statistic for i in range(3)]
     assert found.pooled["PCC"] == pytest.approx(np.mean(known))
     assert found.mean["PCC"] == pytest.approx(np.mean([fold["PCC"] for fold in found.folds.values()]))
     assert list(found.folds) == ["0", "1", "2", "3"]
@@ -219,11 +219,11 @@ def test_folds_stand_in_natural_order() -> None:
 
 
 BAD: list[tuple[Any, str]] = [
-    (lambda: classified([0, 1], [0, 1], NAMES, ["a"]), r"subjects \(1,\) for 2 clips"),
-    (lambda: classified([0, 1], [0, 7], NAMES), "hold class 7"),
-    (lambda: valued(np.full((2, 1), np.nan), np.zeros((2, 1)), ("valence",)), "predictions of valence"),
+    (lambda: class_predictions([0, 1], [0, 1], NAMES, ["a"]), r"subjects \(1,\) for 2 clips"),
+    (lambda: class_predictions([0, 1], [0, 7], NAMES), "hold class 7"),
+    (lambda: value_predictions(np.full((2, 1), np.nan), np.zeros((2, 1)), ("valence",)), "predictions of valence"),
     (lambda: intervals(classes(0, people=5)), "5 subjects: an interval of 95% needs at least 6"),
-    (lambda: intervals(classified([0, 1], [0, 1], NAMES, ["a", "a"]), level=0.5), "1 subjects: .*at least 2"),
+    (lambda: intervals(class_predictions([0, 1], [0, 1], NAMES, ["a", "a"]), level=0.5), "1 subjects: .*at least 2"),
     (lambda: intervals(classes(0), resamples=1), "resamples is 1"),
     (lambda: intervals(classes(0), resamples=9, level=95), "level is 95"),
     (lambda: differences(classes(0), classes(0, clips=100)), "240 and 100 clips"),

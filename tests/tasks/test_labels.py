@@ -26,21 +26,23 @@ def rows(**columns: list[str | None]) -> list[Clip]:
 
 def test_the_only_column_that_can_be_meant_is_taken_and_said() -> None:
     clips = rows(emotion=["happy", "Sad", None], subject=["a", "b", "c"], age=["30", "31", "32"], who=["x", "y", "z"])
-    config, notes = ClassificationConfig().located(clips)
+    config, notes = ClassificationConfig().with_columns(clips)
     assert config.column == "emotion"
     assert notes == [
         "no column 'expression': the classes are taken from 'emotion'",
         "classes of column 'emotion' under the names that mien gives them: Sad -> sadness, happy -> happiness",
     ]
     assert config.names(clips[:2]) == ("happiness", "sadness")
-    config, _ = ClassificationConfig().located(rows(gesture=["nod", "shake"], subject=["a", "b"], age=["30", "31"]))
+    config, _ = ClassificationConfig().with_columns(
+        rows(gesture=["nod", "shake"], subject=["a", "b"], age=["30", "31"])
+    )
     assert config.column == "gesture", "the only words that are not whom or when"
 
 
 def test_a_column_that_is_there_is_never_doubted() -> None:
     clips = rows(expression=["nod", "shake"], emotion=["anger", "fear"])
-    assert ClassificationConfig().located(clips) == (ClassificationConfig(), [])
-    assert RegressionConfig().located(clips) == (RegressionConfig(), [])
+    assert ClassificationConfig().with_columns(clips) == (ClassificationConfig(), [])
+    assert RegressionConfig().with_columns(clips) == (RegressionConfig(), [])
 
 
 @pytest.mark.parametrize(
@@ -54,7 +56,7 @@ def test_a_column_that_is_there_is_never_doubted() -> None:
 def test_where_several_or_none_can_be_meant_the_option_is_named(columns: dict[str, list[str]], says: str) -> None:
     clips = rows(**columns) if columns else [Clip(Path("0.mp4"))]
     with pytest.raises(ValueError, match=f"no column 'expression' .*{says}.* --task.column"):
-        ClassificationConfig().located(clips)
+        ClassificationConfig().with_columns(clips)
 
 
 def test_missing_columns_of_values_and_votes_name_their_option() -> None:

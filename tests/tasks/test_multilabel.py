@@ -21,7 +21,7 @@ from mien.interfaces import Clip
 from mien.modules.pixels import PixelsConfig
 from mien.statistics import metrics
 from mien.statistics.intervals import bootstrap, intervals
-from mien.statistics.predictions import labelled
+from mien.statistics.predictions import label_predictions
 from mien.tasks.multilabel import MultilabelConfig
 
 NAMES = ("brow", "smile", "jaw")
@@ -68,7 +68,7 @@ def test_a_label_that_cannot_be_measured_is_left_out_of_the_mean() -> None:
     assert np.isnan(found["AUC.smile"])
     assert found["AUC"] == found["AUC.jaw"]
     assert found["F1"] == pytest.approx((found["F1.smile"] + found["F1.jaw"]) / 2)
-    assert labelled(values, truth, NAMES).absent() == ["brow", "smile"]
+    assert label_predictions(values, truth, NAMES).absent() == ["brow", "smile"]
     for bad, why in ((values[:, :2], "not \\(N, 3\\)"), (values * np.nan, "not finite"), (values[:0], "at least one")):
         with pytest.raises(ValueError, match=why):
             metrics.labels(bad, truth[: len(bad)], NAMES)
@@ -78,7 +78,7 @@ def test_a_label_that_cannot_be_measured_is_left_out_of_the_mean() -> None:
 
 def test_drawing_people_again_equals_a_plain_loop() -> None:
     values, truth, people = made()
-    fast = intervals(labelled(values, truth, NAMES, people), 20)
+    fast = intervals(label_predictions(values, truth, NAMES, people), 20)
     slow = bootstrap(lambda rows: metrics.labels(values[rows], truth[rows], NAMES), people, 20)
     assert list(fast) == list(slow)
     for name, one in slow.items():
@@ -107,14 +107,14 @@ def test_loss_is_the_mean_over_all_cells_and_unknown_ones_teach_nothing() -> Non
         encoder, PixelsConfig(), ("a", "b"), targets
     )
     raw = torch.randn(4, 2, requires_grad=True)
-    found = task.judge(raw, targets)
+    found = task.losses(raw, targets)
     p, weights = raw.sigmoid(), torch.tensor([3.0, 2.0])
     each = -(weights * (targets == 1) * p.log() + (targets == 0) * (1 - p).log())
     torch.testing.assert_close(found["loss"], each.sum() / 8)
     found["loss"].backward()
     assert raw.grad is not None
     assert raw.grad[2, 1] == 0
-    halves = [task.judge(raw[rows], targets[rows])["loss"] for rows in (slice(0, 2), slice(2, 4))]
+    halves = [task.losses(raw[rows], targets[rows])["loss"] for rows in (slice(0, 2), slice(2, 4))]
     torch.testing.assert_close(found["loss"], (halves[0] + halves[1]) / 2)
     with pytest.raises(ValueError, match="no training row says yes in b"):
         MultilabelConfig().build(encoder, PixelsConfig(), ("a", "b"), torch.tensor([[1, 0], [0, 0]]))
@@ -134,7 +134,7 @@ def test_logistic_calibration_finds_the_truth_and_its_sets_hold_among_yes_and_no
     np.testing.assert_allclose(found.slopes, 0.5, atol=0.06)
     np.testing.assert_allclose(found.shifts, -0.5, atol=0.12)
     new, truth = draw(20000)
-    sets = found.around(found.apply(new), found.scores(found.apply(seen), known), coverage)
+    sets = found.conformal(found.apply(new), found.scores(found.apply(seen), known), coverage)
     for answer in (0, 1):
         shares = [sets.covers(truth)[truth[:, i] == answer, i].mean() for i in range(2)]
         np.testing.assert_allclose(shares, coverage, atol=0.045)
@@ -143,7 +143,7 @@ def test_logistic_calibration_finds_the_truth_and_its_sets_hold_among_yes_and_no
 def test_too_few_clips_of_an_answer_leave_it_in_every_set() -> None:
     values, truth = np.full((30, 1), 0.01), np.zeros((30, 1), dtype=int)
     truth[0] = 1
-    found = Logistic.around(values, Logistic.scores(values, truth), 0.9)
+    found = Logistic.conformal(values, Logistic.scores(values, truth), 0.9)
     assert found.sets[..., 1].all()
 
 

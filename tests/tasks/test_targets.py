@@ -84,9 +84,9 @@ def test_scaled_targets_have_no_units_and_answers_have() -> None:
     scaled = (TARGETS - task.shift) / task.spread
     torch.testing.assert_close(scaled.mean(0), torch.zeros(2), atol=1e-6, rtol=0)
     torch.testing.assert_close(scaled.std(0, correction=0), torch.ones(2))
-    torch.testing.assert_close(task.answer(scaled), TARGETS)
-    assert float(task.judge(scaled, TARGETS)["loss"]) == pytest.approx(0, abs=1e-10)
-    assert float(task.judge(scaled + 1, TARGETS)["loss"]) == pytest.approx(1, rel=1e-5)
+    torch.testing.assert_close(task.postprocess(scaled), TARGETS)
+    assert float(task.losses(scaled, TARGETS)["loss"]) == pytest.approx(0, abs=1e-10)
+    assert float(task.losses(scaled + 1, TARGETS)["loss"]) == pytest.approx(1, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_least_and_greatest_values_are_the_ends_of_the_range(output, inverse) ->
     torch.testing.assert_close(scaled.amin(0), torch.full((2,), low))
     torch.testing.assert_close(scaled.amax(0), torch.ones(2))
     middle = torch.tensor([[(low + 1) / 2] * 2])
-    torch.testing.assert_close(task.answer(inverse(middle)), torch.tensor([[3.5, 300.0]]))
+    torch.testing.assert_close(task.postprocess(inverse(middle)), torch.tensor([[3.5, 300.0]]))
 
 
 def test_scales_that_cannot_be() -> None:

@@ -120,7 +120,7 @@ def test_metrics_equal_scikit_learn_and_scipy() -> None:
         assert result["UAR"] == pytest.approx(balanced_accuracy_score(truth, scores.argmax(1)))
     assert result["WAR"] == pytest.approx((scores.argmax(1) == truth).mean())
     assert result["F1_weighted"] == pytest.approx(f1_score(truth, scores.argmax(1), average="weighted"))
-    assert metrics.absent(truth, list("abcd")) == ["c"]
+    assert metrics.absent_classes(truth, list("abcd")) == ["c"]
     assert np.isnan(metrics.recalls(scores, truth, list("abcd"))["c"])
     assert metrics.confusion(scores, truth, list("abcd")).shape == (4, 4)
     values, targets = rng.normal(size=(50, 2)), rng.normal(size=(50, 2))

@@ -34,7 +34,7 @@ class Calibrated(ABC):
 
     @staticmethod
     @abstractmethod
-    def beside(names: Sequence[str]) -> tuple[str, ...]:
+    def column_names(names: Sequence[str]) -> tuple[str, ...]:
         """Columns of a table of windows beside those of the values."""
 
     @abstractmethod
@@ -58,11 +58,11 @@ class Calibrated(ABC):
         """A table of all clips: values, what is plausible, whether it holds the truth."""
 
     @abstractmethod
-    def stated(self, row: int, names: Sequence[str]) -> dict[str, Any]:
+    def to_json(self, row: int, names: Sequence[str]) -> dict[str, Any]:
         """What is plausible of a clip, for programs."""
 
     @abstractmethod
-    def told(self, row: int, names: Sequence[str], coverage: float) -> tuple[dict[str, str], str]:
+    def describe(self, row: int, names: Sequence[str], coverage: float) -> tuple[dict[str, str], str]:
         """The same for a person: a text per name, as far as there is one, and a sentence."""
 
 
@@ -76,7 +76,7 @@ class ClassSets(Calibrated):
     text = True
 
     @staticmethod
-    def beside(names: Sequence[str]) -> tuple[str, ...]:
+    def column_names(names: Sequence[str]) -> tuple[str, ...]:
         return ("prediction_set",)
 
     def cells(self, row: int, names: Sequence[str]) -> dict[str, str]:
@@ -103,10 +103,10 @@ class ClassSets(Calibrated):
         values = {name: self.values[:, i] for i, name in enumerate(names)}
         return values | {"set": sets, "covered": self.covers(targets)}
 
-    def stated(self, row: int, names: Sequence[str]) -> dict[str, Any]:
+    def to_json(self, row: int, names: Sequence[str]) -> dict[str, Any]:
         return {"set": self.inside(row, names)}
 
-    def told(self, row: int, names: Sequence[str], coverage: float) -> tuple[dict[str, str], str]:
+    def describe(self, row: int, names: Sequence[str], coverage: float) -> tuple[dict[str, str], str]:
         return {}, f"{coverage:.0%} set: {', '.join(self.inside(row, names)) or 'empty, no label is plausible'}"
 
 
@@ -122,12 +122,12 @@ class ValueIntervals(Calibrated):
     text = False
 
     @staticmethod
-    def beside(names: Sequence[str]) -> tuple[str, ...]:
+    def column_names(names: Sequence[str]) -> tuple[str, ...]:
         return tuple(f"{name}_{end}" for name in names for end in ("lower", "upper"))
 
     def cells(self, row: int, names: Sequence[str]) -> dict[str, Any]:
         ends = np.stack([self.lower[row], self.upper[row]], axis=1).astype(np.float32)
-        return dict(zip(self.beside(names), ends.ravel(), strict=True))
+        return dict(zip(self.column_names(names), ends.ravel(), strict=True))
 
     def covers(self, targets: ArrayLike) -> Array:
         truth = np.asarray(targets)
@@ -149,12 +149,12 @@ class ValueIntervals(Calibrated):
             found[f"{name}_covered"] = covered[:, i]
         return found
 
-    def stated(self, row: int, names: Sequence[str]) -> dict[str, Any]:
+    def to_json(self, row: int, names: Sequence[str]) -> dict[str, Any]:
         ends = zip(self.lower[row].tolist(), self.upper[row].tolist(), strict=True)
         return {"intervals": dict(zip(names, ends, strict=True))}
 
-    def told(self, row: int, names: Sequence[str], coverage: float) -> tuple[dict[str, str], str]:
-        ends = self.stated(row, names)["intervals"]
+    def describe(self, row: int, names: Sequence[str], coverage: float) -> tuple[dict[str, str], str]:
+        ends = self.to_json(row, names)["intervals"]
         texts = {name: f"{low:.4f} to {high:.4f}" for name, (low, high) in ends.items()}
         return texts, f"intervals hold the truth of {coverage:.0%} of such clips"
 
@@ -169,11 +169,11 @@ class LabelSets(Calibrated):
     text = True
 
     @staticmethod
-    def beside(names: Sequence[str]) -> tuple[str, ...]:
+    def column_names(names: Sequence[str]) -> tuple[str, ...]:
         return tuple(f"{name}_set" for name in names)
 
     def cells(self, row: int, names: Sequence[str]) -> dict[str, str]:
-        return dict(zip(self.beside(names), map(word, self.sets[row]), strict=True))
+        return dict(zip(self.column_names(names), map(word, self.sets[row]), strict=True))
 
     def covers(self, targets: ArrayLike) -> Array:
         """1, 0 or, where the truth is not known, NaN (N, names)."""
@@ -200,14 +200,14 @@ class LabelSets(Calibrated):
             found[f"{name}_covered"] = [None if np.isnan(one) else bool(one) for one in covered[:, i]]
         return found
 
-    def stated(self, row: int, names: Sequence[str]) -> dict[str, Any]:
+    def to_json(self, row: int, names: Sequence[str]) -> dict[str, Any]:
         return {
             "sets": dict(
                 zip(names, (word(one).split(SEPARATOR) if one.any() else [] for one in self.sets[row]), strict=True)
             )
         }
 
-    def told(self, row: int, names: Sequence[str], coverage: float) -> tuple[dict[str, str], str]:
+    def describe(self, row: int, names: Sequence[str], coverage: float) -> tuple[dict[str, str], str]:
         texts = {
             n: word(one).replace(SEPARATOR, " or ") or "neither" for n, one in zip(names, self.sets[row], strict=True)
         }
@@ -219,7 +219,7 @@ def word(plausible: Array) -> str:
     return SEPARATOR.join(name for name, inside in zip(("no", "yes"), plausible, strict=True) if inside)
 
 
-def top(probabilities: ArrayLike, targets: ArrayLike) -> tuple[Array, Array]:
+def top_class(probabilities: ArrayLike, targets: ArrayLike) -> tuple[Array, Array]:
     """Probabilities (N, C) and class indices (N,) -> the largest probability, and whether it is the truth's (N,)."""
     values, truth = np.asarray(probabilities, dtype=float), np.asarray(targets)
     return values.max(axis=1), values.argmax(axis=1) == truth

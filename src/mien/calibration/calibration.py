@@ -32,7 +32,7 @@ Array = NDArray[Any]
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
-class Facts:
+class CalibrationFacts:
     """calibration.yaml: everything about a calibration that a person wants to read."""
 
     mien: str
@@ -74,14 +74,27 @@ class Facts:
     """Per label, what is then added to its logit."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Calibration:
     """What `mien calibrate` found; ``apply`` uses it."""
 
-    facts: Facts
+    facts: CalibrationFacts
     scores: Array
     """Conformal scores of the validation clips (N, ...), in rising order."""
     density: Density
+
+    def __repr__(self) -> str:
+        facts, limits = self.facts, self.facts.limits
+        error = ""
+        if facts.fitted_on:
+            before, after = facts.fitted_on["ECE_before"], facts.fitted_on["ECE_after"]
+            error = f", calibration error {before:.3f} -> {after:.3f} on these clips"
+        return (
+            f"{facts.clips} clips of {facts.subjects} subjects: {self.map.sentence(facts.names, facts.thresholds)}{error}; "
+            f"{facts.coverage:.0%} coverage\nunreliable: sharpness below {limits.sharpness:.3g}, face narrower than "
+            f"{limits.width:g} px, head turned over {limits.pose:g} or tilted over {limits.roll:g} degrees, feature distance "
+            f"over {limits.distance:.3g}"
+        )
 
     @property
     def map(self) -> CalibrationMap:
@@ -94,7 +107,7 @@ class Calibration:
         file = folder / "calibration.yaml"
         if not file.is_file():
             return None
-        facts = build(Facts, read_yaml(file))
+        facts = build(CalibrationFacts, read_yaml(file))
         if facts.weights != digest(folder / "weights.safetensors"):
             raise ValueError(f"{file} was made for other weights than those beside it; run mien calibrate again")
         try:
@@ -116,12 +129,12 @@ class Calibration:
 
     def apply(self, outputs: ArrayLike, coverage: float | None = None) -> Calibrated:
         """Outputs (N, names) -> calibrated ones with sets or intervals at a coverage in (0, 1)."""
-        return self.around(self.map.apply(outputs), coverage)
+        return self.conformal(self.map.apply(outputs), coverage)
 
-    def around(self, values: ArrayLike, coverage: float | None = None) -> Calibrated:
+    def conformal(self, values: ArrayLike, coverage: float | None = None) -> Calibrated:
         """Sets or intervals around values (N, names) that are calibrated already, such as means over windows."""
         chosen = self.facts.coverage if coverage is None else coverage
-        return self.map.around(np.asarray(values, dtype=float), self.scores, chosen)
+        return self.map.conformal(np.asarray(values, dtype=float), self.scores, chosen)
 
 
 def require_calibration(found: Calibration | None, coverage: float | None) -> None:
@@ -151,7 +164,7 @@ def fit(
     values = found.apply(raw)
     scores = found.scores(values, truth)
     parameters: dict[str, Any] = {"temperature": 1.0, "uniform": 0.0} | found.parameters()
-    facts = Facts(
+    facts = CalibrationFacts(
         mien=__version__,
         **origin,
         task=task.kind,

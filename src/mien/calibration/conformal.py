@@ -25,7 +25,7 @@ def threshold(scores: ArrayLike, coverage: float) -> Any:
 
 def quantile(scores: NDArray[Any], coverage: float) -> float:
     """The same of scores (M,) in rising order; infinite where M is too small for it."""
-    return float(scores[rank(len(scores), coverage)]) if len(scores) >= fewest(coverage) else math.inf
+    return float(scores[rank(len(scores), coverage)]) if len(scores) >= min_clips(coverage) else math.inf
 
 
 def rank(clips: int, coverage: float) -> int:
@@ -33,7 +33,7 @@ def rank(clips: int, coverage: float) -> int:
     return math.ceil((clips + 1) * coverage - 1e-9) - 1
 
 
-def fewest(coverage: float) -> int:
+def min_clips(coverage: float) -> int:
     """Clips that a conformal quantile needs."""
     return math.ceil(coverage / (1 - coverage) - 1e-9)
 
@@ -46,8 +46,8 @@ def require_share(coverage: float) -> None:
 
 def require_enough(clips: int, coverage: float) -> None:
     """``ValueError`` where no set or interval can hold a share ``coverage``, for want of validation clips."""
-    if clips < fewest(coverage):
+    if clips < min_clips(coverage):
         raise ValueError(
-            f"a coverage of {coverage:g} needs at least {fewest(coverage)} validation clips, there are {clips}; take more clips "
+            f"a coverage of {coverage:g} needs at least {min_clips(coverage)} validation clips, there are {clips}; take more clips "
             f"or a lower --coverage"
         )

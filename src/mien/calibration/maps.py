@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize, minimize_scalar
 
-from mien.calibration.calibrated import Calibrated, ClassSets, LabelSets, ValueIntervals, top
+from mien.calibration.calibrated import Calibrated, ClassSets, LabelSets, ValueIntervals, top_class
 from mien.calibration.conformal import quantile, require_share, threshold
 from mien.statistics.metrics import UNKNOWN
 
@@ -64,7 +64,7 @@ class CalibrationMap(ABC):
 
     @staticmethod
     @abstractmethod
-    def around(values: Array, scores: Array, coverage: float) -> Calibrated:
+    def conformal(values: Array, scores: Array, coverage: float) -> Calibrated:
         """Calibrated values (N, names) with what is plausible at a coverage in (0, 1), by the scores of ``scores``."""
 
     @staticmethod
@@ -103,7 +103,7 @@ class Temperature(CalibrationMap):
         return cls(*fit_scaling(raw, truth))
 
     def apply(self, raw: ArrayLike) -> Array:
-        return scaled(raw, self.temperature, self.uniform)
+        return scale_probabilities(raw, self.temperature, self.uniform)
 
     @staticmethod
     def scores(values: Array, truth: Array) -> Array:
@@ -111,12 +111,12 @@ class Temperature(CalibrationMap):
         return np.sort(1 - values[np.arange(len(truth)), truth])
 
     @staticmethod
-    def around(values: Array, scores: Array, coverage: float) -> ClassSets:
+    def conformal(values: Array, scores: Array, coverage: float) -> ClassSets:
         return ClassSets(values, 1 - values <= threshold(scores, coverage))
 
     @staticmethod
     def confidence(values: Array, truth: Array) -> tuple[Array, Array]:
-        return top(values, truth)
+        return top_class(values, truth)
 
     @staticmethod
     def loss(values: Array, truth: Array) -> float:
@@ -145,7 +145,7 @@ class Intervals(CalibrationMap):
         return np.sort(np.abs(values - truth), axis=0)
 
     @staticmethod
-    def around(values: Array, scores: Array, coverage: float) -> ValueIntervals:
+    def conformal(values: Array, scores: Array, coverage: float) -> ValueIntervals:
         limit = threshold(scores, coverage)
         return ValueIntervals(values, values - limit, values + limit)
 
@@ -181,7 +181,7 @@ class Logistic(CalibrationMap):
         return np.sort(np.stack(each, axis=1), axis=0)
 
     @staticmethod
-    def around(values: Array, scores: Array, coverage: float) -> LabelSets:
+    def conformal(values: Array, scores: Array, coverage: float) -> LabelSets:
         no, yes = np.reshape(Logistic.thresholds(scores, coverage), (2, -1))
         return LabelSets(values, np.stack([values <= no, 1 - values <= yes], axis=-1))
 
@@ -215,7 +215,7 @@ MAPS: dict[str, type[CalibrationMap]] = {"temperature": Temperature, "intervals"
 """What ``Outputs.calibration`` may name."""
 
 
-def scaled(probabilities: ArrayLike, temperature: float, uniform: float = 0.0) -> Array:
+def scale_probabilities(probabilities: ArrayLike, temperature: float, uniform: float = 0.0) -> Array:
     """Probabilities (N, C) -> (1 - uniform) softmax(log p / T) + uniform / C, which sum to 1 too.
 
     For one view this is temperature scaling of the logits; for several it calibrates the mean that is reported.
@@ -229,7 +229,7 @@ def fit_scaling(probabilities: ArrayLike, targets: ArrayLike) -> tuple[float, fl
     """Temperature and uniform share with the least cross-entropy of class indices (N,) under probabilities (N, C)."""
 
     def loss(parameters: Array) -> float:
-        return cross_entropy(scaled(probabilities, math.exp(parameters[0]), parameters[1]), targets)
+        return cross_entropy(scale_probabilities(probabilities, math.exp(parameters[0]), parameters[1]), targets)
 
     alone = math.log(fit_temperature(probabilities, targets))
     bounds = [(-LIMIT, LIMIT), (0.0, 0.95)]
@@ -244,7 +244,7 @@ def fit_temperature(probabilities: ArrayLike, targets: ArrayLike) -> float:
     """The temperature in [0.05, 20] with the least cross-entropy of class indices (N,) under probabilities (N, C)."""
 
     def loss(log_temperature: float) -> float:
-        return cross_entropy(scaled(probabilities, math.exp(log_temperature)), targets)
+        return cross_entropy(scale_probabilities(probabilities, math.exp(log_temperature)), targets)
 
     found: Any = minimize_scalar(loss, bounds=(-LIMIT, LIMIT), method="bounded", options={"xatol": 1e-6})
     return math.exp(found.x)

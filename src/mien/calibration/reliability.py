@@ -42,14 +42,14 @@ def reasons(
     angles = (pose,) if isinstance(pose, int | float) else (pose or ())
     largest = (limits.pose, limits.pose, limits.roll)
     judged = {
-        "blur": known(sharpness) and float(sharpness or 0) < limits.sharpness,
-        "small": known(width) and float(width or 0) < limits.width,
-        "pose": any(known(angle) and abs(angle) > limit for angle, limit in zip(angles, largest, strict=False)),
-        "unfamiliar": known(distance) and float(distance or 0) > limits.distance,
+        "blur": is_known(sharpness) and float(sharpness or 0) < limits.sharpness,
+        "small": is_known(width) and float(width or 0) < limits.width,
+        "pose": any(is_known(angle) and abs(angle) > limit for angle, limit in zip(angles, largest, strict=False)),
+        "unfamiliar": is_known(distance) and float(distance or 0) > limits.distance,
     }
     return [name for name, wrong in judged.items() if wrong]
 
 
-def known(value: float | None) -> bool:
+def is_known(value: float | None) -> bool:
     """Whether there is a measure at all."""
     return value is not None and not np.isnan(value)

@@ -72,9 +72,9 @@ def require_one_task(runs: list[Run]) -> None:
 def sections(config: Config, runs: list[Run], folder: Path) -> list[Section]:
     """All tables, and the radar plot in ``folder``."""
     own = runs[0].protocol.corpus if runs[0].protocol else None
-    corpus = config.corpus or (own if own and reference.known(own) else "")
+    corpus = config.corpus or (own if own and reference.find_corpus(own) else "")
     lines = comparison.compared(runs, corpus, config.labels, config.methods, config.draws, config.seed)
-    names, task = runs[0].answers.names, runs[0].task
+    names, task = runs[0].predictions.names, runs[0].task
     metric = task.by_name[0]
     what = f"{metric} per {task.noun}"
     place = reference.title(corpus) if corpus else "Runs"

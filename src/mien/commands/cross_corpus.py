@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT
 from mien.engine import distributed
-from mien.evaluation.cross_corpus import Crossed, crossings
+from mien.evaluation.cross_corpus import Handling, handlings
 from mien.files import LOCK, withdraw, write_whole
 from mien.inference.analyzer import load
 from mien.interfaces import Clip
@@ -31,7 +31,7 @@ from mien.reports.evaluation_report import warnings
 from mien.reports.page import Report
 from mien.statistics import metrics
 from mien.tasks.labels import canonical, cell
-from mien.training.fit import DataConfig, load_clips, located, warn
+from mien.training.data import DataConfig, load_clips, located, warn
 from mien.training.partition import provenance
 from mien.video.container import FrameLimit
 from mien.video.views import ViewConfig
@@ -81,7 +81,7 @@ def run(config: Config) -> list[dict[str, object]]:
         touched = warnings(provenance(config.model, clips, config.workers))
         probabilities = analyzer.score_clips(clips, config.views, config.workers).mean
     merge = pairs(config.merge, "--merge")
-    found = crossings(probabilities, analyzer.names, labels, merge)
+    found = handlings(probabilities, analyzer.names, labels, merge)
     folder = config.output or config.model / "cross"
     withdraw(folder, WRITTEN)
     save_answers(clips, labels, probabilities, analyzer.names, folder)
@@ -120,11 +120,11 @@ def save_answers(
 
 
 def report(
-    found: Sequence[Crossed], clips: int, config: Config, folder: Path, touched: Sequence[str]
+    found: Sequence[Handling], clips: int, config: Config, folder: Path, touched: Sequence[str]
 ) -> list[dict[str, object]]:
     """Print the table; save it, with confusion matrices and what touches the numbers, as report.html and cross.json."""
     rows = [row_of(crossed) for crossed in found]
-    width = max(len(crossed.handling) for crossed in found)
+    width = max(len(crossed.name) for crossed in found)
     print(f"{config.model.name} on {config.data.manifest}, {clips} clips")
     print(f"{'handling':<{width}}   clips     UAR     WAR")
     for row in rows:
@@ -141,7 +141,7 @@ def report(
     for line in touched:
         page.text(f"! {line}")
     for crossed in found:
-        page.heading(crossed.handling)
+        page.heading(crossed.name)
         page.text(crossed.note)
         if len(crossed.kept):
             counts = metrics.confusion(crossed.predicted, crossed.truth, crossed.names)
@@ -153,9 +153,9 @@ def report(
     return rows
 
 
-def row_of(crossed: Crossed) -> dict[str, object]:
+def row_of(crossed: Handling) -> dict[str, object]:
     """One row of the table; without a clip to count there is no number."""
-    row: dict[str, object] = {"handling": crossed.handling, "clips": len(crossed.kept)}
+    row: dict[str, object] = {"handling": crossed.name, "clips": len(crossed.kept)}
     nothing = {"UAR": float("nan"), "WAR": float("nan")}
     score = metrics.classification(crossed.predicted, crossed.truth, crossed.names) if len(crossed.kept) else nothing
     return row | {name: score[name] for name in nothing} | {"note": crossed.note.strip()}

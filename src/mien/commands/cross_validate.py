@@ -38,12 +38,13 @@ from mien.reports import cross_validation as table
 from mien.reports import evaluation_report
 from mien.reports.document import markdown
 from mien.statistics.intervals import cross_validation
-from mien.statistics.predictions import answered
+from mien.statistics.predictions import predictions_of
 from mien.tasks import TaskConfig
 from mien.training import selection
-from mien.training.fit import decisive, identity_of, load_clips, located
+from mien.training.data import load_clips, located
 from mien.training.outcome import CrossValidationResults
 from mien.training.partition import SplitConfig
+from mien.training.run_config import decisive, identity_of
 from mien.training.scoring import origin
 from mien.video.splits import Rows, find_folds, refuse_shared_groups
 
@@ -121,7 +122,7 @@ def run(config: Config) -> CrossValidationResults | None:
         config = replace(config, task=corpus.task)
         if session.first:
             open_run(config.output, to_yaml(config), identity(config, corpus.clips))
-        settled = replace(config, task=config.task.settled(corpus.names))
+        settled = replace(config, task=config.task.with_names(corpus.names))
         waiting = [fold for fold in corpus.folds if not marked(config, fold)]
         if alone:
             distributed.over_devices(partial(logged_fold, settled), waiting, config.folds.devices)
@@ -160,7 +161,7 @@ def read_corpus(config: Config, workers: int, session: distributed.Session) -> F
     clips = load_clips(config.data, workers, session.print)
     task = located(config.task, clips, session.print)
     names = task.names(clips)
-    results.require(clips, config.folds.subgroups, names)
+    results.require_columns(clips, config.folds.subgroups, names)
     folds = find_folds(clips, config.folds.column)
     refuse_shared_groups(clips, folds, config.folds.group)
     return FoldedCorpus(clips, tuple(names), task.targets(clips, names).numpy(), folds, task)
@@ -168,8 +169,9 @@ def read_corpus(config: Config, workers: int, session: distributed.Session) -> F
 
 def identity(config: Config, clips: Sequence[Clip]) -> str:
     """What decides the predictions of all folds."""
-    tree = decisive(config)
-    return identity_of(tree | {"folds": {name: tree["folds"][name] for name in ("column", "group")}}, clips)
+    return identity_of(
+        decisive(config) | {"folds": {"column": config.folds.column, "group": config.folds.group}}, clips
+    )
 
 
 def fold_folder(config: Config, fold: str) -> Path:
@@ -238,7 +240,7 @@ def pool_choice(config: Config, corpus: FoldedCorpus, kind: str, folder: Path) -
         place = marked(config, fold)[kind]
         outputs[rows], folds[rows] = read_outputs(place, [corpus.clips[row] for row in rows], corpus.names), fold
     task = config.task.outputs
-    answers = answered(task, outputs, corpus.targets, corpus.names)
+    answers = predictions_of(task, outputs, corpus.targets, corpus.names)
     found = cross_validation(answers, folds.tolist())
     marks = results.evaluate(
         task, corpus.clips, outputs, corpus.targets, corpus.names, folder, config.folds.subgroups, [config.folds.column]
@@ -246,7 +248,7 @@ def pool_choice(config: Config, corpus: FoldedCorpus, kind: str, folder: Path) -
     evaluation_report.clear(folder)
     section = table.section(found, marks, folder, kind)
     print("\n" + markdown("Cross-validation", [section]), flush=True)
-    evaluation_report.tell_parts(marks)
+    evaluation_report.print_subgroups(marks)
     leaks = [leak for fold in corpus.folds for leak in leaks_of(marked(config, fold)[kind])]
     notes = {"selection": kind} | ({"leaks": list(dict.fromkeys(leaks))} if leaks else {})
     notes |= origin(config.output, config.data, corpus.clips)

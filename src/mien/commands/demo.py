@@ -26,7 +26,7 @@ from mien.encoders.tpsbt import TPSBTConfig
 from mien.engine.loop import TrainConfig
 from mien.engine.optim import OptimConfig
 from mien.engine.runlog import read_metrics, worth_keeping
-from mien.evaluation.runs import paired, read_run
+from mien.evaluation.runs import paired_predictions, read_run
 from mien.modules.heads import MeanHeadConfig
 from mien.names import to_cell
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
@@ -34,7 +34,7 @@ from mien.reports import plots
 from mien.reports.page import Report, as_png
 from mien.statistics.intervals import Difference, Interval, differences
 from mien.tasks.classification import ClassificationConfig
-from mien.training.fit import DataConfig, TrainingDataConfig
+from mien.training.data import DataConfig, TrainingDataConfig
 from mien.video.clips import ClipConfig
 from mien.video.manifest import read_manifest, write_manifest
 from mien.video.stream import read_frames
@@ -194,7 +194,7 @@ def verdict(config: Config, results: Results, seconds: float) -> None:
 def difference(config: Config) -> Difference:
     """UAR of the pre-trained run minus that from scratch, both marked on the same draws of subjects."""
     runs = [read_run(config.output / name) for name in ("pre-trained", "from-scratch")]
-    return differences(*paired(*runs))["UAR"]
+    return differences(*paired_predictions(*runs))["UAR"]
 
 
 def share(interval: Interval) -> str:

@@ -28,8 +28,8 @@ from mien.evaluation.results import Evaluation
 from mien.files import LOCK, write_whole
 from mien.inference.analyzer import Analyzer, Scores, load
 from mien.reports import calibration_quality
-from mien.reports.evaluation_report import Targets, clear, tell, write
-from mien.training.fit import DataConfig, load_clips, located, warn
+from mien.reports.evaluation_report import Targets, clear, print_summary, write
+from mien.training.data import DataConfig, load_clips, located, warn
 from mien.training.partition import provenance
 from mien.training.scoring import origin, score
 from mien.video.container import FrameLimit
@@ -69,12 +69,12 @@ def run(config: Config) -> Evaluation:
         require_calibration(calibration, config.coverage)
         clips = load_clips(config.data, config.workers, session.print)
         warn(config.data, clips, analyzer.card, session.print)
-        results.require(clips, config.subgroups, analyzer.names)
+        results.require_columns(clips, config.subgroups, analyzer.names)
         targets = located(analyzer.config, clips, session.print).targets(clips, analyzer.names).numpy()
         measure = calibration is not None
         scores = score(analyzer, clips, config.views, config.workers, session, measure)
         notes = provenance(config.model, clips, config.workers) if session.first else {}
-        judged = calibration_quality.judge(
+        judged = calibration_quality.assess(
             analyzer.outputs, calibration, scores, targets, analyzer.names, config.coverage
         )
         if session.first:
@@ -90,7 +90,7 @@ def run(config: Config) -> Evaluation:
         if session.first:
             if not config.group_by:
                 tell_majority(scores, targets, analyzer, folder)
-            tell(evaluation)
+            print_summary(evaluation)
             write(evaluation, predictions, targets, names, notes=notes)
             print("\n".join([*lines, *cautions]), flush=True)
     return evaluation
@@ -100,7 +100,7 @@ def caution(calibration: Calibration | None, data: DataConfig, views: ViewConfig
     """What a reader of the calibration's marks must know."""
     if calibration is None:
         return ["not calibrated: mien calibrate gives probabilities that mean what they say, and prediction sets"]
-    facts, found = calibration.facts, calibration_quality.other_views(calibration, views)
+    facts, found = calibration.facts, calibration_quality.view_warnings(calibration, views)
     if (facts.manifest_sha256, facts.select) == (digest(Path(data.manifest)), data.select):
         found.append("warning: the model was calibrated on these very clips; error and coverage on them are flattered")
     return found

@@ -37,10 +37,10 @@ def mean_by(clips: Sequence[Clip], predictions: Array, targets: Array, column: s
             )
     means = np.stack([predictions[rows].mean(axis=0) for rows in groups.values()])
     firsts = [rows[0] for rows in groups.values()]
-    return [together(name, [clips[i] for i in rows]) for name, rows in groups.items()], means, targets[firsts]
+    return [merged_clip(name, [clips[i] for i in rows]) for name, rows in groups.items()], means, targets[firsts]
 
 
-def together(name: str, clips: Sequence[Clip]) -> Clip:
+def merged_clip(name: str, clips: Sequence[Clip]) -> Clip:
     """One clip for a group, with the columns in which all agree."""
     first = clips[0]
     shared = {k: v for k, v in first.columns.items() if all(c.columns.get(k) == v for c in clips)}

@@ -22,10 +22,10 @@ PREDICTIONS = "predictions dropped (optimistic)"
 
 
 @dataclass(frozen=True)
-class Crossed:
+class Handling:
     """What is marked under one handling."""
 
-    handling: str
+    name: str
     """Its name."""
     note: str
     """What was done, in a sentence."""
@@ -39,9 +39,9 @@ class Crossed:
     """Which of the clips are counted (N,)."""
 
 
-def crossings(
+def handlings(
     probabilities: Shares, known: Sequence[str], labels: Sequence[str], merge: Mapping[str, str]
-) -> list[Crossed]:
+) -> list[Handling]:
     """Probabilities (N, C) of the ``known`` classes and labels (N,) of the corpus -> what is marked, per handling.
 
     ``merge`` sends classes into others on both sides, such as calm into neutral; empty leaves that handling out.
@@ -52,74 +52,74 @@ def crossings(
     return [*found, predictions_dropped(probabilities, known, labels)]
 
 
-def errors_kept(probabilities: Shares, known: Sequence[str], labels: Sequence[str]) -> Crossed:
+def errors_kept(probabilities: Shares, known: Sequence[str], labels: Sequence[str]) -> Handling:
     """Every clip counts; what one side lacks is an error whenever it comes up."""
-    note = f"Every clip counts. {unknown(known, labels)} {unused(known, labels)}"
-    return mark(KEPT, note, probabilities, known, labels, np.ones(len(labels), dtype=bool))
+    note = f"Every clip counts. {missing_classes_note(known, labels)} {unused_classes_note(known, labels)}"
+    return handling_of(KEPT, note, probabilities, known, labels, np.ones(len(labels), dtype=bool))
 
 
-def rows_dropped(probabilities: Shares, known: Sequence[str], labels: Sequence[str]) -> Crossed:
+def rows_dropped(probabilities: Shares, known: Sequence[str], labels: Sequence[str]) -> Handling:
     """Clips of classes that the model does not know are left out, whatever it answers."""
     keep = np.isin(labels, known)
-    note = f"{(~keep).sum()} clips of {listed(set(labels) - set(known))} are left out. {unused(known, labels)}"
-    return mark(ROWS, note, probabilities, known, labels, keep)
+    note = f"{(~keep).sum()} clips of {join_names(set(labels) - set(known))} are left out. {unused_classes_note(known, labels)}"
+    return handling_of(ROWS, note, probabilities, known, labels, keep)
 
 
-def merged(probabilities: Shares, known: Sequence[str], labels: Sequence[str], merge: Mapping[str, str]) -> Crossed:
+def merged(probabilities: Shares, known: Sequence[str], labels: Sequence[str], merge: Mapping[str, str]) -> Handling:
     """Classes are merged in answers and truth; what is still unknown stays an error."""
     strange = sorted(set(merge) - set(known) - set(labels))
     if strange:
-        raise ValueError(f"--merge {listed(strange)}: neither the model nor the corpus has such a class")
+        raise ValueError(f"--merge {join_names(strange)}: neither the model nor the corpus has such a class")
     names = sorted({merge.get(name, name) for name in known})
     into = np.zeros((len(known), len(names)))
     into[np.arange(len(known)), [names.index(merge.get(name, name)) for name in known]] = 1.0
     truth = [merge.get(label, label) for label in labels]
     done = ", ".join(f"{a} into {b}" for a, b in merge.items())
-    note = f"{done} merged. {unknown(names, truth)} {unused(names, truth)}"
-    return mark(MERGED, note, probabilities @ into, names, truth, np.ones(len(labels), dtype=bool))
+    note = f"{done} merged. {missing_classes_note(names, truth)} {unused_classes_note(names, truth)}"
+    return handling_of(MERGED, note, probabilities @ into, names, truth, np.ones(len(labels), dtype=bool))
 
 
-def predictions_dropped(probabilities: Shares, known: Sequence[str], labels: Sequence[str]) -> Crossed:
+def predictions_dropped(probabilities: Shares, known: Sequence[str], labels: Sequence[str]) -> Handling:
     """Clips are left out where truth or answer is a class that the other side lacks."""
     answered = np.asarray(known)[probabilities.argmax(axis=1)]
     hard = ~np.isin(answered, labels)
     keep = np.isin(labels, known) & ~hard
     note = (
-        f"{hard.sum()} clips are left out because the model answered {listed(set(known) - set(labels))}, and those of "
-        f"{listed(set(labels) - set(known))}. That removes hard clips: not comparable with the others."
+        f"{hard.sum()} clips are left out because the model answered {join_names(set(known) - set(labels))}, and those of "
+        f"{join_names(set(labels) - set(known))}. That removes hard clips: not comparable with the others."
     )
-    return mark(PREDICTIONS, note, probabilities, known, labels, keep)
+    return handling_of(PREDICTIONS, note, probabilities, known, labels, keep)
 
 
-def mark(
+def handling_of(
     handling: str,
     note: str,
     probabilities: Shares,
     known: Sequence[str],
     labels: Sequence[str],
     keep: NDArray[np.bool_],
-) -> Crossed:
+) -> Handling:
     """Answers and truth of the clips to keep, as indices into the classes of both sides."""
     names = tuple(sorted(set(known) | {label for label, kept in zip(labels, keep, strict=True) if kept}))
     kept = np.flatnonzero(keep)
     place = np.array([names.index(name) for name in known])
     truth = np.array([names.index(labels[i]) for i in kept.tolist()], dtype=np.int64)
-    return Crossed(handling, note, names, place[probabilities[kept].argmax(axis=1)], truth, kept)
+    return Handling(handling, note, names, place[probabilities[kept].argmax(axis=1)], truth, kept)
 
 
-def unknown(known: Sequence[str], labels: Sequence[str]) -> str:
+def missing_classes_note(known: Sequence[str], labels: Sequence[str]) -> str:
     """A sentence on classes of the corpus that the model cannot answer."""
     missing = set(labels) - set(known)
     count = sum(label in missing for label in labels)
-    return f"The model does not know {listed(missing)}: {count} clips are errors." if missing else ""
+    return f"The model does not know {join_names(missing)}: {count} clips are errors." if missing else ""
 
 
-def unused(known: Sequence[str], labels: Sequence[str]) -> str:
+def unused_classes_note(known: Sequence[str], labels: Sequence[str]) -> str:
     """A sentence on answers that no clip of the corpus can make right."""
     missing = set(known) - set(labels)
-    return f"Answers of {listed(missing)}, which the corpus lacks, are errors." if missing else ""
+    return f"Answers of {join_names(missing)}, which the corpus lacks, are errors." if missing else ""
 
 
-def listed(names: Sequence[str] | set[str]) -> str:
+def join_names(names: Sequence[str] | set[str]) -> str:
     """Names in order, or nothing."""
     return ", ".join(sorted(names)) or "no class"

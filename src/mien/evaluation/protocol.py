@@ -79,12 +79,12 @@ def differences(here: Protocol, there: Protocol) -> list[str]:
             unstated += [field] if ours is not None else []
             unrecorded += [field] if theirs is not None else []
         elif ours != theirs:
-            found.append(f"{field}: {shown(ours)} here, {shown(theirs)} there")
+            found.append(f"{field}: {format_value(ours)} here, {format_value(theirs)} there")
     found += [f"not stated there: {', '.join(unstated)}"] if unstated else []
     found += [f"not recorded here: {', '.join(unrecorded)}"] if unrecorded else []
     return found
 
 
-def shown(value: str | int) -> str:
+def format_value(value: str | int) -> str:
     """A field as a person writes it."""
     return f"{value:,}" if isinstance(value, int) else value

@@ -39,7 +39,7 @@ class Published:
     """By the names and in the units of ``mien.statistics.metrics``; parts as ``recall.anger`` and ``CCC.valence``."""
     folds: dict[str, tuple[float, ...]]
     """Metrics per fold, where they are published."""
-    marks: dict[str, str]
+    sources: dict[str, str]
     """Where the number comes from, by metric, a key of ``sources()``; "folds" for those of the folds."""
     note: str
 
@@ -47,25 +47,25 @@ class Published:
 def published(corpus: str) -> list[Published]:
     """All results on a corpus, in the order of the file; ``ValueError`` for a name that is in no way known."""
     key = corpus_key(corpus)
-    return [result for result in everything() if result.protocol.corpus == key]
+    return [result for result in all_results() if result.protocol.corpus == key]
 
 
 def corpus_key(name: str) -> str:
     """The key of a corpus, whatever the case and the hyphens: CREMA-D is crema_d."""
-    if key := known(name):
+    if key := find_corpus(name):
         return key
     raise ValueError(f"no published results on {name!r}; there are some on {', '.join(tables()['corpora'])}")
 
 
-def known(name: str) -> str | None:
+def find_corpus(name: str) -> str | None:
     """The key of a corpus, None where no results on it are published."""
     for key, about in tables()["corpora"].items():
-        if bare(name) in {bare(other) for other in (key, about["title"], *about.get("also", ()))}:
+        if normalized(name) in {normalized(other) for other in (key, about["title"], *about.get("also", ()))}:
             return key
     return None
 
 
-def bare(name: str) -> str:
+def normalized(name: str) -> str:
     """A name's letters and digits."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
@@ -92,7 +92,7 @@ def tables() -> dict[str, Any]:
 
 
 @cache
-def everything() -> tuple[Published, ...]:
+def all_results() -> tuple[Published, ...]:
     """Every result of the file."""
     return tuple(result(row) for row in tables()["results"])
 
@@ -101,21 +101,21 @@ def result(row: Mapping[str, Any]) -> Published:
     """One row of the file; a key that it cannot have (a note with a comma needs quotes) is an error."""
     if odd := set(row) - KEYS:
         raise ValueError(f"reference.yaml, {row['method']}, {row['protocol']}: unknown {', '.join(sorted(odd))}")
-    found = {name: value for metric in METRICS if metric in row for name, value in parts(metric, row[metric])}
-    folds = {metric: tuple(scaled(metric, v) for v in values) for metric, values in row.get("folds", {}).items()}
+    found = {name: value for metric in METRICS if metric in row for name, value in metric_values(metric, row[metric])}
+    folds = {metric: tuple(as_share(metric, v) for v in values) for metric, values in row.get("folds", {}).items()}
     return Published(
         method=row["method"],
         year=row.get("year"),
         model=row.get("model", ""),
         protocol=protocol(row["protocol"], row.get("modality", "video")),
-        metrics={name: scaled(name.partition(".")[0], value) for name, value in found.items()},
+        metrics={name: as_share(name.partition(".")[0], value) for name, value in found.items()},
         folds=folds,
-        marks={name: mark(row, name) for name in (*found, *(["folds"] if folds else []))},
+        sources={name: source_of(row, name) for name in (*found, *(["folds"] if folds else []))},
         note=tables()["notes"].get(row.get("note"), row.get("note", "")),
     )
 
 
-def mark(row: Mapping[str, Any], name: str) -> str:
+def source_of(row: Mapping[str, Any], name: str) -> str:
     """Where a number of a row comes from."""
     special = row.get("marks", {})
     source = special.get(name, special.get(name.partition(".")[0], row.get("source", "O")))
@@ -123,7 +123,7 @@ def mark(row: Mapping[str, Any], name: str) -> str:
     return f"{source}, {AVERAGED}" if isinstance(given, Mapping) and name in METRICS and "mean" not in given else source
 
 
-def parts(metric: str, value: Any) -> list[tuple[str, float]]:
+def metric_values(metric: str, value: Any) -> list[tuple[str, float]]:
     """A number, or numbers by class or target -> (name, number); the mean of complete targets is added.
 
     A complete set of targets has the mean that its paper prints or, where it prints none, the mean of its numbers.
@@ -136,7 +136,7 @@ def parts(metric: str, value: Any) -> list[tuple[str, float]]:
     return [(metric, value.get("mean", sum(each.values()) / max(len(each), 1))), *each.items()]
 
 
-def scaled(metric: str, value: float) -> float:
+def as_share(metric: str, value: float) -> float:
     """Percent as a share."""
     return round(value / 100, 6) if metric in PERCENT else value
 

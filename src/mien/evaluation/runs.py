@@ -18,10 +18,10 @@ import numpy as np
 import pandas as pd
 
 from mien.evaluation.protocol import Protocol, read_protocol
-from mien.evaluation.results import SUBJECT, TIMES, clusters
+from mien.evaluation.results import SUBJECT, TIMES, cluster_names
 from mien.interfaces import Outputs
 from mien.names import read_csv
-from mien.statistics.predictions import LEAVES, Answers, Cell, answered
+from mien.statistics.predictions import LEAVES, CellError, Predictions, predictions_of
 from mien.tasks import outputs_of
 
 
@@ -34,7 +34,7 @@ class Run:
     clips: tuple[str, ...]
     """What tells each clip from others: path and, where a video holds several, its times."""
     task: Outputs
-    answers: Answers
+    predictions: Predictions
     subjects: tuple[str, ...]
     """Who is seen in each clip; empty texts where the run does not say."""
     protocol: Protocol | None
@@ -61,14 +61,14 @@ def read_run(given: Path) -> Run:
     if "path" not in table or table.empty:
         raise ValueError(f"{file}: no predictions; it needs a column 'path' and a row per clip")
     subjects = tuple(table[SUBJECT]) if SUBJECT in table else ("",) * len(table)
-    task, answers = read_answers(file, table, clusters(subjects))
+    task, predictions = read_predictions(file, table, cluster_names(subjects))
     name = folder.parent.name if folder.name == "evaluation" and folder.parent.name else folder.name
-    return Run(name or str(given), folder, keys(file, table), task, answers, subjects, read_protocol(folder))
+    return Run(name or str(given), folder, clip_keys(file, table), task, predictions, subjects, read_protocol(folder))
 
 
-def read_answers(file: Path, table: pd.DataFrame, subjects: list[str] | None) -> tuple[Outputs, Answers]:
-    """The task and the answers of a table of predictions; ``ValueError`` for what is none, naming its row."""
-    task = outputs_of(saved(file).get("task") or ("classification" if "truth" in table else "regression"))
+def read_predictions(file: Path, table: pd.DataFrame, subjects: list[str] | None) -> tuple[Outputs, Predictions]:
+    """The task and the predictions of a table of predictions; ``ValueError`` for what is none, naming its row."""
+    task = outputs_of(read_metrics(file).get("task") or ("classification" if "truth" in table else "regression"))
     names = class_names(file) if task.exclusive else tuple(name for name in table if f"{name}_truth" in table)
     if not names:
         raise ValueError(f"{file}: neither a column 'truth' nor a column NAME_truth; what is it marked against?")
@@ -79,12 +79,12 @@ def read_answers(file: Path, table: pd.DataFrame, subjects: list[str] | None) ->
         return list(table[column])
 
     try:
-        return task, answered(task, *LEAVES[task.answers].read(cells, names), names, subjects)
-    except Cell as cell:
+        return task, predictions_of(task, *LEAVES[task.form].read(cells, names), names, subjects)
+    except CellError as cell:
         raise ValueError(f"{file} line {cell.row + 2}: {cell.why}") from cell
 
 
-def saved(file: Path) -> dict[str, Any]:
+def read_metrics(file: Path) -> dict[str, Any]:
     """metrics.json beside a table of predictions; nothing where it is not there or not readable."""
     try:
         found = json.loads((file.parent / "metrics.json").read_text(encoding="utf-8"))
@@ -96,14 +96,14 @@ def saved(file: Path) -> dict[str, Any]:
 def class_names(file: Path) -> tuple[str, ...]:
     """The names of all classes, which metrics.json beside a table of predictions lists by their recall."""
     try:
-        return tuple(saved(file)["recall"])
+        return tuple(read_metrics(file)["recall"])
     except (KeyError, TypeError) as error:
         raise ValueError(
             f"{file.parent / 'metrics.json'} does not list the recall of each class; mark the model again: mien evaluate"
         ) from error
 
 
-def keys(file: Path, table: pd.DataFrame) -> tuple[str, ...]:
+def clip_keys(file: Path, table: pd.DataFrame) -> tuple[str, ...]:
     """What names each clip; a clip that stands twice would count twice, and is an error."""
     parts = [table[name] for name in ("path", *TIMES) if name in table]
     found = [" ".join(filter(None, cells)) for cells in zip(*parts, strict=True)]
@@ -114,8 +114,8 @@ def keys(file: Path, table: pd.DataFrame) -> tuple[str, ...]:
     return tuple(found)
 
 
-def paired(first: Run, second: Run) -> tuple[Answers, Answers]:
-    """The answers of two runs clip by clip, in the order of the first, clustered by whichever run names subjects.
+def paired_predictions(first: Run, second: Run) -> tuple[Predictions, Predictions]:
+    """The predictions of two runs clip by clip, in the order of the first, clustered by whichever run names subjects.
 
     ``ValueError`` where the runs are not about the same clips with the same truth and names.
     """
@@ -123,16 +123,16 @@ def paired(first: Run, second: Run) -> tuple[Answers, Answers]:
         common = len(set(first.clips) & set(second.clips))
         counts = f"{len(first.clips)} and {len(second.clips)} clips"
         raise ValueError(f"{first.name} and {second.name} hold {counts}, {common} of them in common: no pair")
-    one, two = first.answers, second.answers
+    one, two = first.predictions, second.predictions
     if set(one.names) != set(two.names) or type(one) is not type(two):
-        raise ValueError(f"{first.name} and {second.name} name {listed(one)} and {listed(two)}: no pair")
+        raise ValueError(f"{first.name} and {second.name} name {names_text(one)} and {names_text(two)}: no pair")
     places = {clip: i for i, clip in enumerate(second.clips)}
-    two = two.of(np.array([places[clip] for clip in first.clips])).renamed(one.names)
+    two = two.select(np.array([places[clip] for clip in first.clips])).renamed(one.names)
     if not any(first.subjects):
         one = replace(one, subjects=two.subjects)
     return one, replace(two, subjects=one.subjects)
 
 
-def listed(answers: Answers) -> str:
+def names_text(predictions: Predictions) -> str:
     """The names in a sentence."""
-    return f"({', '.join(answers.names)})"
+    return f"({', '.join(predictions.names)})"

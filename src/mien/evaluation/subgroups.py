@@ -1,4 +1,4 @@
-"""Marks of parts of the clips: by sex, age band, or any column, each with its interval."""
+"""Metrics of subgroups of the clips, by sex, age band or any column, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mien.statistics.intervals import LEVEL, RESAMPLES, Interval, fewest, intervals, natural
+from mien.statistics.intervals import LEVEL, RESAMPLES, Interval, intervals, min_subjects, natural_key
 from mien.statistics.metrics import Array
-from mien.statistics.predictions import Answers, number
+from mien.statistics.predictions import Predictions, number
 
 EMPTY = "(empty)"
 """The group of clips whose cell is empty; they are shown, not dropped."""
@@ -32,29 +32,29 @@ class Group:
 
 
 def subgroups(
-    answers: Answers, groups: dict[str, Array], resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
+    predictions: Predictions, groups: dict[str, Array], resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
 ) -> list[Group]:
-    """Answers and row numbers by group name -> a mark per group, in the given order."""
-    return [group(name, answers.of(rows), resamples, level, seed) for name, rows in groups.items()]
+    """Predictions and row numbers by group name -> metrics per group, in the given order."""
+    return [group(name, predictions.select(rows), resamples, level, seed) for name, rows in groups.items()]
 
 
-def group(name: str, answers: Answers, resamples: int, level: float, seed: int) -> Group:
-    """The marks of one group."""
-    if answers.people >= fewest(level):
-        found = intervals(answers, resamples, level, seed)
+def group(name: str, predictions: Predictions, resamples: int, level: float, seed: int) -> Group:
+    """The metrics of one group of clips."""
+    if predictions.subject_count >= min_subjects(level):
+        found = intervals(predictions, resamples, level, seed)
     else:
-        found = {metric: Interval(value, np.nan, np.nan) for metric, value in answers.score().items()}
-    return Group(name, len(answers.targets), answers.people, found, tuple(answers.absent()))
+        found = {metric: Interval(value, np.nan, np.nan) for metric, value in predictions.score().items()}
+    return Group(name, len(predictions.targets), predictions.subject_count, found, tuple(predictions.absent()))
 
 
-def grouped(cells: Sequence[object], edges: Sequence[float] = (), most: float = 8) -> dict[str, Array]:
+def rows_by_group(cells: Sequence[object], edges: Sequence[float] = (), most: float = 8) -> dict[str, Array]:
     """Cells of a column (N,) -> row numbers by group name, in natural order, the empty ones last.
 
     Numbers with more than ``most`` different values are put into bands: between ``edges`` where those are given,
     otherwise of equal round width, at most six. Other columns have a group per value. ``edges`` for a column that
     holds anything but numbers, or that do not rise, raise ``ValueError``.
     """
-    texts = ["" if blank(cell) else str(cell).strip() for cell in cells]
+    texts = ["" if is_blank(cell) else str(cell).strip() for cell in cells]
     values = [number(text) for text in texts if text]
     if edges:
         require_bands(texts, edges)
@@ -62,7 +62,7 @@ def grouped(cells: Sequence[object], edges: Sequence[float] = (), most: float = 
         edges = round_edges(min(values), max(values))
     if edges:
         return gather([band(number(t), edges) if t else LAST for t in texts])
-    order = {text: i for i, text in enumerate(sorted(set(texts), key=natural))}
+    order = {text: i for i, text in enumerate(sorted(set(texts), key=natural_key))}
     return gather([(order[t], t) if t else LAST for t in texts])
 
 
@@ -72,7 +72,7 @@ def require_bands(texts: Sequence[str], edges: Sequence[float]) -> None:
     if odd is not None:
         raise ValueError(f"bands need numbers, and the column holds {odd!r}")
     if list(edges) != sorted(set(edges)):
-        raise ValueError(f"the edges {', '.join(map(plain, edges))} of the bands do not rise")
+        raise ValueError(f"the edges {', '.join(map(format_number, edges))} of the bands do not rise")
 
 
 def gather(places: Sequence[tuple[float, str]]) -> dict[str, Array]:
@@ -87,10 +87,10 @@ def band(value: float, edges: Sequence[float]) -> tuple[float, str]:
     """Number and name of the band that a value lies in: from an edge up to below the next."""
     place = int(np.searchsorted(edges, value, side="right"))
     if place == 0:
-        return place, f"below {plain(edges[0])}"
+        return place, f"below {format_number(edges[0])}"
     if place == len(edges):
-        return place, f"{plain(edges[-1])} and above"
-    return place, f"{plain(edges[place - 1])} to below {plain(edges[place])}"
+        return place, f"{format_number(edges[-1])} and above"
+    return place, f"{format_number(edges[place - 1])} to below {format_number(edges[place])}"
 
 
 def round_edges(low: float, high: float, most: int = 6) -> list[float]:
@@ -105,11 +105,11 @@ def round_edges(low: float, high: float, most: int = 6) -> list[float]:
     return edges
 
 
-def blank(cell: object) -> bool:
+def is_blank(cell: object) -> bool:
     """Whether a cell is empty: None, NaN or nothing but blanks."""
     return cell is None or (isinstance(cell, float) and math.isnan(cell)) or not str(cell).strip()
 
 
-def plain(value: float) -> str:
+def format_number(value: float) -> str:
     """A number without needless digits."""
     return f"{value:g}"

@@ -56,7 +56,7 @@ class Question:
 
     def in_unit(self, raw: Tensor, unit: Unit) -> Tensor:
         """What the head gives (V, names) -> score (V,) on the CPU."""
-        scored = self.task.answer(raw) if unit == "answer" else self.task.evidence(raw)
+        scored = self.task.postprocess(raw) if unit == "answer" else self.task.evidence(raw)
         return scored[:, self.output].cpu()
 
 
@@ -88,4 +88,4 @@ def answers(question: Question) -> Tensor:
     """Outputs of the whole windows (windows, names)."""
     tokens = torch.cat([question.tokens(window[None]) for window in question.windows])
     joint = tokens.unflatten(0, (-1, question.task.segments)).flatten(1, 2)
-    return question.task.answer(question.task.head(joint)).cpu()
+    return question.task.postprocess(question.task.head(joint)).cpu()

@@ -16,10 +16,11 @@ import hashlib
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import yaml
 from pyarrow import parquet
@@ -34,6 +35,26 @@ from mien.video.manifest import read_manifest, write_manifest
 MANIFEST = ("path", "input", "face_id", "track", "t_start", "t_end", "n_frames", "n_valid", "confidence", "sharpness")
 """First columns of the manifest; those of the manifest that was cut follow."""
 FILES = ("input", "status", "reason", "frames", "frames_with_face", "duration", "faces", "tracks", "clips")
+
+
+@dataclass(frozen=True, repr=False)
+class FaceStore:
+    """A folder of face clips; ``FaceStore(folder)`` also names one of an earlier day."""
+
+    folder: Path
+
+    @property
+    def manifest(self) -> pd.DataFrame:
+        """A row per clip with the labels of its video, as training reads it; paths are relative to the folder."""
+        return pd.read_csv(self.folder / "manifest.csv")
+
+    @property
+    def files(self) -> pd.DataFrame:
+        """A row per video: how far it could be read, frames, faces, clips."""
+        return pd.read_csv(self.folder / "files.csv")
+
+    def __repr__(self) -> str:
+        return f"FaceStore({str(self.folder)!r}: {len(self.manifest)} clips of {len(self.files)} videos)"
 
 
 def list_sources(given: Path, store: Path) -> list[VideoSource]:

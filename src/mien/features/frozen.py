@@ -45,7 +45,7 @@ def views_of(tokens: Tensor, joint: bool) -> Tensor:
 
 
 @torch.inference_mode()
-def answers(
+def predictions(
     task: Task, heads: Sequence[nn.Module], features: Features, device: torch.device, clips: int = 16
 ) -> NDArray[np.float64]:
     """Outputs (heads, clips, names) over the features of all clips, each the mean over a clip's views."""
@@ -54,6 +54,6 @@ def answers(
         numbers = range(start, min(start + clips, len(features)))
         views = [views_of(features[i, 0], task.segments > 1) for i in numbers]
         tokens = torch.cat(views).to(device)
-        each = [task.answer(head(tokens)).split([len(v) for v in views]) for head in heads]
+        each = [task.postprocess(head(tokens)).split([len(v) for v in views]) for head in heads]
         found.append(torch.stack([torch.stack([part.mean(0) for part in parts]) for parts in each]))
     return torch.cat(found, dim=1).double().cpu().numpy()

@@ -72,7 +72,7 @@ class Layout:
     @property
     def windows(self) -> tuple[str, ...]:
         """Columns of the table of windows."""
-        extra = (*filter(None, [self.label]), *self.plausible.beside(self.names))
+        extra = (*filter(None, [self.label]), *self.plausible.column_names(self.names))
         return self.present((*WINDOW, *self.names, *extra, "reliable", "reasons"))
 
     def present(self, columns: tuple[str, ...]) -> tuple[str, ...]:
@@ -128,7 +128,7 @@ class Layout:
             return "boolean"
         if column in COUNTS:
             return "Int64"
-        words = (*TEXT, self.label, *(self.plausible.beside(self.names) if self.plausible.text else ()))
+        words = (*TEXT, self.label, *(self.plausible.column_names(self.names) if self.plausible.text else ()))
         return "string" if column in words else "float64"
 
     def prediction(self, row: Mapping[str, str]) -> WindowPrediction:
@@ -137,7 +137,7 @@ class Layout:
         values = np.array([np.float32(row[name]) for name in self.names])
         if not row["reliable"]:  # no calibration
             return WindowPrediction(values)
-        cells = {column: row[column] for column in self.plausible.beside(self.names)}
+        cells = {column: row[column] for column in self.plausible.column_names(self.names)}
         beside = cells if self.plausible.text else {column: np.float32(cell) for column, cell in cells.items()}
         return WindowPrediction(values, None, beside, tuple(filter(None, row["reasons"].split(SEPARATOR))))
 

@@ -108,7 +108,9 @@ class JointEmbedding(Objective):
             context, prediction = self.predict(video, visible, hidden, kind)
             losses.append(F.l1_loss(prediction.float(), take(targets, hidden)))
         watched = {"teacher": targets, "context": context}  # pyright: ignore[reportPossiblyUnboundVariable]
-        spreads = {f"{name}_{k}": v for name, tokens in watched.items() for k, v in spread(tokens.detach()).items()}
+        spreads = {
+            f"{name}_{k}": v for name, tokens in watched.items() for k, v in feature_spread(tokens.detach()).items()
+        }
         return {"loss": torch.stack(losses).mean(), **spreads}
 
     def draw(self, batch: Batch) -> Batch:
@@ -174,7 +176,7 @@ LIMITS = {"teacher_std": 0.05, "context_std": 0.05, "teacher_rank": 1.5, "contex
 """Below these, different clips have nearly the same features."""
 
 
-def spread(tokens: Tensor, rows: int = 2048) -> dict[str, Tensor]:
+def feature_spread(tokens: Tensor, rows: int = 2048) -> dict[str, Tensor]:
     """How much the tokens (B, N, C) of different clips differ, at the same place: deviation and effective rank.
 
     Tokens are normed first, so 1 is the largest deviation. The rank is the participation ratio of the covariance,

@@ -1,12 +1,11 @@
-"""How far a model's answers on labelled clips can be trusted: calibration error, coverage, what is unreliable; by group.
+"""How well a model is calibrated on labelled clips: calibration error, coverage, share of unreliable clips; by group.
 
-trust = judge(task, calibration, read, targets, names)   # calibration may be None: then only the error of the raw outputs
-trust.by({"all": rows, ...})                       # a line per group of clips
+quality = assess(task, calibration, scores, targets, names)   # without calibration only the error of the raw outputs
+quality.group_rows({"all": rows, ...})                       # a line per group of clips
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ from mien.calibration.calibration import Calibration
 from mien.calibration.maps import MAPS
 from mien.calibration.reliability import reasons
 from mien.evaluation import results
-from mien.evaluation.subgroups import grouped
 from mien.files import write_whole
 from mien.inference.analyzer import Scores
 from mien.interfaces import Clip, Outputs
@@ -33,7 +31,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Trust:
+class CalibrationQuality:
     """Outputs of N labelled clips and what the calibration makes of them."""
 
     task: Outputs
@@ -47,12 +45,12 @@ class Trust:
     reasons: list[list[str]]
     """Per clip, why its answer is not reliable."""
 
-    def by(self, groups: Mapping[str, Array]) -> list[dict[str, object]]:
+    def group_rows(self, groups: Mapping[str, Array]) -> list[dict[str, object]]:
         """Row numbers by group name -> a line per group, in the given order; empty groups are left out."""
-        return [self.line(name, rows) for name, rows in groups.items() if len(rows)]
+        return [self.group_row(name, rows) for name, rows in groups.items() if len(rows)]
 
-    def line(self, name: str, rows: Array) -> dict[str, object]:
-        """The marks of some clips: errors in [0, 1], coverage as a share, mean size of the sets or intervals."""
+    def group_row(self, name: str, rows: Array) -> dict[str, object]:
+        """Of some clips: errors in [0, 1], coverage as a share, mean size of the sets or intervals."""
         found: dict[str, object] = {"group": name, "clips": len(rows)}
         found |= {f"ECE{end}": calibration_error(*pair) for end, pair in self.confidence(rows).items()}
         if self.calibrated is None:
@@ -80,28 +78,30 @@ class Trust:
         return pd.DataFrame(columns)
 
 
-def judge(
+def assess(
     task: Outputs,
     calibration: Calibration | None,
-    read: Scores,
+    scores: Scores,
     targets: Array,
     names: Sequence[str],
     coverage: float | None = None,
-) -> Trust:
-    """What a model made of clips (``Analyzer.score_clips``, measured) and their truth -> what can be said of it."""
+) -> CalibrationQuality:
+    """What a model made of clips (``Analyzer.score_clips``, measured) and their truth -> its calibration quality."""
     if calibration is None:
-        return Trust(task, read.mean, targets, tuple(names), None, [[] for _ in targets])
-    calibrated = calibration.apply(read.mean, coverage)
-    return Trust(task, read.mean, targets, tuple(names), calibrated, doubts(calibration, read))
+        return CalibrationQuality(task, scores.mean, targets, tuple(names), None, [[] for _ in targets])
+    calibrated = calibration.apply(scores.mean, coverage)
+    return CalibrationQuality(
+        task, scores.mean, targets, tuple(names), calibrated, unreliable_reasons(calibration, scores)
+    )
 
 
-def doubts(calibration: Calibration, read: Scores) -> list[list[str]]:
+def unreliable_reasons(calibration: Calibration, scores: Scores) -> list[list[str]]:
     """Why each clip's answer is not reliable, by what the clip itself tells: sharpness and distance."""
-    distances, limits = calibration.density.distance(read.features), calibration.facts.limits
-    return [reasons(s, None, None, d, limits) for s, d in zip(read.sharpness, distances, strict=True)]
+    distances, limits = calibration.density.distance(scores.features), calibration.facts.limits
+    return [reasons(s, None, None, d, limits) for s, d in zip(scores.sharpness, distances, strict=True)]
 
 
-def other_views(calibration: Calibration, views: ViewConfig) -> list[str]:
+def view_warnings(calibration: Calibration, views: ViewConfig) -> list[str]:
     """A warning where outputs are means over other views than those that were calibrated."""
     fitted, now = calibration.facts.views, {name: getattr(views, name) for name in calibration.facts.views}
     if fitted == now:
@@ -109,26 +109,19 @@ def other_views(calibration: Calibration, views: ViewConfig) -> list[str]:
     return [f"warning: calibrated for the views {fitted}, read with {now}; calibrate again with these --views"]
 
 
-def rows_by(clips: Sequence[Clip], given: str) -> dict[str, Array]:
-    """A column, or a column with edges as ``--subgroups`` takes them -> row numbers by group name."""
-    column, edges = results.banded(given)
-    cells = [clip.columns.get(column) for clip in clips]
-    return grouped(cells, edges, math.inf if results.identifier(column) else 8)
-
-
-def write(trust: Trust, clips: Sequence[Clip], subgroups: Sequence[str], folder: Path) -> list[str]:
+def write(quality: CalibrationQuality, clips: Sequence[Clip], subgroups: Sequence[str], folder: Path) -> list[str]:
     """Write trust.csv (a line per group), calibrated.csv (per clip) and the reliability diagram; lines to print."""
-    lines = [{"column": "", **line} for line in trust.by({"all": np.arange(len(clips))})]
-    groups = {results.banded(given)[0]: rows_by(clips, given) for given in subgroups}
-    lines += [{"column": column, **line} for column, found in groups.items() for line in trust.by(found)]
+    lines = [{"column": "", **line} for line in quality.group_rows({"all": np.arange(len(clips))})]
+    groups = {results.parse_subgroup(given)[0]: results.subgroup_rows(clips, given) for given in subgroups}
+    lines += [{"column": column, **line} for column, found in groups.items() for line in quality.group_rows(found)]
     frame = pd.DataFrame(lines)
     write_whole(folder / "trust.csv", lambda path: write_csv(frame, path))
-    if trust.calibrated is not None:
-        table = trust.table(clips)
+    if quality.calibrated is not None:
+        table = quality.table(clips)
         write_whole(folder / "calibrated.csv", lambda path: write_csv(table, path))
-    if pairs := trust.confidence(np.arange(len(clips))):
+    if pairs := quality.confidence(np.arange(len(clips))):
         named = {{"_raw": "raw", "": "calibrated"}[end]: pair for end, pair in pairs.items()}
-        plots.save(diagrams.reliability(named, trust.task), folder / "reliability.png")
+        plots.save(diagrams.reliability(named, quality.task), folder / "reliability.png")
     if len(frame.columns) == 3:
         return []
     return frame.rename(columns={"column": ""}).to_string(index=False, float_format="{:.3f}".format).splitlines()

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mien.evaluation import reference
-from mien.evaluation.protocol import COMPARED, Protocol, differences, shown
+from mien.evaluation.protocol import COMPARED, Protocol, differences, format_value
 from mien.evaluation.reference import PERCENT, Published
-from mien.evaluation.results import basis
-from mien.evaluation.runs import Run, paired
+from mien.evaluation.results import interval_basis
+from mien.evaluation.runs import Run, paired_predictions
 from mien.evaluation.subgroups import group
 from mien.interfaces import Outputs
 from mien.reports import plots
 from mien.reports.document import Section
 from mien.reports.radar import FEWEST, radar
-from mien.statistics.intervals import LEVEL, Difference, Interval, mcnemar, tail
+from mien.statistics.intervals import LEVEL, Difference, Interval, mcnemar, p_of_share
 from mien.statistics.intervals import differences as differ
 from mien.statistics.metrics import Array
 
@@ -79,12 +79,12 @@ def chosen(runs: Sequence[Run], corpus: str, labels: str, methods: Sequence[str]
 
 def run_line(run: Run, corpus: str, draws: int, seed: int) -> ComparedLine:
     """A run with its intervals and its protocol in words."""
-    found = group(run.name, run.answers, draws, LEVEL, seed)
+    found = group(run.name, run.predictions, draws, LEVEL, seed)
     notes = [f"{run.name}: {recorded(run.protocol)}"]
-    notes += [f"{run.name}: {basis(run.subjects, draws)}"]
+    notes += [f"{run.name}: {interval_basis(run.subjects, draws)}"]
     notes += [f"{run.name}: absent classes: {', '.join(found.absent)}"] if found.absent else []
     own = run.protocol.corpus if run.protocol else None
-    if corpus and own and reference.bare(own) != reference.bare(reference.corpus_key(corpus)):
+    if corpus and own and reference.normalized(own) != reference.normalized(reference.corpus_key(corpus)):
         notes.append(f"{run.name}: this run is on {own}, the published results are on {reference.title(corpus)}")
     if run.protocol and run.protocol.clips not in (None, found.clips):
         notes.append(f"{run.name}: its protocol says {run.protocol.clips:,} clips, its predictions are {found.clips:,}")
@@ -103,12 +103,12 @@ def recorded(protocol: Protocol | None) -> str:
 def stated(protocol: Protocol) -> str:
     """The fields of a protocol that are stated."""
     pairs = [(field, getattr(protocol, field)) for field in COMPARED]
-    return ", ".join(f"{field} {shown(value)}" for field, value in pairs if value is not None)
+    return ", ".join(f"{field} {format_value(value)}" for field, value in pairs if value is not None)
 
 
 def here(run: Run) -> Protocol:
     """What is known of a run's protocol: what it records, and what its predictions show."""
-    answers, given = run.answers, run.protocol or Protocol()
+    answers, given = run.predictions, run.protocol or Protocol()
     count = len(answers.names) if run.task.exclusive else None
     return replace(given, modality=given.modality or "video", classes=count, clips=len(answers.targets))
 
@@ -122,7 +122,7 @@ def published_line(result: Published, runs: Sequence[Run]) -> ComparedLine:
         for text in one
     ]
     notes = dict.fromkeys([*differing, *filter(None, (result.protocol.note, result.note))])
-    sources = ", ".join(dict.fromkeys(mark for name, mark in result.marks.items() if "." not in name))
+    sources = ", ".join(dict.fromkeys(mark for name, mark in result.sources.items() if "." not in name))
     about = {"year": result.year, "input": result.protocol.modality, "model": result.model, "source": sources}
     name = f"{result.method} ({result.protocol.labels})" if result.protocol.labels else result.method
     metrics = {metric: Interval(value, math.nan, math.nan) for metric, value in result.metrics.items()}
@@ -133,7 +133,7 @@ def published_line(result: Published, runs: Sequence[Run]) -> ComparedLine:
 
 def apart(run: Run, result: Published) -> list[str]:
     """Where a run and a published result differ in protocol and names; splits that differ are explained."""
-    there, ours, theirs = result.protocol, set(run.answers.names), named(result)
+    there, ours, theirs = result.protocol, set(run.predictions.names), named(result)
     found = differences(here(run), there)
     if theirs and theirs != ours:
         alone = [f"only {where}: {', '.join(sorted(names))}" for where, names in (("here", ours - theirs), ("there", theirs - ours)) if names]  # fmt: skip
@@ -214,7 +214,7 @@ def pair(first: Run, second: Run, draws: int, seed: int) -> Section:
     """Two runs on the same clips: the difference in every metric, and McNemar's test of classes."""
     heading = f"{first.name} minus {second.name}"
     try:
-        one, two = paired(first, second)
+        one, two = paired_predictions(first, second)
         found = differ(one, two, draws, LEVEL, seed)
     except ValueError as error:
         return Section(heading, [f"Not compared clip by clip: {error}."])
@@ -224,12 +224,12 @@ def pair(first: Run, second: Run, draws: int, seed: int) -> Section:
         for name, d in found.items()
         if name.partition(".")[0] in earned
     ]
-    least = tail(1 / (draws + 1), one.people)
+    least = p_of_share(1 / (draws + 1), one.subject_count)
     sentences = [
-        f"Both marked on the same draws; {basis(first.subjects if any(first.subjects) else second.subjects, draws)}.",
+        f"Both marked on the same draws; {interval_basis(first.subjects if any(first.subjects) else second.subjects, draws)}.",
         f"The smallest p that so many draws can show is {least:.2g}.",
     ]
-    right, other = one.right(), two.right()
+    right, other = one.correct(), two.correct()
     if right is not None and other is not None:
         sentences.append(contingency(right, other, first, second))
     return Section(heading, sentences, rows)

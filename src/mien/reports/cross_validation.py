@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from mien.evaluation.results import Evaluation, beside, spaced
+from mien.evaluation.results import Evaluation, display_name, format_interval
 from mien.files import write_whole
 from mien.names import write_csv
 from mien.reports import plots
@@ -22,45 +22,45 @@ MOST = 8
 """Folds that a radar plot shows one by one; more would be a tangle."""
 
 
-def section(found: CrossValidation, marks: Evaluation, folder: Path, weights: str) -> Section:
+def section(found: CrossValidation, evaluation: Evaluation, folder: Path, weights: str) -> Section:
     """The table of all folds and the radar plot; writes folds.csv and radar.png into ``folder``.
 
     ``weights`` says how the weights were chosen.
     """
-    table = rows(found, marks)
-    write_whole(folder / "folds.csv", lambda path: write_csv(pd.DataFrame(numbers(found, marks)), path))
+    table = rows(found, evaluation)
+    write_whole(folder / "folds.csv", lambda path: write_csv(pd.DataFrame(numbers(found, evaluation)), path))
     sentences = [
-        f"Pooled: metrics over the {marks.whole.clips} test predictions of all {len(found.folds)} folds at once, as "
+        f"Pooled: metrics over the {evaluation.overall.clips} test predictions of all {len(found.folds)} folds at once, as "
         "papers report cross-validation. Mean and deviation (sample) are over the metrics of the folds.",
-        marks.basis,
+        evaluation.basis,
         *(f"fold {fold} holds no {', '.join(names)}" for fold, names in found.absent.items()),
     ]
-    picture = draw(found, marks, folder / "radar.png")
+    picture = draw(found, evaluation, folder / "radar.png")
     caption = "Pooled and per fold" if len(found.folds) <= MOST else "Pooled"
     return Section(f"{len(found.folds)} folds, {weights}", sentences, table, picture, caption)
 
 
-def rows(found: CrossValidation, marks: Evaluation) -> list[dict[str, Any]]:
+def rows(found: CrossValidation, evaluation: Evaluation) -> list[dict[str, Any]]:
     """A line per metric as a person reads it."""
     return [
         {
-            "metric": spaced(marks.task, name),
-            "pooled": beside(interval),
+            "metric": display_name(evaluation.task, name),
+            "pooled": format_interval(interval),
             "mean": plain(found.mean[name]),
             "deviation": plain(found.deviation[name]),
         }
         | {f"fold {fold}": plain(scores[name]) for fold, scores in found.folds.items()}
-        for name, interval in marks.whole.metrics.items()
+        for name, interval in evaluation.overall.metrics.items()
     ]
 
 
-def numbers(found: CrossValidation, marks: Evaluation) -> list[dict[str, Any]]:
+def numbers(found: CrossValidation, evaluation: Evaluation) -> list[dict[str, Any]]:
     """A line per metric for programs."""
     return [
         {"metric": name, "pooled": i.value, "low": i.low, "high": i.high}
         | {"mean": found.mean[name], "deviation": found.deviation[name]}
         | {f"fold {fold}": scores[name] for fold, scores in found.folds.items()}
-        for name, i in marks.whole.metrics.items()
+        for name, i in evaluation.overall.metrics.items()
     ]
 
 
@@ -69,9 +69,9 @@ def plain(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.4f}"
 
 
-def draw(found: CrossValidation, marks: Evaluation, path: Path) -> Path | None:
+def draw(found: CrossValidation, evaluation: Evaluation, path: Path) -> Path | None:
     """Recall per class or the like of all folds and of each; None where these are too few for a radar plot."""
-    metric, noun = marks.task.by_name[0], marks.task.noun
+    metric, noun = evaluation.task.by_name[0], evaluation.task.noun
     before = f"{metric}."
     spokes = [name.removeprefix(before) for name in found.pooled if name.startswith(before)]
     if len(spokes) < FEWEST:
@@ -81,7 +81,7 @@ def draw(found: CrossValidation, marks: Evaluation, path: Path) -> Path | None:
         shown |= {f"fold {fold}": scores for fold, scores in found.folds.items()}
     results = {name: parts(scores, before, spokes) for name, scores in shown.items()}
     title = f"{metric[0].upper()}{metric[1:]} per {noun}"
-    plots.save(radar(results, spokes, title, marks.task.percent, [POOLED]), path)
+    plots.save(radar(results, spokes, title, evaluation.task.percent, [POOLED]), path)
     return path
 
 

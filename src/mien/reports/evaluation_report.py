@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.evaluation import results
-from mien.evaluation.results import Evaluation, brief, listed, spaced
+from mien.evaluation.results import Evaluation, display_name, formatted_metrics, summary_rows
 from mien.files import withdraw, write_whole
 from mien.interfaces import Clip, Outputs
 from mien.names import write_csv
@@ -36,7 +36,7 @@ Targets = NDArray[Any]
 
 
 def clear(folder: Path) -> None:
-    """Remove what an evaluation left in a folder before another one is written there."""
+    """Remove the files of an earlier evaluation before another one is written there."""
     withdraw(folder, WRITTEN)
 
 
@@ -49,7 +49,7 @@ def report(
     ``notes`` is what the numbers have to carry (``mien.training.partition.provenance``, ``warnings`` below).
     """
     evaluation = results.evaluate(task, clips, predictions, targets, names, folder, subgroups)
-    tell(evaluation)
+    print_summary(evaluation)
     write(evaluation, predictions, targets, names, notes=notes or {})
     return evaluation
 
@@ -69,38 +69,41 @@ def write(
     write_whole(folder / "predictions.csv", lambda path: write_csv(evaluation.predictions, path))
     figures.draw(evaluation.task, predictions, targets, names, folder)
     save_page(evaluation, [*context(notes or {}, touched), *first])
-    saved = json.dumps({"clips": len(evaluation.predictions)} | evaluation.saved() | dict(notes or {}), indent=2) + "\n"
+    saved = (
+        json.dumps({"clips": len(evaluation.predictions)} | evaluation.metrics_json() | dict(notes or {}), indent=2)
+        + "\n"
+    )
     write_whole(folder / METRICS, lambda path: path.write_text(saved))
     print(f"report in {folder}", flush=True)
 
 
 def context(notes: Mapping[str, Any], touched: Sequence[str]) -> list[Section]:
-    """What stands before the numbers: what touches them, which model, which clips."""
+    """The sections before the metrics: warnings, then which model on which clips."""
     warned = [*touched, *notes.get("cautions", [])]
     about = [{"what": name, "value": value} for name, value in notes.get("evaluated", {}).items()]
     sections = [Section("What touches these numbers", warnings=warned)] if warned else []
     return sections + ([Section("What was evaluated", rows=about)] if about else [])
 
 
-def tell(evaluation: Evaluation) -> None:
+def print_summary(evaluation: Evaluation) -> None:
     """Print the metrics with their intervals, and the subgroups."""
-    found = listed(evaluation.task, evaluation.whole)
-    print(f"{evaluation.whole.clips} clips: " + ", ".join(f"{n} {text}" for n, text in found.items() if "." not in n))
+    found = formatted_metrics(evaluation.task, evaluation.overall)
+    print(f"{evaluation.overall.clips} clips: " + ", ".join(f"{n} {text}" for n, text in found.items() if "." not in n))
     for name, text in found.items():
         if "." in name:
-            print(f"  {spaced(evaluation.task, name):<23} {text}")
+            print(f"  {display_name(evaluation.task, name):<23} {text}")
     print(evaluation.basis)
-    tell_parts(evaluation)
+    print_subgroups(evaluation)
 
 
-def tell_parts(evaluation: Evaluation) -> None:
+def print_subgroups(evaluation: Evaluation) -> None:
     """Print the subgroups."""
-    for column, groups in evaluation.parts.items():
-        print(f"\nby {column}\n{table(brief(evaluation.task, column, groups))}")
+    for column, groups in evaluation.groups.items():
+        print(f"\nby {column}\n{table(summary_rows(evaluation.task, column, groups))}")
 
 
 def warnings(notes: dict[str, Any]) -> list[str]:
-    """The notes that touch every number, as sentences."""
+    """Sentences on what affects every metric: leaks, clips left out, weights chosen on test clips."""
     lines = [f"leak: {leak}" for leak in notes.get("leaks", [])]
     lines += [f"a training clip broke and is not in all of the training: {skip}" for skip in notes.get("skipped", [])]
     if notes.get("selection") == "best on test":
@@ -118,13 +121,15 @@ def save_page(evaluation: Evaluation, first: Sequence[Section] = ()) -> None:
 
 def sections(evaluation: Evaluation) -> list[Section]:
     """The page: all metrics, the picture, the subgroups."""
-    rows = [{"metric": name, "value": text} for name, text in listed(evaluation.task, evaluation.whole).items()]
+    rows = [
+        {"metric": name, "value": text} for name, text in formatted_metrics(evaluation.task, evaluation.overall).items()
+    ]
     pictures = [evaluation.folder / f"{name}.png" for name in (evaluation.task.figure, "reliability")]
     return [
-        Section(f"{evaluation.whole.clips} clips", [evaluation.basis], rows),
+        Section(f"{evaluation.overall.clips} clips", [evaluation.basis], rows),
         *(Section(picture.stem.capitalize(), picture=picture) for picture in pictures if picture.is_file()),
         *(
-            Section(f"By {column}", rows=brief(evaluation.task, column, groups))
-            for column, groups in evaluation.parts.items()
+            Section(f"By {column}", rows=summary_rows(evaluation.task, column, groups))
+            for column, groups in evaluation.groups.items()
         ),
     ]

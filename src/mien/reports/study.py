@@ -7,7 +7,7 @@ reliable (empty without a calibration), and ``only_unreliable``, which marks mea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mien.evaluation.subgroups import blank
+from mien.evaluation.subgroups import is_blank
 from mien.inference.timeline import Timeline
 from mien.interfaces import Clip
 from mien.names import folder_name, to_text
@@ -30,6 +30,24 @@ SUMMARY = ("condition", "measure", "participants", "mean", "sd", "lower", "upper
            "participants_unreliable", "only_unreliable")  # fmt: skip
 UNRELIABLE = "#c1121f"
 """Colour of means that rest on unreliable frames only."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Study:
+    """What many videos show together."""
+
+    folder: Path
+    videos: pd.DataFrame
+    """A row per video, face and measure, as study.csv."""
+    participants: pd.DataFrame
+    """A row per participant, condition and measure, as participants.csv."""
+    summary: pd.DataFrame
+    """A row per condition and measure, over participants, as summary.csv."""
+    timelines: dict[str, Timeline]
+    """Every video's frames and windows, by the name of its folder."""
+
+    def __repr__(self) -> str:
+        return f"Study({str(self.folder)!r}: {len(self.timelines)} videos)\n{self.summary.to_string(index=False)}"
 
 
 def clip_name(clips: Sequence[Clip], root: Path) -> list[str]:
@@ -60,7 +78,7 @@ def require_column(clips: Sequence[Clip], column: str | None, option: str, defau
             return ""
         there = f"there are {', '.join(known)}" if known else "there are no columns besides path and times"
         raise ValueError(f"--{option} {column}: no such column; {there}")
-    if empty := [clip for clip in clips if blank(clip.columns.get(chosen))]:
+    if empty := [clip for clip in clips if is_blank(clip.columns.get(chosen))]:
         raise ValueError(
             f"manifest line {empty[0].row} ({empty[0].path}): no {chosen}, as {len(empty)} of {len(clips)} rows; fill it in, "
             f"leave such rows out (--select '{chosen}!='), or name another column with --{option}"

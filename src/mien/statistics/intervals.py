@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from mien.statistics.metrics import Array
-from mien.statistics.predictions import Answers, numbered
+from mien.statistics.predictions import Predictions, subject_codes
 
 RESAMPLES, LEVEL = 2000, 0.95
 
@@ -39,19 +39,24 @@ class Difference(Interval):
     """Two-sided; below 0.05 exactly where the 95 % interval leaves out 0."""
 
 
-def intervals(answers: Answers, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0) -> dict[str, Interval]:
-    """Every metric of ``answers.score()`` with its interval, clustered by subject.
+def intervals(
+    predictions: Predictions, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
+) -> dict[str, Interval]:
+    """Every metric of ``predictions.score()`` with its interval, clustered by subject.
 
     Means over classes take, in each draw, the classes that occur in it. Fewer subjects than ``fewest``, fewer than two
     resamples or a level outside (0, 1) raise ``ValueError``.
     """
-    require_drawable(answers.people, resamples, level)
-    values, drawn = resampled(answers, resamples, seed)
-    return {name: spread(value, drawn[name], answers.people, level) for name, value in values.items()}
+    require_enough_subjects(predictions.subject_count, resamples, level)
+    values, drawn = bootstrap_metrics(predictions, resamples, seed)
+    return {
+        name: percentile_interval(value, drawn[name], predictions.subject_count, level)
+        for name, value in values.items()
+    }
 
 
 def differences(
-    first: Answers, second: Answers, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
+    first: Predictions, second: Predictions, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
 ) -> dict[str, Difference]:
     """First minus second in every metric, both marked on the same draws of subjects.
 
@@ -59,17 +64,20 @@ def differences(
     the same truth, names and subjects, raise ``ValueError``.
     """
     require_paired(first, second)
-    require_drawable(first.people, resamples, level)
-    (values, drawn), (others, also) = resampled(first, resamples, seed), resampled(second, resamples, seed)
+    require_enough_subjects(first.subject_count, resamples, level)
+    (values, drawn), (others, also) = (
+        bootstrap_metrics(first, resamples, seed),
+        bootstrap_metrics(second, resamples, seed),
+    )
     found = {}
     for name, value in values.items():
         apart = drawn[name] - also[name]
-        bounds = spread(value - others[name], apart, first.people, level)
-        found[name] = Difference(bounds.value, bounds.low, bounds.high, two_sided(apart, first.people))
+        bounds = percentile_interval(value - others[name], apart, first.subject_count, level)
+        found[name] = Difference(bounds.value, bounds.low, bounds.high, p_value(apart, first.subject_count))
     return found
 
 
-def require_paired(first: Answers, second: Answers) -> None:
+def require_paired(first: Predictions, second: Predictions) -> None:
     """Both runs answer the same questions."""
     if first.names != second.names or type(first) is not type(second):
         raise ValueError(f"the runs name {', '.join(first.names)} and {', '.join(second.names)}: no pair")
@@ -94,28 +102,30 @@ def bootstrap(
     ``subjects`` (N,) says whose each clip is. The draws are those of ``intervals`` with the same seed.
     """
     given = np.asarray(subjects)
-    codes = numbered(given, len(given))
+    codes = subject_codes(given, len(given))
     members = [np.flatnonzero(codes == code) for code in range(int(codes.max(initial=-1)) + 1)]
-    require_drawable(len(members), resamples, level)
+    require_enough_subjects(len(members), resamples, level)
     found = [
         metric(np.concatenate([rows for rows, times in zip(members, row, strict=True) for _ in range(times)]))
-        for counts in draws(len(members), resamples, seed)
+        for counts in bootstrap_counts(len(members), resamples, seed)
         for row in counts
     ]
     whole = metric(np.arange(len(given)))
-    return {n: spread(v, np.array([one[n] for one in found]), len(members), level) for n, v in whole.items()}
+    return {
+        n: percentile_interval(v, np.array([one[n] for one in found]), len(members), level) for n, v in whole.items()
+    }
 
 
-def resampled(answers: Answers, resamples: int, seed: int) -> tuple[dict[str, float], dict[str, Array]]:
+def bootstrap_metrics(predictions: Predictions, resamples: int, seed: int) -> tuple[dict[str, float], dict[str, Array]]:
     """Every metric of all clips, and in every draw of subjects, (resamples,) each."""
-    sums = answers.sums()
+    sums = predictions.sums()
     groups = sums.groups
-    pieces = [sums.weighted(counts) for counts in draws(groups, resamples, seed)]
-    values = {name: float(whole[0]) for name, whole in sums.weighted(np.ones((1, groups))).items()}
+    pieces = [sums.weighted_metrics(counts) for counts in bootstrap_counts(groups, resamples, seed)]
+    values = {name: float(whole[0]) for name, whole in sums.weighted_metrics(np.ones((1, groups))).items()}
     return values, {name: np.concatenate([piece[name] for piece in pieces]) for name in values}
 
 
-def fewest(level: float = LEVEL) -> int:
+def min_subjects(level: float = LEVEL) -> int:
     """Subjects that an interval needs: even the whole range of n persons holds the median one with 1 - 2^(1 - n) only.
 
     That is six for 95 %.
@@ -125,15 +135,15 @@ def fewest(level: float = LEVEL) -> int:
     return max(2, math.ceil(1 - math.log2(1 - level)))
 
 
-def require_drawable(groups: int, resamples: int, level: float) -> None:
+def require_enough_subjects(groups: int, resamples: int, level: float) -> None:
     """Enough subjects to draw from, often enough."""
-    if groups < fewest(level):
-        raise ValueError(f"{groups} subjects: an interval of {level:.0%} needs at least {fewest(level)}")
+    if groups < min_subjects(level):
+        raise ValueError(f"{groups} subjects: an interval of {level:.0%} needs at least {min_subjects(level)}")
     if resamples < 2:
         raise ValueError(f"resamples is {resamples}: an interval needs at least two, better {RESAMPLES}")
 
 
-def draws(groups: int, resamples: int, seed: int) -> Iterator[Array]:
+def bootstrap_counts(groups: int, resamples: int, seed: int) -> Iterator[Array]:
     """How often each group stands in each draw with replacement: (b, groups) at a time, ``resamples`` in all."""
     random = np.random.default_rng(seed)
     rows = max(1, 2_000_000 // groups)
@@ -143,7 +153,7 @@ def draws(groups: int, resamples: int, seed: int) -> Iterator[Array]:
         yield np.bincount(picks.ravel(), minlength=size * groups).reshape(size, groups)
 
 
-def spread(value: float, drawn: Array, groups: int, level: float) -> Interval:
+def percentile_interval(value: float, drawn: Array, groups: int, level: float) -> Interval:
     """The bounds of a metric from its draws (B,), of which those without a value are left out."""
     kept = drawn[np.isfinite(drawn)]
     if not len(kept) or not np.isfinite(value):
@@ -153,16 +163,16 @@ def spread(value: float, drawn: Array, groups: int, level: float) -> Interval:
     return Interval(float(value), float(low), float(high))
 
 
-def two_sided(drawn: Array, groups: int) -> float:
+def p_value(drawn: Array, groups: int) -> float:
     """The p at which the bounds of ``spread`` would touch 0."""
     kept = drawn[np.isfinite(drawn)]
     if not len(kept):
         return float("nan")
     below, above = ((1 + count) / (1 + len(kept)) for count in ((kept <= 0).sum(), (kept >= 0).sum()))
-    return tail(min(below, above, 0.5), groups)
+    return p_of_share(min(below, above, 0.5), groups)
 
 
-def tail(share: float, groups: int) -> float:
+def p_of_share(share: float, groups: int) -> float:
     """The two-sided p of a share of draws on the wrong side of 0, with the allowance for few subjects of ``spread``."""
     return float(2 * stats.t.cdf(stats.norm.ppf(share) * math.sqrt((groups - 1) / groups), groups - 1))
 
@@ -214,22 +224,22 @@ class CrossValidation:
     """Classes that a fold does not hold, by fold; such a fold's UAR is a mean over fewer classes."""
 
 
-def cross_validation(answers: Answers, folds: Sequence[object]) -> CrossValidation:
+def cross_validation(predictions: Predictions, folds: Sequence[object]) -> CrossValidation:
     """Test predictions of all folds, each clip once, and the fold of each clip (N,) -> pooled and averaged metrics.
 
     Raises ``ValueError`` where the folds are not as many as the clips, or one fold is all there is.
     """
     labels = np.asarray([str(fold) for fold in folds])
-    if labels.shape != (len(answers.targets),):
-        raise ValueError(f"{len(labels)} folds named for {len(answers.targets)} clips: each clip lies in one fold")
-    parts = {fold: answers.of(labels == fold) for fold in sorted(set(labels.tolist()), key=natural)}
+    if labels.shape != (len(predictions.targets),):
+        raise ValueError(f"{len(labels)} folds named for {len(predictions.targets)} clips: each clip lies in one fold")
+    parts = {fold: predictions.select(labels == fold) for fold in sorted(set(labels.tolist()), key=natural_key)}
     if len(parts) < 2:
         raise ValueError(f"all clips lie in fold {labels[0]}: cross-validation has at least two folds")
     scores = {fold: part.score() for fold, part in parts.items()}
-    columns = {name: np.array([score[name] for score in scores.values()]) for name in answers.score()}
+    columns = {name: np.array([score[name] for score in scores.values()]) for name in predictions.score()}
     held = {name: column[np.isfinite(column)] for name, column in columns.items()}
     return CrossValidation(
-        pooled=answers.score(),
+        pooled=predictions.score(),
         folds=scores,
         mean={name: float(column.mean()) if len(column) else np.nan for name, column in held.items()},
         deviation={name: float(column.std(ddof=1)) if len(column) > 1 else np.nan for name, column in held.items()},
@@ -237,7 +247,7 @@ def cross_validation(answers: Answers, folds: Sequence[object]) -> CrossValidati
     )
 
 
-def natural(text: str) -> tuple[int, float, str]:
+def natural_key(text: str) -> tuple[int, float, str]:
     """Numbers before words, 2 before 10."""
     try:
         return 0, float(text), text

@@ -26,7 +26,7 @@ def classification(probabilities: ArrayLike, targets: ArrayLike, names: Sequence
     takes predicted indices (N,). Nothing to mark, unequal lengths or an index that names no class raise
     ``ValueError``.
     """
-    predicted, truth = decided(probabilities, targets, names)
+    predicted, truth = class_indices(probabilities, targets, names)
     options: dict[str, Any] = {"labels": np.unique(truth), "zero_division": 0}
     return {
         "WAR": float(accuracy_score(truth, predicted)),
@@ -41,7 +41,7 @@ def confusion(predictions: ArrayLike, targets: ArrayLike, names: Sequence[str]) 
 
     Rows are the truth, columns the prediction, for every class, occurring or not.
     """
-    predicted, truth = decided(predictions, targets, names)
+    predicted, truth = class_indices(predictions, targets, names)
     return confusion_matrix(truth, predicted, labels=range(len(names)))
 
 
@@ -53,32 +53,32 @@ def recalls(predictions: ArrayLike, targets: ArrayLike, names: Sequence[str]) ->
     return dict(zip(names, shares.tolist(), strict=True))
 
 
-def absent(targets: ArrayLike, names: Sequence[str]) -> list[str]:
+def absent_classes(targets: ArrayLike, names: Sequence[str]) -> list[str]:
     """Names of the classes that do not occur in the targets (N,), in order."""
     present = set(np.asarray(targets).tolist())
     return [name for i, name in enumerate(names) if i not in present]
 
 
-def decided(predictions: ArrayLike, targets: ArrayLike, names: Sequence[str]) -> tuple[Array, Array]:
+def class_indices(predictions: ArrayLike, targets: ArrayLike, names: Sequence[str]) -> tuple[Array, Array]:
     """Predicted and true class indices (N,), checked to belong together."""
     scores, truth = np.asarray(predictions), np.asarray(targets)
-    together(scores, truth)
+    require_equal_length(scores, truth)
     if scores.ndim == 2 and scores.shape[1] == len(names):
-        finite(scores.T, names, "probabilities")
+        require_finite(scores.T, names, "probabilities")
         scores = scores.argmax(axis=1)
     for what, indices in (("predictions", scores), ("targets", truth)):
-        indexed(indices, what, len(names))
+        require_class_indices(indices, what, len(names))
     return scores, truth
 
 
-def together(values: Array, truth: Array) -> None:
+def require_equal_length(values: Array, truth: Array) -> None:
     """As many predictions as targets, and at least one."""
     if not truth.shape[:1] or not len(truth) or values.shape[:1] != truth.shape[:1]:
         counts = f"predictions {values.shape} for targets {truth.shape}"
         raise ValueError(f"{counts}: metrics need equally many, at least one")
 
 
-def indexed(indices: Array, what: str, classes: int) -> None:
+def require_class_indices(indices: Array, what: str, classes: int) -> None:
     """Whole numbers (N,) that name a class each."""
     if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer):
         kind = f"{indices.dtype} {indices.shape}"
@@ -88,7 +88,7 @@ def indexed(indices: Array, what: str, classes: int) -> None:
         raise ValueError(f"{what} hold class {bad[0]}; there are {classes} classes, counted from 0")
 
 
-def finite(columns: Array, names: Sequence[str], what: str) -> None:
+def require_finite(columns: Array, names: Sequence[str], what: str) -> None:
     """Numbers (K, N), a row per name, without NaN or infinity."""
     bad = [name for name, column in zip(names, columns, strict=True) if not np.isfinite(column).all()]
     if bad:
@@ -104,12 +104,12 @@ def regression(predictions: ArrayLike, targets: ArrayLike, names: Sequence[str])
     ``ValueError``.
     """
     values, truth = np.asarray(predictions, dtype=float), np.asarray(targets, dtype=float)
-    together(values, truth)
+    require_equal_length(values, truth)
     if not values.shape == truth.shape == (len(truth), len(names)):
         shapes = f"predictions {values.shape} and targets {truth.shape}"
         raise ValueError(f"{shapes} for {len(names)} names, not (N, {len(names)})")
-    finite(values.T, names, "predictions")
-    finite(truth.T, names, "targets")
+    require_finite(values.T, names, "predictions")
+    require_finite(truth.T, names, "targets")
     single = {
         "PCC": pearson(values, truth),
         "CCC": concordance(values, truth),
@@ -159,10 +159,10 @@ def labels(probabilities: ArrayLike, targets: ArrayLike, names: Sequence[str]) -
     A cell that is unknown does not count. From 0.5 on a probability says yes. F1 is NaN for a label that is never yes, AUC
     for one that is never yes or never no; a mean is over the labels that have the metric.
     """
-    values, truth = judged(probabilities, targets, names)
+    values, truth = checked_labels(probabilities, targets, names)
     each: dict[str, list[float]] = {metric: [] for metric in LABEL_METRICS}
     for column, known in zip(values.T, truth.T, strict=True):
-        for metric, value in label(column[known != UNKNOWN], known[known != UNKNOWN]).items():
+        for metric, value in label_metrics(column[known != UNKNOWN], known[known != UNKNOWN]).items():
             each[metric].append(value)
     parts = {f"{metric}.{n}": v for metric, row in each.items() for n, v in zip(names, row, strict=True)}
     return {metric: mean_of_known(np.array(row)) for metric, row in each.items()} | parts
@@ -172,7 +172,7 @@ LABEL_METRICS = ("F1", f"F1{MAJORITY}", "AUC", f"AUC{MAJORITY}", "accuracy", f"a
 """What ``labels`` measures."""
 
 
-def label(values: Array, truth: Array) -> dict[str, float]:
+def label_metrics(values: Array, truth: Array) -> dict[str, float]:
     """Probabilities of yes and truth (0 or 1) of one label (M,) -> its metrics."""
     yes, said, count = truth == 1, values >= 0.5, len(truth)
     rate = float(yes.mean()) if count else np.nan
@@ -195,14 +195,14 @@ def label(values: Array, truth: Array) -> dict[str, float]:
     )
 
 
-def judged(probabilities: ArrayLike, targets: ArrayLike, names: Sequence[str]) -> tuple[Array, Array]:
+def checked_labels(probabilities: ArrayLike, targets: ArrayLike, names: Sequence[str]) -> tuple[Array, Array]:
     """Probabilities of yes and truth (N, K), checked to belong together."""
     values, truth = np.asarray(probabilities, dtype=float), np.asarray(targets)
-    together(values, truth)
+    require_equal_length(values, truth)
     if not values.shape == truth.shape == (len(truth), len(names)):
         shapes = f"predictions {values.shape} and targets {truth.shape}"
         raise ValueError(f"{shapes} for {len(names)} names, not (N, {len(names)})")
-    finite(values.T, names, "probabilities")
+    require_finite(values.T, names, "probabilities")
     if not np.isin(truth, (0, 1, UNKNOWN)).all():
         raise ValueError(f"targets hold other than 1 (yes), 0 (no) and {UNKNOWN} (unknown)")
     return values, truth.astype(int)

@@ -1,7 +1,4 @@
-"""What a model said about clips and what is true of them.
-
-There is a leaf for each shape that the truth may have: one class per clip, values, or yes and no.
-"""
+"""Predictions of clips beside the truth: a class for each form of label, which is one class per clip, values, or yes and no."""
 
 from __future__ import annotations
 
@@ -21,11 +18,11 @@ from mien.statistics.sums import LabelSums, Sums, confusions, moments
 
 
 @dataclass(frozen=True)
-class Answers(ABC):
-    """N clips; made by ``answered``, which checks that all parts belong together. One leaf per shape of the truth."""
+class Predictions(ABC):
+    """Predictions and truth of N clips; made by ``predictions_of``, which checks that they belong together."""
 
-    predictions: Array
-    """What the model says, as each leaf tells."""
+    predicted: Array
+    """What the model predicts, in the shape that each subclass names."""
     targets: Array
     """The truth, in the same shape."""
     names: tuple[str, ...]
@@ -34,15 +31,13 @@ class Answers(ABC):
     """Who is seen in each clip, as whole numbers (N,)."""
 
     @property
-    def people(self) -> int:
+    def subject_count(self) -> int:
         """Number of different subjects."""
         return len(np.unique(self.subjects))
 
-    def of(self, rows: Array) -> Self:
-        """The answers of some clips: indices or a mask."""
-        return replace(
-            self, predictions=self.predictions[rows], targets=self.targets[rows], subjects=self.subjects[rows]
-        )
+    def select(self, rows: Array) -> Self:
+        """The predictions of some clips: indices or a mask."""
+        return replace(self, predicted=self.predicted[rows], targets=self.targets[rows], subjects=self.subjects[rows])
 
     @abstractmethod
     def score(self) -> dict[str, float]:
@@ -52,23 +47,23 @@ class Answers(ABC):
         """Names of which the truth has no clip to measure by."""
         return []
 
-    def right(self) -> Array | None:
-        """Whether each clip is right (N,); None where an answer is no matter of right and wrong."""
+    def correct(self) -> Array | None:
+        """Whether each clip is classified correctly (N,); None where predictions are not classes."""
         return None
 
     def sums(self) -> Sums:
-        """What each subject adds to the metrics, a subject per row."""
+        """The sums that the metrics are made of, a subject per row."""
         _, subjects = np.unique(self.subjects, return_inverse=True)
-        return self.added(subjects, int(subjects.max()) + 1)
+        return self.sums_by(subjects, int(subjects.max()) + 1)
 
     @abstractmethod
-    def added(self, subjects: Array, count: int) -> Sums:
-        """The same, for subjects numbered from 0 to ``count``."""
+    def sums_by(self, subjects: Array, count: int) -> Sums:
+        """``sums`` for subjects (N,) numbered from 0 to ``count``."""
 
     def renamed(self, names: tuple[str, ...]) -> Self:
-        """The same answers with their names in another order."""
+        """The same predictions with their names in another order."""
         order = [self.names.index(name) for name in names]
-        return replace(self, names=names, predictions=self.predictions[:, order], targets=self.targets[:, order])
+        return replace(self, names=names, predicted=self.predicted[:, order], targets=self.targets[:, order])
 
     @classmethod
     @abstractmethod
@@ -81,8 +76,8 @@ class Answers(ABC):
         """Predictions and truth from the columns of such a table; ``Cell`` names the cell that is neither."""
 
 
-class Cell(ValueError):
-    """A cell of a table that cannot be read: its row, counted from 0, and why."""
+class CellError(ValueError):
+    """A cell of a table that cannot be parsed: its row, counted from 0, and why."""
 
     def __init__(self, row: int, why: str) -> None:
         super().__init__(why)
@@ -90,26 +85,27 @@ class Cell(ValueError):
 
 
 @dataclass(frozen=True)
-class ClassAnswers(Answers):
+class ClassPredictions(Predictions):
     """Class indices (N,), predicted and true."""
 
     def score(self) -> dict[str, float]:
-        recalls = metrics.recalls(self.predictions, self.targets, self.names)
-        marks = metrics.classification(self.predictions, self.targets, self.names)
-        return marks | {f"recall.{name}": value for name, value in recalls.items()}
+        recalls = metrics.recalls(self.predicted, self.targets, self.names)
+        return metrics.classification(self.predicted, self.targets, self.names) | {
+            f"recall.{name}": value for name, value in recalls.items()
+        }
 
     def absent(self) -> list[str]:
-        return metrics.absent(self.targets, self.names)
+        return metrics.absent_classes(self.targets, self.names)
 
-    def right(self) -> Array:
-        return self.predictions == self.targets
+    def correct(self) -> Array:
+        return self.predicted == self.targets
 
-    def added(self, subjects: Array, count: int) -> Sums:
-        return confusions(self.predictions, self.targets, self.names, subjects, count)
+    def sums_by(self, subjects: Array, count: int) -> Sums:
+        return confusions(self.predicted, self.targets, self.names, subjects, count)
 
-    def renamed(self, names: tuple[str, ...]) -> ClassAnswers:
+    def renamed(self, names: tuple[str, ...]) -> ClassPredictions:
         place = np.argsort([self.names.index(name) for name in names])  # the index that each class gets
-        return replace(self, names=names, predictions=place[self.predictions], targets=place[self.targets])
+        return replace(self, names=names, predicted=place[self.predicted], targets=place[self.targets])
 
     @classmethod
     def columns(cls, outputs: Array, targets: Array, names: Sequence[str]) -> dict[str, Array]:
@@ -124,20 +120,20 @@ class ClassAnswers(Answers):
         for column in ("predicted", "truth"):
             for row, cell in enumerate(cells(column)):
                 if cell not in index:
-                    raise Cell(row, f"{column} {cell!r} is none of {', '.join(names)}")
+                    raise CellError(row, f"{column} {cell!r} is none of {', '.join(names)}")
             found.append(np.array([index[cell] for cell in cells(column)]))
         return found[0], found[1]
 
 
 @dataclass(frozen=True)
-class ValueAnswers(Answers):
+class ValuePredictions(Predictions):
     """Values (N, K), predicted and true."""
 
     def score(self) -> dict[str, float]:
-        return metrics.regression(self.predictions, self.targets, self.names)
+        return metrics.regression(self.predicted, self.targets, self.names)
 
-    def added(self, subjects: Array, count: int) -> Sums:
-        return moments(self.predictions, self.targets, self.names, subjects, count)
+    def sums_by(self, subjects: Array, count: int) -> Sums:
+        return moments(self.predicted, self.targets, self.names, subjects, count)
 
     @classmethod
     def columns(cls, outputs: Array, targets: Array, names: Sequence[str]) -> dict[str, Array]:
@@ -151,27 +147,27 @@ class ValueAnswers(Answers):
 
 
 @dataclass(frozen=True)
-class LabelAnswers(Answers):
+class LabelPredictions(Predictions):
     """Probabilities of yes (N, K), and 1, 0 or ``metrics.UNKNOWN`` (N, K)."""
 
     def score(self) -> dict[str, float]:
-        return metrics.labels(self.predictions, self.targets, self.names)
+        return metrics.labels(self.predicted, self.targets, self.names)
 
     def absent(self) -> list[str]:
         return [n for n, column in zip(self.names, self.targets.T, strict=True) if not {0, 1} <= set(column.tolist())]
 
-    def added(self, subjects: Array, count: int) -> Sums:
-        return LabelSums(self.predictions, self.targets, self.names, subjects, count)
+    def sums_by(self, subjects: Array, count: int) -> Sums:
+        return LabelSums(self.predicted, self.targets, self.names, subjects, count)
 
     @classmethod
     def columns(cls, outputs: Array, targets: Array, names: Sequence[str]) -> dict[str, Array]:
         truth = np.where(targets == metrics.UNKNOWN, "", targets.astype(str)).astype(object)
-        return ValueAnswers.columns(outputs, truth, names)
+        return ValuePredictions.columns(outputs, truth, names)
 
     @classmethod
     def read(cls, cells: Callable[[str], list[str]], names: Sequence[str]) -> tuple[Array, Array]:
         known = {f"{name}_truth": [cell or str(metrics.UNKNOWN) for cell in cells(f"{name}_truth")] for name in names}
-        return ValueAnswers.read(lambda column: known.get(column) or cells(column), names)
+        return ValuePredictions.read(lambda column: known.get(column) or cells(column), names)
 
 
 def numbers(column: str, cells: Sequence[str]) -> Array:
@@ -179,7 +175,7 @@ def numbers(column: str, cells: Sequence[str]) -> Array:
     found = np.array([number(cell) for cell in cells])
     odd = np.flatnonzero(~np.isfinite(found))
     if len(odd):
-        raise Cell(int(odd[0]), f"{column} {cells[odd[0]]!r} is not a finite number")
+        raise CellError(int(odd[0]), f"{column} {cells[odd[0]]!r} is not a finite number")
     return found
 
 
@@ -191,58 +187,62 @@ def number(text: str) -> float:
         return math.nan
 
 
-def classified(
+def class_predictions(
     predictions: ArrayLike, targets: ArrayLike, names: Sequence[str], subjects: ArrayLike | None = None
-) -> ClassAnswers:
+) -> ClassPredictions:
     """Probabilities (N, C) or class indices (N,), true indices (N,) and, if known, the subject of each clip (N,).
 
     Without ``subjects`` every clip stands for itself. Raises ``ValueError`` as ``metrics.classification`` does, and
     where the subjects are not as many as the clips.
     """
-    decided, truth = metrics.decided(predictions, targets, names)
-    return ClassAnswers(decided, truth, tuple(names), numbered(subjects, len(truth)))
+    decided, truth = metrics.class_indices(predictions, targets, names)
+    return ClassPredictions(decided, truth, tuple(names), subject_codes(subjects, len(truth)))
 
 
-def valued(
+def value_predictions(
     predictions: ArrayLike, targets: ArrayLike, names: Sequence[str], subjects: ArrayLike | None = None
-) -> ValueAnswers:
+) -> ValuePredictions:
     """Values (N, K), true values (N, K) and, if known, the subject of each clip (N,).
 
     Raises ``ValueError`` as ``metrics.regression`` does, and where the subjects are not as many as the clips.
     """
     metrics.regression(predictions, targets, names)  # checks shapes and numbers
     values, truth = np.asarray(predictions, dtype=float), np.asarray(targets, dtype=float)
-    return ValueAnswers(values, truth, tuple(names), numbered(subjects, len(truth)))
+    return ValuePredictions(values, truth, tuple(names), subject_codes(subjects, len(truth)))
 
 
-def labelled(
+def label_predictions(
     predictions: ArrayLike, targets: ArrayLike, names: Sequence[str], subjects: ArrayLike | None = None
-) -> LabelAnswers:
+) -> LabelPredictions:
     """Probabilities of yes (N, K), truth (N, K) as 1, 0 or unknown and, if known, the subject of each clip (N,).
 
     Raises ``ValueError`` as ``metrics.labels`` does, and where the subjects are not as many as the clips.
     """
-    values, truth = metrics.judged(predictions, targets, names)
-    return LabelAnswers(values, truth, tuple(names), numbered(subjects, len(truth)))
+    values, truth = metrics.checked_labels(predictions, targets, names)
+    return LabelPredictions(values, truth, tuple(names), subject_codes(subjects, len(truth)))
 
 
-LEAVES: dict[str, type[Answers]] = {"classes": ClassAnswers, "values": ValueAnswers, "labels": LabelAnswers}
-"""What ``Outputs.answers`` may name."""
+LEAVES: dict[str, type[Predictions]] = {
+    "classes": ClassPredictions,
+    "values": ValuePredictions,
+    "labels": LabelPredictions,
+}
+"""What ``Outputs.form`` may name."""
 
 
-def answered(
+def predictions_of(
     outputs: Outputs,
     predictions: ArrayLike,
     targets: ArrayLike,
     names: Sequence[str],
     subjects: ArrayLike | None = None,
-) -> Answers:
-    """Outputs (N, names) of a task and the truth -> its answers; ``ValueError`` where they do not belong together."""
-    make = {"classes": classified, "values": valued, "labels": labelled}[outputs.answers]
+) -> Predictions:
+    """Outputs (N, names) of a task and the truth -> its predictions; ``ValueError`` where they do not belong together."""
+    make = {"classes": class_predictions, "values": value_predictions, "labels": label_predictions}[outputs.form]
     return make(predictions, targets, names, subjects)
 
 
-def numbered(subjects: ArrayLike | None, clips: int) -> Array:
+def subject_codes(subjects: ArrayLike | None, clips: int) -> Array:
     """Subjects by any name -> whole numbers (N,) in the order of the names; None gives each clip its own."""
     if subjects is None:
         return np.arange(clips)

@@ -29,7 +29,7 @@ class Sums(ABC):
         """Number of subjects."""
 
     @abstractmethod
-    def weighted(self, counts: Array) -> dict[str, Array]:
+    def weighted_metrics(self, counts: Array) -> dict[str, Array]:
         """Metrics of B sets in which subject g stands ``counts[b, g]`` times: (B, G) -> (B,) each."""
 
 
@@ -46,7 +46,7 @@ class AddedSums(Sums):
         """Number of subjects."""
         return len(self.parts)
 
-    def weighted(self, counts: Array) -> dict[str, Array]:
+    def weighted_metrics(self, counts: Array) -> dict[str, Array]:
         flat = counts.astype(float) @ self.parts.reshape(len(self.parts), -1)
         return self.measure(flat.reshape(-1, *self.parts.shape[1:]))
 
@@ -70,14 +70,14 @@ def confusion_metrics(counts: Array, names: Sequence[str]) -> dict[str, Array]:
         f1 = np.where(truth > 0, 2 * right / (truth + said), np.nan)
         found = {
             "WAR": right.sum(axis=1) / truth.sum(axis=1),
-            "UAR": occurring(recall, truth),
-            "F1_macro": occurring(f1, truth),
+            "UAR": mean_over_classes(recall, truth),
+            "F1_macro": mean_over_classes(f1, truth),
             "F1_weighted": np.nansum(f1 * truth, axis=1) / truth.sum(axis=1),
         }
     return found | {f"recall.{name}": recall[:, i] for i, name in enumerate(names)}
 
 
-def occurring(shares: Array, truth: Array) -> Array:
+def mean_over_classes(shares: Array, truth: Array) -> Array:
     """Mean over the classes that occur, (B, C) -> (B,)."""
     return np.nansum(shares, axis=1) / (truth > 0).sum(axis=1)
 
@@ -143,11 +143,11 @@ class LabelSums(Sums):
         """Number of subjects."""
         return self.count
 
-    def weighted(self, counts: Array) -> dict[str, Array]:
+    def weighted_metrics(self, counts: Array) -> dict[str, Array]:
         each = [self.label(column, counts) for column in self.columns]
         rows = {metric: np.stack([one[metric] for one in each], axis=1) for metric in metrics.LABEL_METRICS}  # B K
         parts = {f"{metric}.{name}": row[:, i] for metric, row in rows.items() for i, name in enumerate(self.names)}
-        return {metric: mean_of_known(row) for metric, row in rows.items()} | parts
+        return {metric: mean_over_labels(row) for metric, row in rows.items()} | parts
 
     def label(self, column: tuple[Array, Array, Array], counts: Array) -> dict[str, Array]:
         """One label in all sets, a bounded number of cells at a time."""
@@ -186,7 +186,7 @@ def label_metrics(values: Array, yes: Array, subjects: Array, counts: Array) -> 
     return dict(zip(metrics.LABEL_METRICS, found, strict=True))
 
 
-def mean_of_known(rows: Array) -> Array:
+def mean_over_labels(rows: Array) -> Array:
     """Mean over the labels that have the metric, (B, K) -> (B,); NaN where none has it."""
     known = ~np.isnan(rows)
     with np.errstate(invalid="ignore"):

@@ -43,7 +43,7 @@ class ClassificationConfig(TaskOptions):
         kind="classification",
         noun="class",
         nouns="classes",
-        answers="classes",
+        form="classes",
         metrics=("WAR", "UAR", "F1_macro", "F1_weighted"),
         headline="UAR",
         shown=("WAR", "UAR"),
@@ -81,7 +81,7 @@ class ClassificationConfig(TaskOptions):
     segments: Annotated[int, Field(ge=1, le=1000)] = 1
     """Segments of a video that the head sees at once, for probes; with 1 the answers of the segments are averaged."""
 
-    def located(self, clips: Sequence[Clip]) -> tuple[ClassificationConfig, list[str]]:
+    def with_columns(self, clips: Sequence[Clip]) -> tuple[ClassificationConfig, list[str]]:
         """The config with the label column of these rows, and sentences on what was guessed and renamed."""
         column = label_column(clips, self.column)
         notes = [] if column == self.column else [f"no column {self.column!r}: the classes are taken from {column!r}"]
@@ -114,7 +114,7 @@ class ClassificationConfig(TaskOptions):
         """Seven classes, as many as there are basic expressions, where nothing says which."""
         return self.names(clips) if clips else self.classes or CANONICAL[:7], torch.tensor(0)
 
-    def settled(self, names: Sequence[str]) -> ClassificationConfig:
+    def with_names(self, names: Sequence[str]) -> ClassificationConfig:
         """The config with its classes written out: a fold may lack one."""
         return replace(self, classes=tuple(names))
 
@@ -168,7 +168,7 @@ class Classification(Task):
         target = F.one_hot(target, len(self.names)).float() if target.dim() == 1 else target
         if "mix" in batch:
             video, target = mix(video, target, batch["mix"])
-        return self.judge(self.head(self.encoder.features(video)), target)
+        return self.losses(self.head(self.encoder.features(video)), target)
 
     def draw(self, batch: Batch) -> Batch:
         """The batch with ``mix`` (H, W), how much of each pixel stays, in training with mixup or cutmix."""
@@ -178,14 +178,14 @@ class Classification(Task):
         video = batch["video"]
         return {**batch, "mix": draw_mix(video.shape[3], video.shape[4], mixup, cutmix).to(video.device)}
 
-    def judge(self, raw: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def losses(self, raw: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Logits (B, classes), class indices (B,) or shares (B, classes) -> loss and accuracy."""
         logits, smoothing = raw.float(), self.config.smoothing if self.training else 0.0
         loss = F.cross_entropy(logits, target, self.class_weights, label_smoothing=smoothing)
         truth = target if target.dim() == 1 else target.argmax(1)
         return {"loss": loss, "accuracy": (logits.argmax(1) == truth).float().mean()}
 
-    def answer(self, raw: Tensor) -> Tensor:
+    def postprocess(self, raw: Tensor) -> Tensor:
         """Probabilities (B, classes) that sum to 1."""
         return raw.float().softmax(dim=1)
 

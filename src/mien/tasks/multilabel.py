@@ -33,7 +33,7 @@ class MultilabelConfig(TaskOptions):
         kind="multilabel",
         noun="label",
         nouns="labels",
-        answers="labels",
+        form="labels",
         metrics=("F1", "AUC", "accuracy"),
         headline="AUC",
         shown=("F1", "AUC"),
@@ -111,9 +111,9 @@ class Multilabel(Task):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """``video`` (B, 3, T, H, W) and ``target`` (B, names) of 1, 0 or ``UNKNOWN`` -> loss and accuracy."""
-        return self.judge(self.head(self.encoder.features(self.pixels(batch["video"]))), batch["target"])
+        return self.losses(self.head(self.encoder.features(self.pixels(batch["video"]))), batch["target"])
 
-    def judge(self, raw: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def losses(self, raw: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Logits and targets, both (B, names) -> loss, the mean over all cells with 0 for unknown ones, and accuracy."""
         logits, known = raw.float(), target != UNKNOWN
         losses = F.binary_cross_entropy_with_logits(
@@ -122,7 +122,7 @@ class Multilabel(Task):
         right = ((logits >= 0) == (target == 1)) & known
         return {"loss": losses, "accuracy": right.sum() / known.sum().clamp(min=1)}
 
-    def answer(self, raw: Tensor) -> Tensor:
+    def postprocess(self, raw: Tensor) -> Tensor:
         """Probabilities of yes (B, names)."""
         return raw.float().sigmoid()
 

@@ -18,7 +18,7 @@ class TaskOptions(ABC):
     outputs: ClassVar[Outputs]
     """What the task's outputs are."""
 
-    def located(self, clips: Sequence[Clip]) -> tuple[Self, list[str]]:
+    def with_columns(self, clips: Sequence[Clip]) -> tuple[Self, list[str]]:
         """The config with the label columns of these rows, and sentences on what was guessed; columns that are named are
         never guessed."""
         return self, []
@@ -29,7 +29,7 @@ class TaskOptions(ABC):
 
     @abstractmethod
     def targets(self, clips: Sequence[Clip], names: Sequence[str]) -> Tensor:
-        """The truth of each clip (N, ...), as ``Outputs.answers`` says."""
+        """The truth of each clip (N, ...), as ``Outputs.form`` says."""
 
     def training_targets(self, clips: Sequence[Clip], names: Sequence[str]) -> Tensor:
         """What training learns (N, ...)."""
@@ -46,7 +46,7 @@ class TaskOptions(ABC):
         """Names, those of training clips where there are any, and the target of one made-up clip, to measure what a step
         costs."""
 
-    def settled(self, names: Sequence[str]) -> Self:
+    def with_names(self, names: Sequence[str]) -> Self:
         """The config with names that do not depend on the rows, so that all folds have the same."""
         return self
 

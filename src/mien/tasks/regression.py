@@ -28,7 +28,7 @@ class RegressionConfig(TaskOptions):
         kind="regression",
         noun="target",
         nouns="targets",
-        answers="values",
+        form="values",
         metrics=("PCC", "CCC", "RMSE", "1-MAE"),
         headline="CCC",
         shown=("PCC", "CCC", "1-MAE"),
@@ -123,14 +123,14 @@ class Regression(Task):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """``video`` (B, 3, T, H, W) and ``target`` (B, names) -> loss."""
-        return self.judge(self.head(self.encoder.features(self.pixels(batch["video"]))), batch["target"])
+        return self.losses(self.head(self.encoder.features(self.pixels(batch["video"]))), batch["target"])
 
-    def judge(self, raw: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def losses(self, raw: Tensor, target: Tensor) -> dict[str, Tensor]:
         """What the head gives and values, both (B, names) -> loss."""
         values, target = self.scaled(raw), (target.float() - self.shift) / self.spread
         return {"loss": ccc_loss(values, target) if self.config.loss == "ccc" else F.mse_loss(values, target)}
 
-    def answer(self, raw: Tensor) -> Tensor:
+    def postprocess(self, raw: Tensor) -> Tensor:
         """Values (B, names) in the targets' units."""
         return self.shift + self.spread * self.scaled(raw)
 
