@@ -35,7 +35,7 @@ ROOMS: dict[str, set[str]] = {
     "reports": {"inference", "evaluation", "calibration", "video", "faces", "statistics"},
     "explanations": {"reports", "inference", "models", "video", "faces", "objectives"},
     "training": {
-        "reports", "inference", "evaluation", "features", "models", "engine", "video", "faces", "tasks", "statistics",
+        "reports", "inference", "evaluation", "features", "models", "engine", "video", "faces", "tasks", "encoders", "modules", "statistics",
     },
     "web": {"reports", "inference", "engine", "video", "faces"},
     "commands": {
@@ -51,7 +51,7 @@ PER_KIND = {"commands", "datasets"}
 """Rooms with a file per kind, which may grow."""
 FILES = 20
 LINES = 300
-LONGER = {"config.py": 310, "commands/demo.py": 310, "commands/probe.py": 345}
+LONGER = {"config.py": 310, "commands/demo.py": 310}
 """Files above the limit, with what they may not exceed: split them before they grow."""
 
 

@@ -26,7 +26,7 @@ from mien.files import LOCK
 from mien.inference.analyzer import Analyzer, Scores, load
 from mien.interfaces import Clip, Outputs
 from mien.reports import diagrams, plots
-from mien.training.fit import DataConfig, load_clips, located, warn
+from mien.training.data import DataConfig, load_clips, located, warn
 from mien.training.partition import seen_by
 from mien.video.container import FrameLimit
 from mien.video.inspection import digest

@@ -30,7 +30,7 @@ from mien.models.card import ModelCard
 from mien.modules.pixels import Pixels
 from mien.names import write_parquet as to_parquet
 from mien.progress import progress_bar
-from mien.training.fit import DataConfig, load_clips, warn
+from mien.training.data import DataConfig, load_clips, warn
 from mien.video.container import FrameLimit
 from mien.video.manifest import write_manifest
 from mien.video.views import ViewConfig
