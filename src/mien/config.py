@@ -7,6 +7,8 @@ with its unit under it, which is also its ``--help``.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 import reprlib
 import sys
@@ -20,7 +22,7 @@ import tyro
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from mien.help import choices_help, classes, default_of, kind_name, positional, short_help
+from mien.help import choices_help, classes, default_of, kind_name, positional, refusal, short_help
 from mien.yaml_files import read_yaml
 
 if TYPE_CHECKING:
@@ -71,9 +73,17 @@ def parse(
     if "--help-all" in flags:
         print(choices_help(schema, options.get("default")))
         flags = ["--help" if flag == "--help-all" else flag for flag in flags]
-    return tyro.cli(
-        schema, args=flags, prog=prog, description=description, config=(tyro.conf.AvoidSubcommands,), **options
-    )
+    printed, plain = io.StringIO(), (tyro.conf.AvoidSubcommands,)
+    try:
+        with contextlib.redirect_stderr(printed):
+            return tyro.cli(schema, args=flags, prog=prog, description=description, config=plain, **options)
+    except SystemExit:
+        if why := refusal(printed.getvalue()):
+            printed = io.StringIO()
+            raise ValueError(why) from None
+        raise
+    finally:
+        sys.stderr.write(printed.getvalue())
 
 
 def partly(schema: type[T], tree: Mapping[str, object]) -> T:
@@ -140,7 +150,10 @@ def recipe_words(arguments: Sequence[str], named: bool = True, files: Collection
     where recipes can be ``named``, words before the options."""
     front = list(takewhile(lambda word: not word.startswith("-"), arguments)) if named else []
     rest = [word for before, word in pairwise(["", *arguments]) if before not in files][len(front) :]
-    return [*front, *(word for word in rest if word.endswith((".yaml", ".yml")) and word[:2] != "--" and Path(word).suffix)]
+    return [
+        *front,
+        *(word for word in rest if word.endswith((".yaml", ".yml")) and word[:2] != "--" and Path(word).suffix),
+    ]
 
 
 def recipe_file(recipe: str) -> Path:

@@ -211,3 +211,20 @@ def sentences(schema: type) -> dict[str, str]:
                 ):
                     found[field.target.id] = " ".join(str(below.value.value).split())  # pyright: ignore
     return found
+
+
+def refusal(box: str) -> str:
+    """What tyro printed of values that a config refused, as sentences, a line each; empty of anything else it printed."""
+    text = " ".join(line.strip("│╭╰─╮╯ ") for line in box.splitlines())
+    head = re.search(r"Error parsing (\S+): \d+ validation errors? for (\S+) ", text)
+    if head is None:
+        return ""
+    section = "" if head[1] == head[2] else f"{head[1]}."
+    lines = []
+    for part in re.split(r"For further information visit \S+", text[head.end() :])[:-1]:
+        reason, _, rest = part.strip().partition(" [type=")
+        own = reason.startswith("Value error, ")
+        field, _, why = reason.partition(" ")
+        value = rest.partition("input_value=")[2].rpartition(", input_type=")[0]
+        lines.append(reason.removeprefix("Value error, ") if own else f"--{section}{field}: {why} (given: {value})")
+    return "\n".join(lines)

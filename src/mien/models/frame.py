@@ -130,7 +130,9 @@ def open_network(content: bytes) -> Run:
         try:
             given = [np.asarray(session.run(None, {entry.name: part})[0], np.float32) for part in parts]
         except Exception as error:
-            raise ValueError(f"the network does not take pictures of {pictures.shape[1:]}: {str(error)[:300]}") from error
+            raise ValueError(
+                f"the network does not take pictures of {pictures.shape[1:]}: {str(error)[:300]}"
+            ) from error
         return np.concatenate([scores.reshape(len(scores), -1) for scores in given])
 
     return run
