@@ -20,11 +20,12 @@ from pathlib import Path
 import tyro
 from pydantic.dataclasses import dataclass
 
-from mien.config import STRICT, build, changed, read_yaml
+from mien.config import STRICT, build, changed
 from mien.models.layouts import WeightLayout, import_weights
 from mien.models.layouts.import_options import ImportOptions
 from mien.models.layouts.onnx_file import FrameCard, save_frame_model
 from mien.models.layouts.source import Imported
+from mien.yaml_files import read_yaml
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
