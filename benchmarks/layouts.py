@@ -20,13 +20,12 @@ from torch import Tensor
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
 
-from owners import LAYOUTS, Layout  # noqa: E402
-
 from mien.models.card import EncoderOnly  # noqa: E402
 from mien.models.layouts import import_weights  # noqa: E402
 from mien.models.layouts.import_options import ImportOptions  # noqa: E402
 from mien.models.layouts.source import Imported  # noqa: E402
 from mien.video.clips import ClipConfig  # noqa: E402
+from owners import LAYOUTS, Layout  # noqa: E402
 
 HEAD = "| layout | size | parameters | left out | outputs compared | largest difference |\n|---|---|---|---|---|---|"
 GROUPS = {
@@ -53,9 +52,9 @@ def outputs(imported: Imported, video: Tensor, read: str) -> Tensor:
 def line(name: str, size: str, imported: Imported, read: str, ours: Tensor, theirs: Tensor) -> str:
     """A row of the table."""
     count = sum(p.numel() for p in imported.model.parameters()) / 1e6
-    left = "; ".join(imported.notes).replace("left out: ", "") or "nothing"
+    left = "; ".join(note.partition("left out: ")[2] or note for note in imported.notes) or "nothing"
     difference = float((ours - theirs).abs().max())
-    return f"| {name} | {size} | {count:.2f} M | {left} | {read} | {difference:.1e} |"
+    return f"| {name} | {size} | {count:.2f} M | {left} | {read}, up to {float(theirs.abs().max()):.2g} | {difference:.1e} |"
 
 
 def measured(name: str, layout: Layout) -> str:

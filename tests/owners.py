@@ -263,11 +263,12 @@ def vjepa_2_1_levels(folder: Path, size: Size) -> Published:
 
 def videomae_settings(size: Size) -> VideoMAEConfig:
     """What transformers' VideoMAE is built from, with the eps that its weights were trained with."""
-    return VideoMAEConfig(
+    settings = VideoMAEConfig(
         image_size=size.side, patch_size=size.patch, num_frames=size.frames, hidden_size=size.dim,
-        num_attention_heads=size.heads, num_hidden_layers=size.depth, intermediate_size=size.hidden,
-        num_labels=size.classes, layer_norm_eps=1e-6,
+        num_attention_heads=size.heads, num_hidden_layers=size.depth, intermediate_size=size.hidden, layer_norm_eps=1e-6,
     )  # fmt: skip
+    settings.num_labels = size.classes
+    return settings
 
 
 @torch.no_grad()

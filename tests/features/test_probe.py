@@ -56,7 +56,8 @@ def features(encoder: Path, corpus: Path, folder: Path, **options) -> Features:
     changes = options.pop("augmentation", None)
     config = ProbeFeatureConfig(folder=folder, **({"dtype": "fp32"} | options))
     clips = read_manifest(corpus)
-    found = Features(source.encoder, Pixels(source.pixels), clips, clip, views, config, CPU, changes)
+    pixels = Pixels(source.pixels)
+    found = Features(source.encoder, source.config, pixels, clips, clip, views, config, CPU, changes)
     found.prepare()
     return found
 
@@ -126,6 +127,7 @@ def test_a_changed_byte_weight_or_setting_meets_no_stale_feature(encoder: Path, 
         {"dtype": "fp16"},
         {"pool": 2},
         {"source": replace(source, pixels=replace(source.pixels, mean=(0.0, 0.0, 0.0)))},
+        {"source": replace(source, config=replace(source.config, heads=4))},
     ):
         before = len(kept(folder))
         features(encoder, table, folder, **changed)

@@ -22,6 +22,7 @@ from mien.calibration.calibration import Calibration
 from mien.calibration.reliability import Limits
 from mien.config import STRICT
 from mien.engine import distributed
+from mien.engine.checkpoint import ModelFolder
 from mien.files import LOCK
 from mien.inference.analyzer import Analyzer, Scores, load
 from mien.interfaces import Clip, Outputs
@@ -40,7 +41,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 class Config(FrameLimit, distributed.ReaderOptions):
     """Options of ``mien calibrate``."""
 
-    model: Path = Path("runs/finetune")
+    model: ModelFolder = Path("runs/finetune")
     """Folder of a fine-tuned run."""
     data: DataConfig = DataConfig()
     coverage: Share = 0.9

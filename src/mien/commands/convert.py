@@ -21,6 +21,7 @@ import tyro
 from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT, build, changed
+from mien.engine.checkpoint import ModelFolder
 from mien.models.layouts import WeightLayout, import_weights
 from mien.models.layouts.import_options import ImportOptions
 from mien.models.layouts.onnx_file import FrameCard, save_frame_model
@@ -32,8 +33,8 @@ from mien.yaml_files import read_yaml
 class Config(ImportOptions):
     """Options of ``mien convert``."""
 
-    checkpoint: tyro.conf.Positional[Path]
-    """Official .pth, .pth.tar, .pt or .safetensors file, or a folder with model.safetensors."""
+    checkpoint: tyro.conf.Positional[ModelFolder]
+    """Official .pth, .pth.tar, .pt or .safetensors file, hf://owner/name, or a folder with model.safetensors."""
     output: tyro.conf.Positional[Path]
     """Folder to write."""
     card: Path | None = None

@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT
 from mien.engine import distributed
+from mien.engine.checkpoint import ModelFolder
 from mien.evaluation.cross_corpus import Handling, handlings
 from mien.files import LOCK, withdraw, write_whole
 from mien.inference.analyzer import load
@@ -44,7 +45,7 @@ WRITTEN = ("cross.json", "report.html", "predictions.csv")
 class Config(FrameLimit, distributed.ReaderOptions):
     """Options of ``mien cross-corpus``."""
 
-    model: Path = Path("runs/finetune")
+    model: ModelFolder = Path("runs/finetune")
     """Folder of a fine-tuned or probed model."""
     output: Path | None = None
     """Folder for the report; by default the folder cross inside the model's."""

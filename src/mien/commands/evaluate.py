@@ -22,6 +22,7 @@ from pydantic.dataclasses import dataclass
 from mien.calibration.calibration import Calibration, require_calibration
 from mien.config import STRICT
 from mien.engine import distributed
+from mien.engine.checkpoint import ModelFolder
 from mien.evaluation import results
 from mien.evaluation.clip_groups import mean_by
 from mien.evaluation.results import Evaluation
@@ -41,7 +42,7 @@ from mien.video.views import ViewConfig
 class Config(FrameLimit, distributed.ReaderOptions):
     """Options of ``mien evaluate``."""
 
-    model: Path = Path("runs/finetune")
+    model: ModelFolder = Path("runs/finetune")
     """Folder of a fine-tuned run."""
     output: Path | None = None
     """Folder for the report; by default the folder evaluation inside the model's."""

@@ -23,6 +23,7 @@ from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT
 from mien.engine import distributed
+from mien.engine.checkpoint import ModelFolder
 from mien.engine.distributed import choose_device
 from mien.explanations import explanation
 from mien.explanations.explanation import MapConfig, Maps
@@ -43,7 +44,7 @@ class Config(ReadConfig, FrameLimit, distributed.DeviceOptions):
 
     video: tyro.conf.Positional[Path]
     """Video file or folder of frames."""
-    model: Path = Path("runs/finetune")
+    model: ModelFolder = Path("runs/finetune")
     """Folder of a fine-tuned run, or of a pre-training run of masked autoencoding."""
     output: Path = Path("explanation")
     """Folder for everything."""

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from mien.config import STRICT
 from mien.engine import distributed
+from mien.engine.checkpoint import ModelFolder
 from mien.features.cache import FeatureConfig, Features, ProbeFeatureConfig
 from mien.features.frozen import load_encoder
 from mien.files import write_whole
@@ -43,15 +44,15 @@ Row = tuple[dict[str, Any], NDArray[np.float32]]
 class Config(FrameLimit, distributed.ReaderOptions):
     """Options of ``mien extract-features``."""
 
-    model: Path = Path("runs/pretrain")
-    """Folder of a pre-trained, fine-tuned or imported encoder."""
+    model: ModelFolder = Path("runs/pretrain")
+    """Folder of a pre-trained, fine-tuned or imported encoder, or the name of one that mien models get fetched."""
     output: Path = Path("features")
     """Folder for the tables."""
     data: DataConfig = DataConfig()
     format: Literal["parquet", "npy"] = "parquet"
     """parquet holds times and features in one table, npy an array beside a CSV of times."""
     tokens: bool = False
-    """Keep every token (rows, tokens, channels) instead of their mean."""
+    """Keep every token (rows, tokens, channels) instead of their mean, or of what the encoder's owners make of it."""
     views: ViewConfig = ViewConfig()
     features: FeatureConfig = FeatureConfig()
 
@@ -66,7 +67,8 @@ def run(config: Config) -> VideoFeatures:
         warn(config.data, clips, ModelCard.load(config.model))
         pixels = Pixels(source.pixels).to(session.device)
         kept = ProbeFeatureConfig(**asdict(config.features))
-        found = Features(source.encoder, pixels, clips, source.clip, config.views, kept, session.device)
+        about = (source.encoder, source.config, pixels)
+        found = Features(*about, clips, source.clip, config.views, kept, session.device)
         found.prepare(config.workers)
         rows = rows_of(found, None if config.tokens else source.pool)
         if config.format == "npy":

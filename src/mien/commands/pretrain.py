@@ -60,6 +60,11 @@ def run(config: Config) -> TrainingRun:
     output, train = config.output, config.train
     with distributed.session(train.device, train.matmul, train.parallel) as session:
         config = replace(config, encoder=initial_encoder(config.encoder, config.init, session.print))
+        if config.encoder.name == "vjepa" and config.encoder.levels:
+            raise ValueError(
+                "pre-training reads the last block's tokens alone: leave encoder.levels empty; weights of V-JEPA 2.1 to go on "
+                "from are converted with --levels last"
+            )
         clips = load_training_clips(config, session)
         if not open_folder(config, clips, session):
             return TrainingRun(output)

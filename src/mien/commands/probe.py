@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT, changed, to_yaml
 from mien.engine import distributed
+from mien.engine.checkpoint import ModelFolder
 from mien.features.cache import ProbeFeatureConfig
 from mien.features.frozen import load_encoder
 from mien.features.probes import ProbeConfig
@@ -45,8 +46,8 @@ OFTEN = (
 class Config(FrameLimit, distributed.ReaderOptions):
     """Options of ``mien probe``."""
 
-    model: tuple[Path, ...] = (Path("runs/pretrain"),)
-    """Folders of pre-trained or imported encoders."""
+    model: tuple[ModelFolder, ...] = (Path("runs/pretrain"),)
+    """Folders of pre-trained or imported encoders, or names of those that mien models get fetched."""
     output: Path = Path("runs/probe")
     """Folder for the probes and the report."""
     data: DataConfig = DataConfig()

@@ -7,13 +7,15 @@ RUN/model.json                   what the weights are: config, clip and pixel se
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Annotated, Any
 from zipfile import BadZipFile, ZipFile
 
 import torch
+from pydantic import AfterValidator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -155,10 +157,11 @@ def locate(name: str | Path) -> Path:
 
     Only files that say what weights are, and weights themselves, are fetched, into the user's cache; nothing is executed.
     """
-    if not str(name).startswith("hf://"):
+    hub = re.match("hf:/+", str(name))  # a path has lost one of two slashes
+    if hub is None:
         card = None if Path(name).exists() or Path(name).name != str(name) else downloads.find(f"{name}/{CARD}")
         return card.parent if card else Path(name)
-    repository, _, revision = str(name).removeprefix("hf://").partition("@")
+    repository, _, revision = str(name)[hub.end() :].partition("@")
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
@@ -169,6 +172,10 @@ def locate(name: str | Path) -> Path:
         return Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted))
     except (HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError, OSError) as error:
         raise ValueError(f"{name} cannot be fetched: {error}") from error
+
+
+ModelFolder = Annotated[Path, AfterValidator(locate)]
+"""The folder of a model in a config, which may be named by all that ``locate`` knows."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -22,9 +22,11 @@ from torch import Tensor, nn
 
 from mien import __version__
 from mien.config import STRICT, to_tree
+from mien.encoders import EncoderConfig
 from mien.files import write_whole
 from mien.interfaces import Clip, Encoder
 from mien.models.batching import read_views
+from mien.models.frame import FrameConfig
 from mien.progress import progress_bar
 from mien.video.clips import ClipConfig
 from mien.video.leaks import hash_files
@@ -66,6 +68,7 @@ class Features:
     def __init__(
         self,
         encoder: Encoder,
+        encoder_config: EncoderConfig | FrameConfig,
         pixels: nn.Module,
         clips: Sequence[Clip],
         clip: ClipConfig,
@@ -81,6 +84,7 @@ class Features:
         changes = None if augmentation is None else [to_tree(augmentation), seed]
         self.about = {
             "mien": __version__, "clip": to_tree(clip), "pixels": buffers(pixels), "weights": fingerprint(encoder),
+            "encoder": to_tree(encoder_config),
             "views": [views.segments, views.crops, views.sliding], "augmentation": changes, "dtype": config.dtype,
             "precision": config.precision, "pool": config.pool,
         }  # fmt: skip

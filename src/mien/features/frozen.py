@@ -15,6 +15,7 @@ from mien.encoders import EncoderConfig
 from mien.features.cache import Features
 from mien.interfaces import Encoder, Task
 from mien.models.card import EncoderOnly, ModelCard
+from mien.models.frame import FrameConfig
 from mien.modules.pixels import PixelsConfig
 from mien.video.clips import ClipConfig
 
@@ -25,7 +26,7 @@ class Frozen:
 
     name: str
     encoder: Encoder
-    config: EncoderConfig
+    config: EncoderConfig | FrameConfig
     clip: ClipConfig
     pixels: PixelsConfig
     pool: Callable[[Tensor], Tensor]

@@ -18,6 +18,7 @@ from mien.encoders import EncoderConfig
 from mien.engine import checkpoint
 from mien.interfaces import Encoder, Objective
 from mien.models.card import ModelCard
+from mien.models.frame import FrameConfig
 from mien.training.run_config import RunConfig
 
 PARTS = (
@@ -52,6 +53,8 @@ def initial_encoder(encoder: EncoderConfig, init: str, show: Show) -> EncoderCon
     card = card_in(checkpoint.locate(init)) if init else None
     if card is None or replace(encoder, drop_path=0.0) != replace(RunConfig.encoder, drop_path=0.0):
         return encoder
+    if isinstance(card.encoder, FrameConfig):
+        raise ValueError(f"{init} reads single pictures with a finished network, which cannot be trained")
     taken = replace(card.encoder, drop_path=encoder.drop_path)
     if taken != encoder:
         show(f"{init}: its encoder is taken, {taken.name} of width {taken.dim}")

@@ -53,7 +53,7 @@ class ProbeSetup:
         """The features of one part: training clips at one crop and perhaps augmented, the others at all crops."""
         training = part == "train"
         features = Features(
-            source.encoder, task.pixels, clips, source.clip,
+            source.encoder, source.config, task.pixels, clips, source.clip,
             replace(self.views, crops=1) if training else self.views, self.features, self.device,
             self.augment if training and self.features.variants > 1 else None, self.probe.seed,
         )  # fmt: skip

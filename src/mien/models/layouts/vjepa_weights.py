@@ -116,7 +116,7 @@ def read_second(source: WeightFile, config: ImportOptions) -> Imported:
     """V-JEPA 2: the encoder that their evaluation uses, with rotary positions."""
     part = teacher_of(source)
     teacher = {name: value for name, value in source.network(part).items() if not name.endswith("pos_embed")}
-    official, note = vjepa.convert(teacher), f"{part} is imported; encoder and predictor are left out"
+    official, note = vjepa.convert(teacher), f"{part} is imported; left out: encoder, predictor"
     return encoder_alone(source, official, config, 256, note, positions="rotary")
 
 
