@@ -73,7 +73,8 @@ class VideoFeatures:
 def load(path: str | Path, device: str = "auto", matmul: MatmulPrecision = "medium") -> Analyzer:
     """Load exported weights from the folder of a fine-tuned run, or from the hub as ``hf://owner/name``.
 
-    ``device`` and ``matmul`` are the options of the commands. Raises ``ValueError`` where the folder holds no model, or weights that do not fit what model.json says.
+    ``device`` and ``matmul`` are the options of the commands. Raises ``ValueError`` where the folder holds no model, or
+    weights that do not fit what model.json says.
     """
     folder = checkpoint.locate(path)
     card = ModelCard.load(folder)
