@@ -82,7 +82,7 @@ def recorded(name: str, file: str, options: ImportOptions, read: str, theirs: st
         imported, _ = import_weights(path, options)
         known = numbers[f"__{theirs}"]
         known = known.softmax(1) if read == "probabilities" else known
-        return line(name, "two blocks", imported, read, outputs(imported, numbers["__video"], read), known)
+        return line(name, "small", imported, read, outputs(imported, numbers["__video"], read), known)
 
 
 def networks(numbers: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:

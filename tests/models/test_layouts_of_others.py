@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
 
 import mien
 import owners
-from mien import cli
+from mien import cli, downloads
+from mien.commands import probe
+from mien.config import parse
 from mien.encoders.vjepa import VJEPAConfig
+from mien.engine import checkpoint
 from mien.features.frozen import load_encoder
 from mien.models.card import ModelCard
 from mien.modules.pixels import PixelsConfig
@@ -142,3 +148,49 @@ def test_what_is_not_imported_yet_is_named(
 def test_levels_is_of_v_jepa_2_1_alone(marlin: Published, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert convert(marlin, owners.TINY, tmp_path / "ours", "--levels=all") == 1
     assert "--levels is of V-JEPA 2.1's encoder" in capsys.readouterr().err
+
+
+def test_encoders_by_name_are_probed_in_one_table(
+    marlin: Published, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The four levels of V-JEPA 2.1 side by side are what its probe reads."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("MIEN_MODELS", raising=False)
+    cache = downloads.cache()
+    (tmp_path / "21").mkdir()
+    size = Size(36, 2, 12, 72, patch=32)
+    assert convert(marlin, replace(owners.TINY, side=32), cache / "marlin-small") == 0
+    assert convert(owners.vjepa_2_1_levels(tmp_path / "21", size), size, cache / "vjepa2.1-base") == 0
+    flags = [
+        "--model", "marlin-small", "vjepa2.1-base", f"--data.manifest={corpus}", f"--output={tmp_path / 'probes'}",
+        "--train=fold=1", "--validation=subject=s001", "--test=subject=s003", "--segments=1", "--views.crops=1",
+        "--views.segments=1", "--probe.epochs=1", "--workers=0", f"--features.folder={tmp_path / 'features'}", "--leaks-allowed",
+    ]  # fmt: skip
+    rows = probe.run(parse(probe.Config, flags, prog="mien probe")).rows
+    assert [row["features"] for row in rows] == ["marlin-small", "vjepa2.1-base"]
+    head = mien.load(tmp_path / "probes" / "vjepa2.1-base", device="cpu").task.head
+    assert head.pool(torch.zeros(1, 3, 4 * 36)).shape == (1, 4 * 36)
+
+
+def test_features_are_pooled_as_the_owners_do(marlin: Published, corpus: Path, tmp_path: Path) -> None:
+    assert convert(marlin, replace(owners.TINY, side=32), tmp_path / "ours") == 0
+    flags = [
+        f"--model={tmp_path / 'ours'}", f"--data.manifest={corpus}", "--data.select=subject=s003", "--workers=0",
+        f"--features.folder={tmp_path / 'kept'}", "--features.dtype=fp32", "--views.segments=1", "--views.crops=1",
+    ]  # fmt: skip
+    for more in ([f"--output={tmp_path / 'a'}"], [f"--output={tmp_path / 'b'}", "--tokens", "--format=npy"]):
+        assert cli.main(["extract-features", *flags, *more]) == 0
+    tokens = torch.from_numpy(np.load(tmp_path / "b" / "features.npy"))
+    pooled = pd.read_parquet(tmp_path / "a" / "features.parquet").filter(like="feature_").to_numpy().copy()
+    weights = checkpoint.read_weights(tmp_path / "ours")
+    expected = torch.nn.functional.layer_norm(
+        tokens.mean(dim=1), (48,), weights["encoder_norm.weight"], weights["encoder_norm.bias"], 1e-5
+    )
+    torch.testing.assert_close(torch.from_numpy(pooled), expected, rtol=1e-5, atol=1e-5, check_dtype=False)
+
+
+def test_a_model_of_the_hub_may_be_named_where_a_path_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path has lost one of the two slashes."""
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ValueError, match="needs the extra hub"):
+        checkpoint.locate(Path("hf://somebody/model@main"))

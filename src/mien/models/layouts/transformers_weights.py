@@ -125,4 +125,4 @@ def read_vjepa2(source: WeightFile, config: ImportOptions) -> Imported:
     card = ModelCard(encoder_config, clip, config.pixels)
     if config.probe:
         return with_probe(encoder, encoder_config.heads, config.probe, card, config)
-    return Imported(EncoderOnly(encoder), card, ("the encoder is imported, the predictor is left out",))
+    return Imported(EncoderOnly(encoder), card, ("left out: predictor",))
