@@ -67,8 +67,9 @@ def run(config: Config) -> VideoFeatures:
         warn(config.data, clips, ModelCard.load(config.model))
         pixels = Pixels(source.pixels).to(session.device)
         kept = ProbeFeatureConfig(**asdict(config.features))
-        about = (source.encoder, source.config, pixels)
-        found = Features(*about, clips, source.clip, config.views, kept, session.device)
+        found = Features(
+            source.encoder, source.config, pixels, clips, source.clip, config.views, kept, session.device
+        )  # fmt: skip
         found.prepare(config.workers)
         rows = rows_of(found, None if config.tokens else source.pool)
         if config.format == "npy":

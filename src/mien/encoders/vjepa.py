@@ -6,7 +6,7 @@
     gigantic dim 1664, 26 heads, 48 blocks: 1844 M parameters (V-JEPA 2.1, interleaved)
 
 Takes any visible set, and clips of any size: the table of V-JEPA 1 is interpolated from the clip it was laid out for.
-Official weights of both fit by renaming alone: see ``convert`` and ``convert_transformers``.
+Official weights of all fit by renaming, those of 2.1 but for one sum: see the three functions named ``convert``.
 First weights are the published ones: truncated normal, output projections smaller with depth (``layers.rescale``).
 """
 

@@ -28,8 +28,12 @@ PIXELS = PixelsConfig(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 """Pixels in [0, 1] are fed as they are."""
 FRAMES, STRIDE, SIZE = 16, 2, 224
 """Clips that all published weights were made for."""
+TABLE = "pos_embedding.emb"
+"""The position table, which is stored."""
 RENAMED = (
-    (r"^patch_embedding\.projection\.", "patch_embed.proj."),
+    (r"^norm\.", "encoder_norm."),
+    (r"^patch_embedding\.projection\.", "encoder.patch_embed.proj."),
+    (r"^blocks\.", "encoder.blocks."),
     (r"\.mlp\.layers\.0\.linear\.", ".mlp.fc1."),
     (r"\.mlp\.layers\.1\.linear\.", ".mlp.fc2."),
 )
@@ -45,21 +49,18 @@ def read(source: WeightFile, config: ImportOptions) -> Imported:
     weights = {name.removeprefix("marlin."): value for name, value in source.weights.items()}
     rest = dict.fromkeys(name.split(".")[0] for name in weights if not name.startswith("encoder."))
     official = {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
-    check_table(table_in(official, "pos_embedding.emb"))
-    named = {name: value for name, value in official.items() if name != "pos_embedding.emb"}
-    for pattern, ours in RENAMED:
-        named = {re.sub(pattern, ours, name): value for name, value in named.items()}
-    dim, _, tubelet, patch, _ = shape_of(named, "patch_embed.proj.weight", 5)
+    check_table(table_in(official, TABLE))
+    dim, _, tubelet, patch, _ = shape_of(official, "patch_embedding.projection.weight", 5)
     encoder_config = ViTConfig(
-        dim=dim, heads=heads_of(config.heads, vit.HEADS, dim, "MARLIN's encoder"), depth=count(named, "blocks"), patch=patch,
-        tubelet=tubelet, mlp_ratio=shape_of(named, "blocks.0.mlp.fc1.weight", 2)[0] / dim, eps=EPS,
+        dim=dim, heads=heads_of(config.heads, vit.HEADS, dim, "MARLIN's encoder"), depth=count(official, "blocks"),
+        patch=patch, tubelet=tubelet, mlp_ratio=shape_of(official, "blocks.0.mlp.layers.0.linear.weight", 2)[0] / dim, eps=EPS,
     )  # fmt: skip
-    clip = clip_of(config.clip, FRAMES, SIZE, STRIDE)
     pixels = PIXELS if config.pixels == PixelsConfig() else config.pixels
-    card = ModelCard(encoder_config, clip, pixels, pooling="norm of mean")
+    card = ModelCard(encoder_config, clip_of(config.clip, FRAMES, SIZE, STRIDE), pixels, pooling="norm of mean")
     model = EncoderOnly(card.untrained_encoder(), card.pooling)
-    own = {name if name.startswith("norm.") else f"encoder.{name}": value for name, value in named.items()}
-    own = {re.sub(r"^norm\.", "encoder_norm.", name): value for name, value in own.items()}
+    own = {name: value for name, value in official.items() if name != TABLE}
+    for pattern, ours in RENAMED:
+        own = {re.sub(pattern, ours, name): value for name, value in own.items()}
     checkpoint.load_strictly(model, own, source.path)
     return Imported(model, card, (f"left out: {', '.join(rest)}",) if rest else ())
 
@@ -67,4 +68,4 @@ def read(source: WeightFile, config: ImportOptions) -> Imported:
 def check_table(table: Tensor) -> None:
     """Raise ``ValueError`` unless a stored position table (1, N, dim) is the fixed one, which is computed here."""
     if not torch.allclose(sinusoid(table.shape[1], table.shape[2]), table[0].float(), atol=1e-4):
-        raise ValueError("pos_embedding.emb is not the fixed sinusoid table that MARLIN was published with")
+        raise ValueError(f"{TABLE} is not the fixed sinusoid table that MARLIN was published with")
