@@ -46,7 +46,7 @@ def outputs(imported: Imported, video: Tensor, read: str) -> Tensor:
     if read == "features":
         return features
     assert isinstance(model, EncoderOnly)
-    return model.pool(features)
+    return model.encoder_norm(features.mean(dim=1))
 
 
 def line(name: str, size: str, imported: Imported, read: str, ours: Tensor, theirs: Tensor) -> str:

@@ -20,11 +20,13 @@ from mien.commands import probe
 from mien.config import parse
 from mien.encoders.vjepa import VJEPAConfig
 from mien.engine import checkpoint
-from mien.features.frozen import load_encoder
+from mien.features.frozen import Frozen, load_encoder
 from mien.models.card import ModelCard
-from mien.modules.pixels import PixelsConfig
+from mien.modules.pixels import Pixels, PixelsConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.training.initial_weights import start_objective
+from mien.video.manifest import read_manifest
+from mien.video.views import ViewConfig, ViewDataset, distinct_views
 from owners import LAYOUTS, Published, Size
 
 CPU = torch.device("cpu")
@@ -182,11 +184,19 @@ def test_features_are_pooled_as_the_owners_do(marlin: Published, corpus: Path, t
         assert cli.main(["extract-features", *flags, *more]) == 0
     tokens = torch.from_numpy(np.load(tmp_path / "b" / "features.npy"))
     pooled = pd.read_parquet(tmp_path / "a" / "features.parquet").filter(like="feature_").to_numpy().copy()
-    weights = checkpoint.read_weights(tmp_path / "ours")
-    expected = torch.nn.functional.layer_norm(
-        tokens.mean(dim=1), (48,), weights["encoder_norm.weight"], weights["encoder_norm.bias"], 1e-5
-    )
-    torch.testing.assert_close(torch.from_numpy(pooled), expected, rtol=1e-5, atol=1e-5, check_dtype=False)
+    frozen, weights = load_encoder(tmp_path / "ours", CPU), checkpoint.read_weights(tmp_path / "ours")
+    scale, shift = weights["encoder_norm.weight"], weights["encoder_norm.bias"]
+    plain = frozen.encoder.features(first_clip(corpus, frozen))
+    for mine, theirs in ((tokens[0], plain[0]), (torch.from_numpy(pooled)[0], plain[0].mean(dim=0))):
+        expected = torch.nn.functional.layer_norm(theirs, (48,), scale, shift, 1e-5)
+        torch.testing.assert_close(mine, expected, rtol=1e-5, atol=1e-5, check_dtype=False)
+
+
+def first_clip(corpus: Path, frozen: Frozen) -> Tensor:
+    """The first window of the first clip of a person, normalised."""
+    clips = [clip for clip in read_manifest(corpus) if clip.columns["subject"] == "s003"]
+    view = ViewDataset(clips, frozen.clip, ViewConfig(segments=1, crops=1))[0]
+    return Pixels(frozen.pixels)(next(iter(distinct_views(view)))[None])
 
 
 def test_a_model_of_the_hub_may_be_named_where_a_path_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,7 @@ def run(config: Config) -> VideoFeatures:
             source.encoder, source.config, pixels, clips, source.clip, config.views, kept, session.device
         )  # fmt: skip
         found.prepare(config.workers)
-        rows = rows_of(found, None if config.tokens else source.pool)
+        rows = rows_of(found, source.norm if config.tokens else source.pool)
         if config.format == "npy":
             result = write_npy(rows, config.output, sum(len(found.times(i)) for i in range(len(clips))))
         else:
@@ -81,12 +81,12 @@ def run(config: Config) -> VideoFeatures:
     return result
 
 
-def rows_of(found: Features, pool: Callable[[Tensor], Tensor] | None) -> Iterator[Row]:
-    """Every distinct window of every clip: what is known of it, and its tokens, pooled or not, averaged over the crops."""
+def rows_of(found: Features, normed: Callable[[Tensor], Tensor]) -> Iterator[Row]:
+    """Every distinct window of every clip: what is known of it, and its tokens, normed or pooled, averaged over the crops."""
     for i, clip in enumerate(progress_bar(found.dataset.clips, "writing", total=len(found.dataset.clips))):
         pairs = zip(found.windows(i), found.times(i).tolist(), strict=True)
         for number, (window, (start, end)) in enumerate(pairs):
-            features = (pool(window) if pool else window).mean(dim=0)
+            features = normed(window).mean(dim=0)
             about = {"path": clip.path, "window": number, "t_start": start, "t_end": end}
             yield about | dict(clip.columns), features.numpy()
 

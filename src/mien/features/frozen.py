@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +29,12 @@ class Frozen:
     config: EncoderConfig | FrameConfig
     clip: ClipConfig
     pixels: PixelsConfig
-    pool: Callable[[Tensor], Tensor]
-    """Tokens (B, N, dim) on the CPU -> one vector per clip (B, dim), as the encoder's owners make it; usually their mean."""
+    norm: nn.Module
+    """What the encoder's owners put over tokens (..., feature_dim) and over their mean, on the CPU; usually nothing."""
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, N, feature_dim) on the CPU -> one vector per clip (B, feature_dim)."""
+        return self.norm(tokens.mean(dim=1))
 
 
 def load_encoder(folder: Path, device: torch.device, random: bool = False) -> Frozen:
@@ -40,7 +44,7 @@ def load_encoder(folder: Path, device: torch.device, random: bool = False) -> Fr
     assert isinstance(model, EncoderOnly)
     model.eval().requires_grad_(False)
     name = f"{card.encoder.name}, random weights" if random else folder.name
-    return Frozen(name, model.encoder.to(device), card.encoder, card.clip, card.pixels, model.pool)
+    return Frozen(name, model.encoder.to(device), card.encoder, card.clip, card.pixels, model.encoder_norm)
 
 
 def views_of(tokens: Tensor, joint: bool) -> Tensor:

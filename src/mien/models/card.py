@@ -161,16 +161,12 @@ class ModelCard:
 
 
 class EncoderOnly(Objective):
-    """An encoder without anything to train it with, to be exported, and how its owners pool its tokens."""
+    """An encoder without anything to train it with, to be exported, and the norm that its owners put over tokens or their mean."""
 
     def __init__(self, encoder: Encoder, pooling: str | None = None) -> None:
         super().__init__()
         self.encoder = encoder
         self.encoder_norm = LayerNorm(encoder.feature_dim, eps=encoder.eps) if pooling else nn.Identity()
-
-    def pool(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, N, feature_dim) -> one vector per clip (B, feature_dim)."""
-        return self.encoder_norm(tokens.mean(dim=1))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         raise ValueError("an imported encoder has no objective of its own; give mien pretrain --init its folder")
