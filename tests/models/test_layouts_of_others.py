@@ -178,7 +178,7 @@ def test_features_are_pooled_as_the_owners_do(marlin: Published, corpus: Path, t
     assert convert(marlin, replace(owners.TINY, side=32), tmp_path / "ours") == 0
     flags = [
         f"--model={tmp_path / 'ours'}", f"--data.manifest={corpus}", "--data.select=subject=s003", "--workers=0",
-        f"--features.folder={tmp_path / 'kept'}", "--features.dtype=fp32", "--views.segments=1", "--views.crops=1",
+        f"--features.folder={tmp_path / 'kept'}", "--features.dtype=fp32", "--matmul=highest", "--views.segments=1", "--views.crops=1",
     ]  # fmt: skip
     for more in ([f"--output={tmp_path / 'a'}"], [f"--output={tmp_path / 'b'}", "--tokens", "--format=npy"]):
         assert cli.main(["extract-features", *flags, *more]) == 0
