@@ -21,10 +21,10 @@ from torch import Tensor
 from mien.commands import finetune, pretrain, probe
 from mien.config import read_recipe, recipe_file, recipe_words
 from mien.engine import distributed
-from mien.engine.cost import made_up, products
+from mien.engine.cost import forward_macs, noise_batch
 from mien.engine.distributed import Session
 from mien.engine.loop import require_company
-from mien.engine.memory import available, gigabytes
+from mien.engine.memory import available, format_bytes
 from mien.interfaces import Clip, Objective, Task
 from mien.models.card import ModelCard
 from mien.training.initial_weights import with_encoder_of
@@ -64,17 +64,17 @@ def say_training(config: Training) -> None:
         require_company(objective, train, session)
         objective.to(session.device)
         cost, micro = measure_objective(objective, config, session, target), train.micro_batch(session.world)
-        macs = products(objective, lambda n: loss_of(objective, config, session, target, n))
+        macs = forward_macs(objective, lambda n: loss_of(objective, config, session, target, n))
         need, free = needed(cost, config, micro, session), available(session.device)
         step = cost.seconds * train.batch / session.world
         lines = {
             "parameters": f"{cost.parameters / 1e6:.2f} million, {cost.trained / 1e6:.2f} million of them learnt",
             "products": f"{macs / 1e9:.2f} GMACs in a forward pass over one clip",
-            "memory": f"{gigabytes(need)} for {micro} clips at once: {gigabytes(cost.weights + cost.states)} for weights, "
-            f"gradients and moments, {gigabytes(cost.each)} for each clip; estimated from 1 and 2 clips",
-            "there": "not known" if free is None else gigabytes(free / ranks(session) + cost.weights),
+            "memory": f"{format_bytes(need)} for {micro} clips at once: {format_bytes(cost.weights + cost.optimizer_bytes)} for weights, "
+            f"gradients and moments, {format_bytes(cost.bytes_per_clip)} for each clip; estimated from 1 and 2 clips",
+            "there": "not known" if free is None else format_bytes(free / ranks(session) + cost.weights),
             "time": f"{duration(step)} per step of {train.batch} clips on {session.device}, from "
-            + (f"one step over {cost.measured} clips" if cost.measured else "a forward pass over one clip")
+            + (f"one step over {cost.timed_clips} clips" if cost.timed_clips else "a forward pass over one clip")
             + "; reading not counted",
         }
         if clips or train.steps:
@@ -109,19 +109,19 @@ def probe_lines(
 ) -> dict[str, str]:
     """What is said of one encoder and its probes; without a number of views as if they filled --features.memory."""
     device, batch = next(task.parameters()).device, config.probe.batch
-    video = task.pixels(made_up(1, clip.frames, clip.size, device)["video"])
+    video = task.pixels(noise_batch(1, clip.frames, clip.size, device)["video"])
     tokens = torch.zeros(1, *cost.tokens, device=device)
-    encoder = products(task.encoder, lambda _: task.encoder.features(video))
-    head, free = products(task.head, lambda _: task.head(tokens)), available(device)
+    encoder = forward_macs(task.encoder, lambda _: task.encoder.features(video))
+    head, free = forward_macs(task.head, lambda _: task.head(tokens)), available(device)
     return {
         "parameters": f"{cost.weights / 4e6:.2f} million frozen, {cost.heads} probes of {cost.head.parameters / 1e6:.2f} "
         "million learnt together",
         "products": f"{encoder / 1e9:.3g} GMACs of the encoder over one view, {head / 1e9:.3g} of a probe over its "
         f"{cost.tokens[0]} tokens",
-        "memory": f"{gigabytes(cost.memory(config, clip, views))}: {gigabytes(cost.weights)} for the encoder, "
-        f"{gigabytes(cost.features(config, views))} for features, {gigabytes(cost.reading(config, clip))} while "
-        f"{config.views.batch} views are read or {gigabytes(cost.learning(config))} while probes learn from {batch} clips",
-        "there": "not known" if free is None else gigabytes(free + cost.weights),
+        "memory": f"{format_bytes(cost.memory(config, clip, views))}: {format_bytes(cost.weights)} for the encoder, "
+        f"{format_bytes(cost.features(config, views))} for features, {format_bytes(cost.reading(config, clip))} while "
+        f"{config.views.batch} views are read or {format_bytes(cost.learning(config))} while probes learn from {batch} clips",
+        "there": "not known" if free is None else format_bytes(free + cost.weights),
         "time": f"{duration(cost.seconds)} per view, {duration(cost.heads * cost.head.seconds * batch)} per step of {batch} "
         f"clips on {device}; reading not counted",
     }
@@ -143,4 +143,4 @@ def clips_of(config: Config) -> list[Clip]:
 
 def loss_of(objective: Objective, config: Training, session: Session, target: Tensor | None, clips: int) -> Tensor:
     """The loss of noise."""
-    return objective(made_up(clips, config.clip.frames, config.clip.size, session.device, target))["loss"]
+    return objective(noise_batch(clips, config.clip.frames, config.clip.size, session.device, target))["loss"]

@@ -32,10 +32,10 @@ from mien.engine.distributed import choose_device
 from mien.explanations import drawing, explanation, map_overlay
 from mien.explanations.checks import Curves
 from mien.explanations.explanation import MapConfig, Maps
-from mien.explanations.face_windows import Stretch, Windows, find_windows, read_face, spread_over
-from mien.explanations.question import answers, ask, own_answer, refuse_unknown
+from mien.explanations.face_windows import FaceWindows, WindowClips, evenly_spaced, find_windows, read_face
+from mien.explanations.question import question_about, require_known_target, top_output, window_outputs
 from mien.explanations.reconstruction import load_autoencoder
-from mien.files import withdraw, write_whole
+from mien.files import remove_files, write_whole
 from mien.inference.analyzer import load
 from mien.inference.predict import ReadConfig
 from mien.inference.sources import Source, open_source
@@ -73,8 +73,8 @@ class Explained:
     """What is written in the end."""
 
     path: Path
-    stretch: Stretch
-    windows: Windows
+    stretch: FaceWindows
+    windows: WindowClips
     about: dict[str, Any]
     maps: dict[str, Maps] = field(default_factory=dict)
     """Maps by method."""
@@ -103,16 +103,16 @@ def run(config: Config) -> None:
 def explain_answer(config: Config, source: Source) -> Explained:
     """Maps of a fine-tuned model."""
     analyzer, reading = load(config.model, config.device), config.reading()
-    refuse_unknown(analyzer, config.target)
+    require_known_target(analyzer, config.target)
     timeline, there = read_face(analyzer, source, reading, config.face)
     row = timeline.face(there[0].face_id)
-    stretch = Stretch(source, reading, analyzer.clip, analyzer.card.face_crop, spread_over(there, config.windows))
+    stretch = FaceWindows(source, reading, analyzer.clip, analyzer.card.face_crop, evenly_spaced(there, config.windows))
     windows = stretch.read()
-    name = config.target or own_answer(analyzer, row)
-    question = ask(analyzer, windows.clips, name)
+    name = config.target or top_output(analyzer, row)
+    question = question_about(analyzer, windows.clips, name)
     about = {"target": name, "answer": float(row[name]), "unit": analyzer.outputs.evidence or name}
     about |= {"face": there[0].face_id, "windows": len(there)}
-    about["explained"] = answers(question)[:, question.output].tolist()
+    about["explained"] = window_outputs(question)[:, question.output].tolist()
     found = Explained(config.video, stretch, windows, about)
     makers = {
         "occlusion": lambda task: explanation.occlusion_maps(question.of(task), config.maps),
@@ -123,10 +123,12 @@ def explain_answer(config: Config, source: Source) -> Explained:
             continue
         found.maps[method] = maps
         if config.check:
-            found.survival[method] = explanation.surviving(analyzer.task, make, found.maps[method], config.maps.draws)
-            found.curves[method] = explanation.removal(question, found.maps[method], config.maps)
-    found.moments = explanation.moments(question, config.maps)
-    found.regions = explanation.regions(question, config.maps)
+            found.survival[method] = explanation.randomisation_correlations(
+                analyzer.task, make, found.maps[method], config.maps.draws
+            )
+            found.curves[method] = explanation.curves_per_window(question, found.maps[method], config.maps)
+    found.moments = explanation.temporal_maps(question, config.maps)
+    found.regions = explanation.spatial_maps(question, config.maps)
     return found
 
 
@@ -137,7 +139,7 @@ def explain_guesses(config: Config, source: Source) -> Explained:
     objective, clip, face_crop = load_autoencoder(config.model, choose_device(config.device))
     reading = config.reading()
     there = find_windows(source, reading, clip, face_crop, config.face)
-    stretch = Stretch(source, reading, clip, face_crop, spread_over(there, config.windows))
+    stretch = FaceWindows(source, reading, clip, face_crop, evenly_spaced(there, config.windows))
     windows, about = stretch.read(), {"target": "reconstruction", "unit": "squared error"}
     found = Explained(config.video, stretch, windows, about | {"face": there[0].face_id, "windows": len(there)})
 
@@ -146,7 +148,9 @@ def explain_guesses(config: Config, source: Source) -> Explained:
 
     found.maps["reconstruction"] = make(objective)
     if config.check:
-        survival = explanation.surviving(objective, make, found.maps["reconstruction"], config.maps.draws)
+        survival = explanation.randomisation_correlations(
+            objective, make, found.maps["reconstruction"], config.maps.draws
+        )
         found.survival["reconstruction"] = survival
     return found
 
@@ -154,7 +158,7 @@ def explain_guesses(config: Config, source: Source) -> Explained:
 def write(found: Explained, folder: Path) -> None:
     """Videos, pictures, maps.npz and, last, explanation.json."""
     films = [f"{method}.mp4" for method in ("occlusion", "attention", "reconstruction")]
-    withdraw(folder, ["explanation.json", "maps.npz", "maps.png", "when.png", "where.png", "check.png", *films])
+    remove_files(folder, ["explanation.json", "maps.npz", "maps.png", "when.png", "where.png", "check.png", *films])
     folder.mkdir(parents=True, exist_ok=True)
     rows: dict[str, NDArray[Any]] = {}
     for method, maps in found.maps.items():
@@ -162,13 +166,13 @@ def write(found: Explained, folder: Path) -> None:
         shown = [map_overlay.MapWindow(frames, one) for frames, one in pairs]
         title = f"{method}: {found.about['target']}"
         map_overlay.write_video(found.stretch, shown, folder / f"{method}.mp4", title, signed)
-        rows["video"], rows[method] = map_overlay.rows_of(found.stretch, shown, signed)
+        rows["video"], rows[method] = map_overlay.picture_rows(found.stretch, shown, signed)
     plots.save_png(plots.mosaic([(name, frames / 255) for name, frames in rows.items()]), folder / "maps.png")
     if found.moments:
-        plots.save(drawing.when(found.windows.times, found.moments, found.about), folder / "when.png")
-        plots.save(drawing.where(found.windows.clips, found.regions, found.about), folder / "where.png")
+        plots.save(drawing.temporal_figure(found.windows.times, found.moments, found.about), folder / "when.png")
+        plots.save(drawing.spatial_figure(found.windows.clips, found.regions, found.about), folder / "where.png")
     if found.curves:
-        plots.save(drawing.removal(found.curves, found.about["target"]), folder / "check.png")
+        plots.save(drawing.removal_figure(found.curves, found.about["target"]), folder / "check.png")
     arrays = {name: np.stack(maps) for name, maps in found.maps.items()}
     arrays |= {"times": found.windows.times, "frames": found.windows.frames}
     arrays |= {"when": np.stack(found.moments), "where": np.stack(found.regions)} if found.moments else {}

@@ -30,10 +30,10 @@ from mien.features import baselines
 from mien.features.cache import Features, ProbeFeatureConfig
 from mien.features.frozen import Frozen, answers, load_encoder, views_of
 from mien.features.probes import Best, ProbeConfig, train_probes
-from mien.files import withdraw
+from mien.files import remove_files
 from mien.interfaces import Clip, Task
 from mien.models.card import ModelCard
-from mien.modules.heads import AttentiveHeadConfig, HeadConfig, MeanHeadConfig, Standardised
+from mien.modules.heads import AttentiveHeadConfig, HeadConfig, MeanHeadConfig, StandardisedHead
 from mien.reports import evaluation_report, plots
 from mien.reports.evaluation_report import warnings
 from mien.reports.page import Report
@@ -278,7 +278,7 @@ def first_head(seed: int, task: Task, features: Features, config: HeadConfig, cl
     """A head with the first weights of a seed; a ``Standard`` is fitted to training clips spread over all."""
     distributed.seed_step(seed)  # here, so that reading features cannot shift the first weights
     head = config.build(task.encoder.dim, len(task.names))
-    if isinstance(head, Standardised):
+    if isinstance(head, StandardisedHead):
         places = np.unique(np.linspace(0, len(features) - 1, clips).astype(int))
         head.standard.fit(features[int(i), 0] for i in places)
     return head
@@ -326,7 +326,7 @@ def write_table(rows: list[dict[str, Any]], config: Config) -> None:
     for row in rows:
         cells = "".join(f"  {row[m]:>{len(m) + 5}.4f}" if m in row else " " * (len(m) + 7) for m in shown)
         print(f"{row['features']:<{width}}  {row['validation']:>{11 + len(metric)}.4f}{cells}")
-    withdraw(config.output, ("probe.json", "report.html"))
+    remove_files(config.output, ("probe.json", "report.html"))
     report = Report("Probes over frozen features")
     report.text(
         f"Each probe was chosen on validation ({metric}), never on test. Head: {config.task.head.name}; "

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mien.config import STRICT, build, read_yaml, to_tree, to_yaml
 from mien.engine import checkpoint
-from mien.engine.distributed import Session, meet
+from mien.engine.distributed import Session, barrier
 from mien.engine.loop import EXECUTION, MicroBatch, TrainConfig, require_company, require_whole_batches, train
 from mien.engine.optim import OptimConfig
 from mien.engine.runlog import finished, open_run, refuse_other_run
@@ -182,7 +182,7 @@ def open_folder(config: Any, clips: Sequence[Clip], session: Session, others: Se
     """
     steps = config.train.total(len(clips))
     refuse_other_run(config.output, identity(config, clips, others))
-    meet()  # before any rank makes the folder
+    barrier()  # before any rank makes the folder
     if finished(config.output, steps):
         session.print(f"{config.output} holds this run, finished at step {steps}: nothing to do")
         return False
@@ -201,7 +201,7 @@ def claim_folder(
         require_company(objective, config.train, session)
     if session.first:
         open_run(config.output, to_yaml(config), identity(config, clips, others))
-    meet()
+    barrier()
 
 
 def identity(config: Any, clips: Sequence[Clip], others: Sequence[Clip] = ()) -> str:

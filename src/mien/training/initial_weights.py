@@ -49,7 +49,7 @@ def with_encoder_of(config: C, say: Say) -> C:
 
     That is where its encoder has the sizes that it has by default; how it is trained (``drop_path``) stays.
     """
-    card = card_in(checkpoint.locate(config.init)) if config.init else None
+    card = card_in(checkpoint.model_folder(config.init)) if config.init else None
     own, usual = config.encoder, type(config).encoder
     if card is None or replace(own, drop_path=0.0) != replace(usual, drop_path=0.0):
         return config
@@ -66,7 +66,7 @@ def start_encoder(encoder: Encoder, init: str, config: Any, say: Say) -> None:
     were fed otherwise is said.
     """
     if init:
-        folder = checkpoint.locate(init)
+        folder = checkpoint.model_folder(init)
         require_same(settings_of(folder), settings(config), init)
         checkpoint.load_strictly(encoder, checkpoint.encoder_weights(checkpoint.read_weights(folder)), init)
         compare_inputs(folder, init, config, say)
@@ -76,7 +76,7 @@ def start_objective(objective: Objective, init: str, config: Any, say: Say) -> N
     """Fill an objective with all that fits of an exported run or import, and tell what was loaded and what was not."""
     if not init:
         return
-    folder = checkpoint.locate(init)
+    folder = checkpoint.model_folder(init)
     before, now = settings_of(folder), settings(config)
     require_same(before, now, init)
     weights = checkpoint.read_weights(folder)

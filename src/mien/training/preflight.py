@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mien.engine.cost import COPIES, RUNTIME, Cost, finish, made_up, measure
+from mien.engine.cost import COPIES, RUNTIME, Cost, measure, noise_batch, synchronize
 from mien.engine.distributed import Session
 from mien.engine.loop import TrainConfig
-from mien.engine.memory import available, gigabytes
+from mien.engine.memory import available, format_bytes
 from mien.features.cache import DTYPES, pool_sites
 from mien.interfaces import Objective, Task
 from mien.video.clips import ClipConfig
@@ -42,8 +42,8 @@ def preflight(
     room = None if free is None else free / ranks(session) + cost.weights
     need = needed(cost, config, micro, session)
     session.print(
-        f"{cost.parameters / 1e6:.1f} million parameters; a step of {micro} clips at once needs about {gigabytes(need)}"
-        + (f", {gigabytes(room)} are there" if room is not None else "")
+        f"{cost.parameters / 1e6:.1f} million parameters; a step of {micro} clips at once needs about {format_bytes(need)}"
+        + (f", {format_bytes(room)} are there" if room is not None else "")
     )
     session.print(time_line(cost, train, steps, session))
     if room is not None and need > room:
@@ -93,11 +93,11 @@ class ProbeCost:
 def measure_probes(task: Task, config: Any, clip: ClipConfig, target: Tensor, device: torch.device) -> ProbeCost:
     """One view through the encoder of ``task`` and one small step of its head; ``config`` is that of mien probe."""
     encoder = task.encoder
-    video = made_up(1, clip.frames, clip.size, device)["video"]
+    video = noise_batch(1, clip.frames, clip.size, device)["video"]
     with torch.inference_mode(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         began = perf_counter()
         tokens = encoder.features(task.pixels(video))
-        finish(device)
+        synchronize(device)
         seconds, inside = perf_counter() - began, tokens.numel()
         tokens = pool_sites(tokens, encoder.grid, config.features.pool)
     one = tokens.clone().repeat(1, task.segments, 1).float()  # a tensor that autograd may keep
@@ -122,13 +122,15 @@ def preflight_probes(
     room = None if free is None else free + cost.weights
     print(
         f"{cost.weights / 4e6:.1f} million frozen parameters, {cost.heads} probes of {cost.head.parameters / 1e6:.2f} million; "
-        f"they need about {gigabytes(need)}" + (f", {gigabytes(room)} are there" if room is not None else "") + "\n"
+        f"they need about {format_bytes(need)}"
+        + (f", {format_bytes(room)} are there" if room is not None else "")
+        + "\n"
         f"{probe_times(cost, config, views, clips)}; the reading of clips not counted",
         flush=True,
     )
     if room is not None and need > room:
         raise ValueError(
-            f"probing needs about {gigabytes(need)} of memory, and {gigabytes(room)} are there. Lower --views.batch, "
+            f"probing needs about {format_bytes(need)} of memory, and {format_bytes(room)} are there. Lower --views.batch, "
             "--probe.batch, --features.memory, --segments or the number of --probe.lrs, or take --features.pool 2"
         )
 
@@ -146,7 +148,7 @@ def measure_objective(objective: Objective, config: Any, session: Session, targe
     """One small step of an objective at the size of ``config.clip``."""
 
     def loss(clips: int) -> Tensor:
-        return objective(made_up(clips, config.clip.frames, config.clip.size, session.device, target))["loss"]
+        return objective(noise_batch(clips, config.clip.frames, config.clip.size, session.device, target))["loss"]
 
     pixels = 3 * config.clip.frames * config.clip.size**2
     most = config.train.micro_batch(session.world)
@@ -175,7 +177,7 @@ def ranks(session: Session) -> int:
 def time_line(cost: Cost, train: TrainConfig, steps: int, session: Session) -> str:
     """Time per step and for the whole."""
     step = cost.seconds * train.batch / session.world
-    how = f"measured on {cost.measured} clips" if cost.measured else "reckoned from a forward pass over one clip"
+    how = f"measured on {cost.timed_clips} clips" if cost.timed_clips else "reckoned from a forward pass over one clip"
     return (
         f"about {duration(step)} per step of {train.batch} clips, {duration(step * steps)} for {steps} steps ({how}; the "
         "reading of clips not counted)"
@@ -196,9 +198,9 @@ def refusal(
     """What to lower, by how much, or which recipe to take."""
     train: TrainConfig = config.train
     said = (
-        f"a step of {train.micro_batch(session.world)} clips needs about {gigabytes(need)} of memory "
-        f"({gigabytes(cost.weights + cost.states)} for the model and its optimizer, {gigabytes(cost.each)} for each clip), and "
-        f"{gigabytes(room)} are there. "
+        f"a step of {train.micro_batch(session.world)} clips needs about {format_bytes(need)} of memory "
+        f"({format_bytes(cost.weights + cost.optimizer_bytes)} for the model and its optimizer, {format_bytes(cost.bytes_per_clip)} for each clip), and "
+        f"{format_bytes(room)} are there. "
     )
     splits = [
         a

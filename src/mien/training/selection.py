@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.engine import checkpoint
-from mien.engine.distributed import Session, meet
-from mien.evaluation.clip_groups import mean_by
+from mien.engine.distributed import Session, barrier
+from mien.evaluation.clip_groups import mean_by_column
 from mien.inference.analyzer import Analyzer, load
 from mien.interfaces import Clip
-from mien.models.card import Chosen, ModelCard
+from mien.models.card import ModelCard, Selection
 from mien.reports import evaluation_report
 from mien.training.fit import DataConfig
 from mien.training.partition import History, Parts, SplitConfig
@@ -49,7 +49,7 @@ class Marking:
         targets = analyzer.config.targets(clips, analyzer.names).numpy()
         predictions = score(analyzer, clips, self.views, self.workers, self.session).mean
         if self.split.group_by:
-            return mean_by(clips, predictions, targets, self.split.group_by)
+            return mean_by_column(clips, predictions, targets, self.split.group_by)
         return list(clips), predictions, targets
 
     def score(self, analyzer: Analyzer, clips: Sequence[Clip]) -> tuple[str, float]:
@@ -85,7 +85,7 @@ class Choice:
         self.analyzer.task.train()
         if self.marking.session.first and score * self.analyzer.outputs.direction > self.best:
             self.history.write(self.folder)
-            card = self.card(selection=self.kind, chosen=Chosen(metric, score, step))
+            card = self.card(selection=self.kind, chosen=Selection(metric, score, step))
             card.save(self.folder, self.analyzer.task)
         return {f"{self.kind.removeprefix('best on ')}_{metric}": score}
 
@@ -103,7 +103,7 @@ def watch(choices: Sequence[Choice], every: int, steps: int) -> Callable[[int], 
 
 def mark_all(run: Path, parts: Parts, marking: Marking) -> list[dict[str, Any]]:
     """Mark the last epoch and every choice of a finished run on its test clips; prints and saves the table."""
-    meet()  # until all weights are written
+    barrier()  # until all weights are written
     rows = [mark(kind, folder, parts, marking) for kind, folder in folders(run).items()]
     if marking.session.first:
         checkpoint.write_whole(run / RESULTS, lambda path: path.write_text(json.dumps(rows, indent=2) + "\n"))
