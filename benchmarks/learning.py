@@ -26,7 +26,7 @@ import torch
 from mien.commands import demo, evaluate, finetune, pretrain
 from mien.modules.heads import MeanHeadConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
-from mien.training.fit import DataConfig
+from mien.training.data import DataConfig
 
 WIDE: dict[str, Any] = {"dim": 128, "heads": 4, "depths": (3, 2)}
 Config = TypeVar("Config")

@@ -56,9 +56,10 @@ PLACES = {
     "explanations": Place(4.3, "both", "when and where"),
     "web": Place(6.0, "both", "mien serve"),
     "commands": Place(4.7, "user", "one file per command"),
-    "cli": Place(4.7, "user", "recipes, options, help"),
+    "api": Place(4.7, "user", "mien.finetune(...)"),
+    "cli": Place(4.7, "user", "mien finetune ..."),
 }
-BY_NAME = {"cli": {"commands"}}
+BY_NAME = {"api": {"commands"}, "cli": {"commands"}}
 """What is imported by a name that is not written in the file, drawn as a dashed arrow."""
 
 

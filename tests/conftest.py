@@ -57,7 +57,7 @@ def analyzer(model: Path) -> Analyzer:
     """The same, ready to read."""
     import mien
 
-    return mien.load(model, "cpu")
+    return mien.load(model, "cpu", matmul="highest")
 
 
 HERE = "http://127.0.0.1:8000"

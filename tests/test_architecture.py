@@ -35,14 +35,15 @@ ROOMS: dict[str, set[str]] = {
     "reports": {"inference", "evaluation", "calibration", "video", "faces", "statistics"},
     "explanations": {"reports", "inference", "models", "video", "faces", "objectives"},
     "training": {
-        "reports", "inference", "evaluation", "features", "models", "engine", "video", "faces", "tasks", "statistics",
+        "reports", "inference", "evaluation", "features", "models", "engine", "video", "faces", "tasks", "encoders", "modules", "statistics",
     },
     "web": {"reports", "inference", "engine", "video", "faces"},
     "commands": {
         "web", "training", "explanations", "reports", "inference", "features", "calibration", "evaluation", "models",
         "engine", "statistics", *DATA, *MODEL,
     },
-    "cli": {"engine", "video"},
+    "api": {"training", "explanations", "reports", "inference", "calibration", "evaluation", "faces", "video"},
+    "cli": {"api", "engine"},
 }  # fmt: skip
 """Room -> rooms whose files it may import, besides the nouns, at the top of a file or inside a function."""
 
@@ -50,7 +51,7 @@ PER_KIND = {"commands", "datasets"}
 """Rooms with a file per kind, which may grow."""
 FILES = 20
 LINES = 300
-LONGER = {"config.py": 310, "commands/demo.py": 310, "commands/probe.py": 345}
+LONGER = {"config.py": 310, "commands/demo.py": 310}
 """Files above the limit, with what they may not exceed: split them before they grow."""
 
 
@@ -127,7 +128,7 @@ def test_rooms_and_files_stay_small() -> None:
 def test_a_room_says_what_it_is_for_and_imports_nothing_by_itself() -> None:
     """But for rooms that are a union of kinds, whose ``__init__`` is the union."""
     unions = {"encoders", "objectives", "tasks"}
-    for room in ROOMS.keys() - {"cli"}:
+    for room in ROOMS.keys() - {"api", "cli"}:
         tree = ast.parse((PACKAGE / room / "__init__.py").read_text())
         assert len(ast.get_docstring(tree) or "") > 150, room
         assert room in unions or len(tree.body) == 1, room

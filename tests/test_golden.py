@@ -19,7 +19,7 @@ from mien.commands import calibrate, evaluate, study
 from mien.modules.heads import MeanHeadConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.tasks.regression import RegressionConfig
-from mien.training.fit import DataConfig
+from mien.training.data import DataConfig
 from toy_models import write_model
 
 GOLDEN = DATA / "golden"

@@ -63,6 +63,21 @@ def test_readme_names_the_commands_and_recipes_that_there_are() -> None:
     assert {word for words in commands for word in words[2:] if word in there} == set(RECIPES)
 
 
+def test_docs_name_commands_that_there_are() -> None:
+    """By their names of today, in blocks and in sentences, also in pages of results."""
+    from mien.cli import COMMANDS
+
+    pages = [*(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").rglob("*.md"), ROOT / "CONTRIBUTING.md"]
+    named = re.compile(r"`mien ([a-z][a-z-]*)|^mien ([a-z][a-z-]*).* --", re.MULTILINE)
+    strange = {
+        f"{page.name}: mien {command}"
+        for page in pages
+        for command in map("".join, named.findall(page.read_text()))
+        if command not in COMMANDS
+    }
+    assert not strange
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A folder that holds what README takes for granted."""

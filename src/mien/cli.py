@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -122,6 +121,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
     """Import, configure and run a command."""
     from pydantic import ValidationError
 
+    from mien.api import perform
     from mien.config import explain, parse
     from mien.engine.stopping import Stopped, sigterm_as_interrupt
 
@@ -130,8 +130,8 @@ def run(name: str, arguments: Sequence[str]) -> int:
         schema, prog, rest = choose(command, f"mien {name}", arguments)
         often = getattr(command, "OFTEN", ())
         config = parse(schema, rest, prog=prog, description=command.__doc__, often=often)
-        with sigterm_as_interrupt(), held(command, config), limits(config):
-            command.run(config)
+        with sigterm_as_interrupt():
+            perform(command, config)
     except KeyboardInterrupt as stop:
         print(f"\nmien {name}: {stop if str(stop) else GOES_ON}", file=sys.stderr)
         return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
@@ -151,25 +151,6 @@ def run(name: str, arguments: Sequence[str]) -> int:
         print(f"mien {name}: {message}", file=sys.stderr)
         return 1
     return 0
-
-
-def held(command: Any, config: Any) -> AbstractContextManager[object]:
-    """Hold the folder that a command writes: what its ``writes(config)`` names, or ``config.output``. Of several ranks, one
-    does."""
-    from mien.files import LOCK, locked
-
-    output = getattr(config, "output", None)
-    lock = command.writes(config) if hasattr(command, "writes") else output and output / LOCK
-    return locked(lock) if lock and os.environ.get("RANK", "0") == "0" else nullcontext()
-
-
-def limits(config: Any) -> AbstractContextManager[object]:
-    """Read no larger frames than a command's --max-pixels allows."""
-    if not hasattr(config, "max_pixels"):
-        return nullcontext()
-    from mien.video.container import limit_pixels
-
-    return limit_pixels(config.max_pixels)
 
 
 def of_the_system(error: OSError) -> object:

@@ -96,7 +96,7 @@ def test_a_split_of_the_batch_that_fits_is_named(corpus, tmp_path, monkeypatch, 
 @pytest.mark.parametrize("mixing", [True, False])
 def test_no_split_is_named_that_leaves_a_clip_alone_to_be_mixed(mixing, corpus, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(preflight, "available", lambda device: 15 * 10**8)
-    monkeypatch.setattr(preflight, "needed", lambda cost, config, micro, session: micro * 1e9)
+    monkeypatch.setattr(preflight, "needed", lambda cost, clip, train, micro, session: micro * 1e9)
     flags = [] if mixing else ["--task.mixup=0", "--task.cutmix=0"]
     assert train(corpus, tmp_path / "run", *flags, command="finetune") == 1
     assert ("--train.accumulate 8" in capsys.readouterr().err) is not mixing

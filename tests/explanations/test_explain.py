@@ -248,7 +248,7 @@ def test_error_is_larger_where_nothing_can_be_guessed() -> None:
 
 
 def test_joined_windows_are_asked_as_the_model_reads_them(runs: Path, video: Path) -> None:
-    analyzer = load(runs / "joint", "cpu")
+    analyzer = load(runs / "joint", "cpu", matmul="highest")
     windows = windows_of(analyzer, video)
     question = question_about(analyzer, windows.clips, "fear")
     assert len(windows.clips) == 2
@@ -278,7 +278,7 @@ def test_explain_a_classifier_with_checks(runs: Path, video: Path, tmp_path: Pat
     }
     assert {file.name for file in tmp_path.iterdir()} == names
     saved = json.loads((tmp_path / "explanation.json").read_text())
-    assert saved["answer"] == load(runs / "classes", "cpu").scores(video, faces="whole")["fear"]
+    assert saved["answer"] == load(runs / "classes", "cpu", matmul="highest").scores(video, faces="whole")["fear"]
     assert (saved["face"], saved["windows"], len(saved["explained"])) == (0, 2, 1)
     assert set(saved["checks"]) == {"occlusion", "attention"}
     assert len(saved["checks"]["occlusion"]["randomised_rank_correlation"]) == 2

@@ -16,7 +16,7 @@ from mien.faces.cut import CutConfig
 from mien.inference.analyzer import load
 from mien.inference.job import Job
 from mien.inference.tables import Layout
-from mien.training.fit import ONCE_FIXED, identity
+from mien.training.run_config import ONCE_FIXED, identity
 from mien.video.clips import ClipConfig
 from mien.video.inspection import InspectionJournal, inspect_files
 from toy_models import write_model

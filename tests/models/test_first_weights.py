@@ -77,20 +77,18 @@ def exported(folder: Path, encoder: Any, objective: Any = None) -> Path:
     return folder
 
 
+def card_of(encoder: Any, objective: Any) -> ModelCard:
+    """The card of a run that begins."""
+    return ModelCard(encoder, ClipConfig(), PixelsConfig(), objective)
+
+
 def started(folder: Path, encoder: Any, objective: Any) -> tuple[dict[str, torch.Tensor], str]:
     """The weights of a new objective after ``--init folder``, and what was told."""
     told: list[str] = []
     torch.manual_seed(0)
     model = objective.build(encoder.build(8, 48), PixelsConfig())
-    start_objective(model, str(folder), fields(encoder, objective), told.append)
+    start_objective(model, str(folder), card_of(encoder, objective), told.append)
     return model.state_dict(), told[0].removeprefix(f"{folder}: ")
-
-
-def fields(encoder: Any, objective: Any) -> Any:
-    """The sections of a config that decide what starts."""
-    from mien.commands.pretrain import Config
-
-    return Config(encoder=encoder, objective=objective)
 
 
 def test_a_part_that_does_not_fit_starts_afresh_and_says_why(tmp_path: Path) -> None:
@@ -135,12 +133,12 @@ def test_an_encoder_alone_is_enough_and_other_heads_are_refused(tmp_path: Path) 
     with pytest.raises(ValueError, match=r"encoder\.heads is 2 there, 4 here"):
         started(folder, four, AUTOENCODER)
     with pytest.raises(ValueError, match=r"encoder\.heads is 2 there, 4 here"):
-        start_encoder(four.build(8, 48), str(folder), fields(four, AUTOENCODER), print)
+        start_encoder(four.build(8, 48), str(folder), card_of(four, AUTOENCODER), print)
 
 
 def test_what_the_encoder_was_fed_otherwise_is_said(tmp_path: Path) -> None:
     folder, told = exported(tmp_path, VIT), []
-    start_encoder(VIT.build(8, 48), str(folder), fields(VIT, AUTOENCODER), told.append)
+    start_encoder(VIT.build(8, 48), str(folder), card_of(VIT, AUTOENCODER), told.append)
     assert not told, "fed as this run feeds it"
     card = json.loads((folder / "model.json").read_text())
     card |= {
@@ -149,7 +147,7 @@ def test_what_the_encoder_was_fed_otherwise_is_said(tmp_path: Path) -> None:
     }
     card |= {"face_crop": {"preset": "openface", "size": 64, "margin": None}}
     (folder / "model.json").write_text(json.dumps(card))
-    start_encoder(VIT.build(8, 48), str(folder), fields(VIT, AUTOENCODER), told.append)
+    start_encoder(VIT.build(8, 48), str(folder), card_of(VIT, AUTOENCODER), told.append)
     pixels, clips, faces = told
     assert pixels.startswith("warning: ")
     assert pixels.endswith("--pixels.mean 0.5 0.5 0.5 --pixels.std 0.25 0.25 0.25 takes the model's")
@@ -158,7 +156,7 @@ def test_what_the_encoder_was_fed_otherwise_is_said(tmp_path: Path) -> None:
     assert "preset openface, size 64" in faces
     told.clear()
     model = AUTOENCODER.build(VIT.build(8, 48), PixelsConfig())
-    start_objective(model, str(folder), fields(VIT, AUTOENCODER), told.append)
+    start_objective(model, str(folder), card_of(VIT, AUTOENCODER), told.append)
     assert told[1:] == [pixels, clips, faces]
 
 
@@ -169,7 +167,7 @@ def test_pretraining_goes_on_from_official_weights(tmp_path: Path) -> None:
     objective = MaskedAutoencodingConfig(decoder_dim=32, decoder_heads=4, decoder_depth=2)
     told: list[str] = []
     model = objective.build(encoder.build(16, 64), PixelsConfig())
-    start_objective(model, str(tmp_path / "official"), fields(encoder, objective), told.append)
+    start_objective(model, str(tmp_path / "official"), card_of(encoder, objective), told.append)
     assert told[0].endswith("afresh: optimizer, schedules")
     assert equal(dict(model.state_dict()), load_file(tmp_path / "official" / "weights.safetensors"))
 

@@ -21,10 +21,11 @@ from safetensors.torch import load_file
 
 from conftest import ONE_PROCESS, TINY_TPSBT
 from mien import cli
-from mien.commands import finetune
 from mien.engine.loop import TrainConfig
 from mien.engine.runlog import read_metrics
 from mien.interfaces import Clip
+from mien.training.fine_tuning import refuse_sharded
+from mien.training.partition import SplitConfig
 from mien.video.leaks import read_seen
 
 SMALL = [
@@ -159,10 +160,10 @@ def test_mistakes_name_the_way_out(corpus: Path, tmp_path: Path, capsys, flags, 
 
 
 def test_a_sharded_model_is_not_scored_while_it_trains() -> None:
-    sharded = finetune.Config(train=TrainConfig(parallel="fsdp"))
-    finetune.refuse_sharded({"train": [], "validation": [], "test": []}, sharded)
+    sharded = TrainConfig(parallel="fsdp")
+    refuse_sharded({"train": [], "validation": [], "test": []}, SplitConfig(), sharded)
     with pytest.raises(ValueError, match=r"needs --train\.parallel ddp"):
-        finetune.refuse_sharded({"train": [], "validation": [Clip(Path("a.mp4"))], "test": []}, sharded)
+        refuse_sharded({"train": [], "validation": [Clip(Path("a.mp4"))], "test": []}, SplitConfig(), sharded)
 
 
 @pytest.mark.parametrize("flags", [["--split.holdout=1"], ["--split.test=", "--split.choose-on-test"]])

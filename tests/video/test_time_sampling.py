@@ -18,7 +18,7 @@ from mien.inference.pipeline import prediction_events
 from mien.inference.window_prediction import WindowPrediction
 from mien.inference.windows import Window, Windower
 from mien.interfaces import Clip
-from mien.training.fit import decisive
+from mien.training.run_config import decisive
 from mien.video.clips import ClipConfig, ClipDataset
 from mien.video.decode import VideoError
 from mien.video.rates import rate_warnings, resample

@@ -15,7 +15,8 @@ from mien import cli
 from mien.commands import pretrain
 from mien.faces.clipfile import ClipFile, ClipFileConfig
 from mien.interfaces import Clip
-from mien.training.fit import DataConfig, decisive, load_clips
+from mien.training.data import DataConfig, load_clips
+from mien.training.run_config import decisive
 from mien.video.container import limit_pixels
 from mien.video.decode import open_video
 from mien.video.inspection import InspectionRequest, inspect_file
@@ -99,7 +100,7 @@ def test_an_unknown_codec_costs_its_own_clip_alone(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("path\nunknown.mkv\nsound.mkv\n")
     data = DataConfig(manifest=str(tmp_path / "m.csv"), skip_bad=True)
     said: list[str] = []
-    kept = load_clips(data, workers=1, say=said.append)
+    kept = load_clips(data, workers=1, show=said.append)
     assert [clip.path.name for clip in kept] == ["sound.mkv"]
     assert "line 2" in said[0]
     assert "unknown.mkv: its video is in a codec that FFmpeg does not know" in said[0]

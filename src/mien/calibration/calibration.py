@@ -74,7 +74,7 @@ class CalibrationFacts:
     """Per label, what is then added to its logit."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Calibration:
     """What `mien calibrate` found; ``apply`` uses it."""
 
@@ -82,6 +82,19 @@ class Calibration:
     scores: Array
     """Conformal scores of the validation clips (N, ...), in rising order."""
     density: Density
+
+    def __repr__(self) -> str:
+        facts, limits = self.facts, self.facts.limits
+        error = ""
+        if facts.fitted_on:
+            before, after = facts.fitted_on["ECE_before"], facts.fitted_on["ECE_after"]
+            error = f", calibration error {before:.3f} -> {after:.3f} on these clips"
+        return (
+            f"{facts.clips} clips of {facts.subjects} subjects: {self.map.sentence(facts.names, facts.thresholds)}{error}; "
+            f"{facts.coverage:.0%} coverage\nunreliable: sharpness below {limits.sharpness:.3g}, face narrower than "
+            f"{limits.width:g} px, head turned over {limits.pose:g} or tilted over {limits.roll:g} degrees, feature distance "
+            f"over {limits.distance:.3g}"
+        )
 
     @property
     def map(self) -> CalibrationMap:

@@ -40,7 +40,7 @@ from mien.video.stream import Frame
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
-class Shared(ReadConfig, FrameLimit, distributed.DeviceOptions):
+class AnalysisOptions(ReadConfig, FrameLimit, distributed.DeviceOptions):
     """What ``mien analyze`` and ``mien study`` have in common."""
 
     model: str = "runs/finetune"
@@ -56,7 +56,7 @@ class Shared(ReadConfig, FrameLimit, distributed.DeviceOptions):
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
-class Config(Shared):
+class Config(AnalysisOptions):
     """Options of ``mien analyze``; those of reading are also keywords of ``Analyzer.predict``."""
 
     video: tyro.conf.Positional[str]
@@ -80,15 +80,14 @@ def folder_of(config: Config) -> Path:
     return config.output or Path("analysis") / folder_name(Path(config.video).stem)
 
 
-def run(config: Config) -> None:
+def run(config: Config) -> Timeline | LiveStatistics:
     """Analyze and say what came out. Raises ``ValueError`` when a video breaks off, after everything before is written."""
     with distributed.session(config.device, config.matmul):
         analyzer = load(config.model, config.device)
         require_calibration(analyzer.calibration, config.coverage)
         if config.video.isdigit() and not Path(config.video).exists():
             refuse_unread(config)
-            watch_live(analyzer, camera(int(config.video)), config)
-            return
+            return watch_live(analyzer, camera(int(config.video)), config)
         if given := changed(config.live, "live"):
             raise ValueError(f"{', '.join(given)}: for a camera, and {config.video} is a video; leave it out")
         path = Path(config.video)
@@ -99,6 +98,7 @@ def run(config: Config) -> None:
             timeline = analyze(analyzer, source, folder, config)
     if timeline.about["stopped"]:
         raise ValueError(f"{timeline.about['stopped']}. What could be read is in {folder}")
+    return timeline
 
 
 def refuse_unread(config: Config) -> None:
@@ -111,17 +111,16 @@ def refuse_unread(config: Config) -> None:
 def analyze(analyzer: Analyzer, source: Source, folder: Path, config: Config) -> Timeline:
     """One video into one folder."""
     portraits, profile = Portraits(), Profile()
-    progress = True
     timeline = predict_into(
-        folder, analyzer, source, config.reading(), config.format, config.overwrite, progress, profile, portraits
+        folder, analyzer, source, config.reading(), config.format, config.overwrite, profile=profile, listen=portraits
     )
-    if judged := timeline.reliability().sentence():
-        print(judged)
+    if reliability := timeline.reliability().sentence():
+        print(reliability)
     print(timeline.sentence())
     if config.profile:
         print("\n".join(profile.lines(float(timeline.frames["timestamp"].iloc[-1]))))
     if config.pictures:
-        written = illustrate(timeline, source, portraits, folder, config.overlay, progress)
+        written = illustrate(timeline, source, portraits, folder, config.overlay, progress=True)
         print("; ".join(str(path) for path in written), file=sys.stderr)
     print(f"tables in {folder}")
     return timeline
@@ -142,11 +141,13 @@ def watch_live(analyzer: Analyzer, frames: Iterable[Frame], config: Config) -> L
             time, late = moment.faces.frame.time, round(moment.latency, 4)
             for face, answer in moment.predictions.items():
                 doubts = f"not reliable: {', '.join(answer.reasons)}  " if answer.reasons else ""
-                print(f"{time:8.2f} s  face {face}  {doubts}{said(analyzer, answer.values)}  {1000 * late:.0f} ms late")
+                print(
+                    f"{time:8.2f} s  face {face}  {doubts}{shown(analyzer, answer.values)}  {1000 * late:.0f} ms late"
+                )
                 if journal:
                     values = [round(float(v), 6) for v in answer.values]
-                    judged = row_of(reliability_cells(answer.reasons), ("reliable", "reasons"))
-                    journal.append([[moment.number, round(time, 6), face, late, moment.dropped, *judged, *values]])
+                    trusted = row_of(reliability_cells(answer.reasons), ("reliable", "reasons"))
+                    journal.append([[moment.number, round(time, 6), face, late, moment.dropped, *trusted, *values]])
     except KeyboardInterrupt:
         print()
     print(tally.sentence())
@@ -155,7 +156,7 @@ def watch_live(analyzer: Analyzer, frames: Iterable[Frame], config: Config) -> L
     return tally
 
 
-def said(analyzer: Analyzer, values: Any) -> str:
+def shown(analyzer: Analyzer, values: Any) -> str:
     """The largest class with its probability, or all values."""
     if analyzer.outputs.exclusive:
         best = int(values.argmax())

@@ -18,6 +18,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from pydantic.dataclasses import dataclass
 
 from mien.calibration import calibration, conformal, density
+from mien.calibration.calibration import Calibration
 from mien.calibration.reliability import Limits
 from mien.config import STRICT
 from mien.engine import distributed
@@ -25,7 +26,7 @@ from mien.files import LOCK
 from mien.inference.analyzer import Analyzer, Scores, load
 from mien.interfaces import Clip, Outputs
 from mien.reports import diagrams, plots
-from mien.training.fit import DataConfig, load_clips, located, warn
+from mien.training.data import DataConfig, load_clips, located, warn
 from mien.training.partition import seen_by
 from mien.video.container import FrameLimit
 from mien.video.inspection import digest
@@ -62,7 +63,7 @@ def writes(config: Config) -> Path | None:
     return config.model / LOCK if config.model.is_dir() else None
 
 
-def run(config: Config) -> None:
+def run(config: Config) -> Calibration:
     """Calibrate, store and print."""
     with distributed.session(config.device, config.matmul):
         analyzer = load(config.model, config.device)
@@ -88,7 +89,8 @@ def run(config: Config) -> None:
     )
     found.save(config.model)
     draw(analyzer.outputs, found, read, targets, config.model)
-    tell(found, config.model)
+    print(f"{found!r}\nstored in {config.model / 'calibration.yaml'}")
+    return found
 
 
 def refuse_trained(model: Path, clips: Sequence[Clip], workers: int) -> None:
@@ -118,25 +120,9 @@ def origin_of(config: Config, analyzer: Analyzer, clips: list[Clip]) -> dict[str
     }
 
 
-def draw(task: Outputs, found: calibration.Calibration, read: Scores, targets: np.ndarray, folder: Path) -> None:
+def draw(task: Outputs, found: Calibration, read: Scores, targets: np.ndarray, folder: Path) -> None:
     """Reliability diagram of the validation clips, for probabilities."""
     before, after = (found.map.confidence(v, targets) for v in (read.mean, found.map.apply(read.mean)))
     if before and after:
         figure = diagrams.reliability({"before": before, "after": after}, task, "Validation clips")
         plots.save(figure, folder / "calibration.png")
-
-
-def tell(found: calibration.Calibration, folder: Path) -> None:
-    """One line for the model, one for its limits."""
-    facts = found.facts
-    said = found.map.sentence(facts.names, facts.thresholds)
-    if facts.fitted_on:
-        before, after = facts.fitted_on["ECE_before"], facts.fitted_on["ECE_after"]
-        said += f", calibration error {before:.3f} -> {after:.3f} on these clips"
-    print(f"{facts.clips} clips of {facts.subjects} subjects: {said}; {facts.coverage:.0%} coverage")
-    limits = facts.limits
-    print(
-        f"unreliable: sharpness below {limits.sharpness:.3g}, face narrower than {limits.width:g} px, head turned over "
-        f"{limits.pose:g} or tilted over {limits.roll:g} degrees, feature distance over {limits.distance:.3g}"
-    )
-    print(f"stored in {folder / 'calibration.yaml'}")

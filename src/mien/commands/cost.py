@@ -15,21 +15,16 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from mien.commands import finetune, pretrain, probe
 from mien.config import read_recipe, recipe_file, recipe_words
 from mien.engine import distributed
-from mien.engine.cost import forward_macs, noise_batch
-from mien.engine.distributed import Session
 from mien.engine.loop import require_company
-from mien.engine.memory import available, format_bytes
-from mien.interfaces import Clip, Objective, Task
+from mien.interfaces import Clip
 from mien.models.card import ModelCard
-from mien.training.initial_weights import with_encoder_of
-from mien.training.preflight import ProbeCost, duration, measure_objective, measure_probes, needed, probe_times, ranks
-from mien.video.clips import ClipConfig
+from mien.training.cost_table import probing_costs, training_costs
+from mien.training.data import DataConfig
+from mien.training.initial_weights import initial_encoder
+from mien.training.partition import divide
 from mien.video.manifest import read_manifest, select
 
 OFTEN = (*pretrain.OFTEN, *finetune.OFTEN, *probe.OFTEN)
@@ -50,97 +45,45 @@ def guess(arguments: list[str]) -> str:
 def run(config: Config) -> None:
     """Print what a step costs, or features and probes."""
     if isinstance(config, probe.Config):
-        say_probes(config)
+        print_probes(config)
     else:
-        say_training(config)
+        print_training(config)
 
 
-def say_training(config: Training) -> None:
+def print_training(config: Training) -> None:
     """Print what a step of training costs."""
     train = config.train
     with distributed.session(train.device, train.matmul) as session:
-        config = with_encoder_of(config, session.print)
-        clips, (objective, target) = len(clips_of(config)), make(config)
+        encoder = initial_encoder(config.encoder, config.init, session.print)
+        clips, encoder = len(clips_of(config.data)), encoder.build(config.clip.frames, config.clip.size)
+        if isinstance(config, pretrain.Config):
+            objective, target = config.objective.build(encoder, config.pixels), None
+        else:
+            names, target = config.task.example()
+            objective = config.task.build(encoder, config.pixels, names)
         require_company(objective, train, session)
-        objective.to(session.device)
-        cost, micro = measure_objective(objective, config, session, target), train.micro_batch(session.world)
-        macs = forward_macs(objective, lambda n: loss_of(objective, config, session, target, n))
-        need, free = needed(cost, config, micro, session), available(session.device)
-        step = cost.seconds * train.batch / session.world
-        lines = {
-            "parameters": f"{cost.parameters / 1e6:.2f} million, {cost.trained / 1e6:.2f} million of them learnt",
-            "products": f"{macs / 1e9:.2f} GMACs in a forward pass over one clip",
-            "memory": f"{format_bytes(need)} for {micro} clips at once: {format_bytes(cost.weights + cost.optimizer_bytes)} for weights, "
-            f"gradients and moments, {format_bytes(cost.bytes_per_clip)} for each clip; estimated from 1 and 2 clips",
-            "there": "not known" if free is None else format_bytes(free / ranks(session) + cost.weights),
-            "time": f"{duration(step)} per step of {train.batch} clips on {session.device}, from "
-            + (f"one step over {cost.timed_clips} clips" if cost.timed_clips else "a forward pass over one clip")
-            + "; reading not counted",
-        }
-        if clips or train.steps:
-            steps = train.total(clips)
-            lines["whole"] = f"{duration(step * steps)} for {steps} steps"
-        for name, line in lines.items():
+        for name, line in training_costs(objective, config.clip, train, clips, session, target).items():
             session.print(f"{name:<12}{line}")
 
 
-def say_probes(config: probe.Config) -> None:
+def print_probes(config: probe.Config) -> None:
     """Print what the features of each model cost, and the probes over them."""
-    config = probe.settled(config)
+    probe.refuse_unread(config)
     with distributed.session(config.device, config.matmul) as session:
-        clips = clips_of(config)
+        clips = clips_of(config.data)
         config = replace(config, task=config.task.with_columns(clips)[0]) if clips else config
-        parts = probe.parts_of(clips, config) if clips else {}
-        views = probe.views_in_all(parts, config) if clips else None
-        names, target = config.task.example(parts.get("train", []))
+        setup = probe.setup_of(config, session.device)
+        parts = divide(clips, setup.split, setup.task, config.probe.seed) if clips else {"train": []}
+        views = setup.views_in_all(parts) if clips else None
+        names, target = setup.task.example(parts["train"])
         for folder in config.model:
             card = ModelCard.load(folder)
-            task = config.task.build(card.build_encoder(), card.pixels, names).to(session.device).eval()
-            cost = measure_probes(task, config, card.clip, target, session.device)
-            whole = {} if views is None else {"whole": probe_times(cost, config, views, len(parts["train"]))}
-            for name, line in (
-                {"model": str(folder)} | probe_lines(task, config, card.clip, cost, views) | whole
-            ).items():
+            task = setup.task.build(card.build_encoder(), card.pixels, names).to(session.device).eval()
+            lines = probing_costs(task, setup, card.clip, target, views, len(parts["train"]))
+            for name, line in ({"model": str(folder)} | lines).items():
                 session.print(f"{name:<12}{line}")
 
 
-def probe_lines(
-    task: Task, config: probe.Config, clip: ClipConfig, cost: ProbeCost, views: int | None
-) -> dict[str, str]:
-    """What is said of one encoder and its probes; without a number of views as if they filled --features.memory."""
-    device, batch = next(task.parameters()).device, config.probe.batch
-    video = task.pixels(noise_batch(1, clip.frames, clip.size, device)["video"])
-    tokens = torch.zeros(1, *cost.tokens, device=device)
-    encoder = forward_macs(task.encoder, lambda _: task.encoder.features(video))
-    head, free = forward_macs(task.head, lambda _: task.head(tokens)), available(device)
-    return {
-        "parameters": f"{cost.weights / 4e6:.2f} million frozen, {cost.heads} probes of {cost.head.parameters / 1e6:.2f} "
-        "million learnt together",
-        "products": f"{encoder / 1e9:.3g} GMACs of the encoder over one view, {head / 1e9:.3g} of a probe over its "
-        f"{cost.tokens[0]} tokens",
-        "memory": f"{format_bytes(cost.memory(config, clip, views))}: {format_bytes(cost.weights)} for the encoder, "
-        f"{format_bytes(cost.features(config, views))} for features, {format_bytes(cost.reading(config, clip))} while "
-        f"{config.views.batch} views are read or {format_bytes(cost.learning(config))} while probes learn from {batch} clips",
-        "there": "not known" if free is None else format_bytes(free + cost.weights),
-        "time": f"{duration(cost.seconds)} per view, {duration(cost.heads * cost.head.seconds * batch)} per step of {batch} "
-        f"clips on {device}; reading not counted",
-    }
-
-
-def make(config: Training) -> tuple[Objective, Tensor | None]:
-    """The model of a config with first weights, and the target of one made-up clip."""
-    encoder = config.encoder.build(config.clip.frames, config.clip.size)
-    if isinstance(config, pretrain.Config):
-        return config.objective.build(encoder, config.pixels), None
-    names, target = config.task.example()
-    return config.task.build(encoder, config.pixels, names), target
-
-
-def clips_of(config: Config) -> list[Clip]:
+def clips_of(data: DataConfig) -> list[Clip]:
     """The selected clips of the manifest; none without one."""
-    return select(read_manifest(Path(config.data.manifest)), config.data.select) if config.data.manifest else []
-
-
-def loss_of(objective: Objective, config: Training, session: Session, target: Tensor | None, clips: int) -> Tensor:
-    """The loss of noise."""
-    return objective(noise_batch(clips, config.clip.frames, config.clip.size, session.device, target))["loss"]
+    return select(read_manifest(Path(data.manifest)), data.select) if data.manifest else []

@@ -31,7 +31,7 @@ from mien.reports.evaluation_report import warnings
 from mien.reports.page import Report
 from mien.statistics import metrics
 from mien.tasks.labels import canonical, label_text
-from mien.training.fit import DataConfig, load_clips, located, warn
+from mien.training.data import DataConfig, load_clips, located, warn
 from mien.training.partition import provenance
 from mien.video.container import FrameLimit
 from mien.video.views import ViewConfig

@@ -41,9 +41,10 @@ from mien.statistics.intervals import cross_validation
 from mien.statistics.predictions import predictions_of
 from mien.tasks import TaskConfig
 from mien.training import selection
-from mien.training.fit import decisive, identity_of, load_clips, located
+from mien.training.data import load_clips, located
 from mien.training.outcome import CrossValidationResults
 from mien.training.partition import SplitConfig
+from mien.training.run_config import decisive, identity_of
 from mien.training.scoring import origin
 from mien.video.splits import Rows, find_folds, refuse_shared_groups
 
@@ -168,8 +169,9 @@ def read_corpus(config: Config, workers: int, session: distributed.Session) -> F
 
 def identity(config: Config, clips: Sequence[Clip]) -> str:
     """What decides the predictions of all folds."""
-    tree = decisive(config)
-    return identity_of(tree | {"folds": {name: tree["folds"][name] for name in ("column", "group")}}, clips)
+    return identity_of(
+        decisive(config) | {"folds": {"column": config.folds.column, "group": config.folds.group}}, clips
+    )
 
 
 def fold_folder(config: Config, fold: str) -> Path:

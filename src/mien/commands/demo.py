@@ -34,7 +34,7 @@ from mien.reports import plots
 from mien.reports.page import Report, as_png
 from mien.statistics.intervals import Difference, Interval, differences
 from mien.tasks.classification import ClassificationConfig
-from mien.training.fit import DataConfig, TrainingDataConfig
+from mien.training.data import DataConfig, TrainingDataConfig
 from mien.video.clips import ClipConfig
 from mien.video.manifest import read_manifest, write_manifest
 from mien.video.stream import read_frames

@@ -29,7 +29,7 @@ from mien.files import LOCK, write_whole
 from mien.inference.analyzer import Analyzer, Scores, load
 from mien.reports import calibration_quality
 from mien.reports.evaluation_report import Targets, clear, print_summary, write
-from mien.training.fit import DataConfig, load_clips, located, warn
+from mien.training.data import DataConfig, load_clips, located, warn
 from mien.training.partition import provenance
 from mien.training.scoring import origin, score
 from mien.video.container import FrameLimit

@@ -14,34 +14,26 @@ answer sooner than deleting random ones.
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass as plain
-from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tyro
-from numpy.typing import NDArray
 from pydantic import NonNegativeInt
 from pydantic.dataclasses import dataclass
 
 from mien.config import STRICT
 from mien.engine import distributed
 from mien.engine.distributed import choose_device
-from mien.explanations import drawing, explanation, map_overlay
-from mien.explanations.checks import Curves
+from mien.explanations import explanation
 from mien.explanations.explanation import MapConfig, Maps
-from mien.explanations.face_windows import FaceWindows, WindowClips, evenly_spaced, find_windows, read_face
+from mien.explanations.face_windows import FaceWindows, evenly_spaced, find_windows, read_face
 from mien.explanations.question import question_about, require_known_target, top_output, window_outputs
 from mien.explanations.reconstruction import load_autoencoder
-from mien.files import remove_files, write_whole
+from mien.explanations.result import Explanation
 from mien.inference.analyzer import load
 from mien.inference.predict import ReadConfig
 from mien.inference.sources import Source, open_source
 from mien.models.card import ModelCard
-from mien.names import to_text
-from mien.reports import plots
 from mien.video.container import FrameLimit
 
 
@@ -68,39 +60,18 @@ class Config(ReadConfig, FrameLimit, distributed.DeviceOptions):
     """Precision of fp32 matrix products; maps are small differences of answers, so it is the full one here."""
 
 
-@plain
-class Explained:
-    """What is written in the end."""
-
-    path: Path
-    stretch: FaceWindows
-    windows: WindowClips
-    about: dict[str, Any]
-    maps: dict[str, Maps] = field(default_factory=dict)
-    """Maps by method."""
-    moments: Maps = field(default_factory=list)
-    """Loss per time slot of each window."""
-    regions: Maps = field(default_factory=list)
-    """Loss per site of each window."""
-    survival: dict[str, list[float]] = field(default_factory=dict)
-    """Rank correlation with the maps of each randomised model, by method."""
-    curves: dict[str, list[Curves]] = field(default_factory=dict)
-    """Deletion and insertion of each window, by method."""
-
-
-def run(config: Config) -> None:
+def run(config: Config) -> Explanation:
     """Explain, write and print."""
     with distributed.session(config.device, config.matmul):
         fine_tuned = ModelCard.load(config.model).task is not None
         with open_source(config.video) as source:
             found = explain_answer(config, source) if fine_tuned else explain_guesses(config, source)
-            write(found, config.output)
-    for line in told(found):
-        print(line)
-    print(f"maps in {config.output}")
+            found.write(config.output)
+    print(f"{found!r}\nmaps in {config.output}")
+    return found
 
 
-def explain_answer(config: Config, source: Source) -> Explained:
+def explain_answer(config: Config, source: Source) -> Explanation:
     """Maps of a fine-tuned model."""
     analyzer, reading = load(config.model, config.device), config.reading()
     require_known_target(analyzer, config.target)
@@ -113,7 +84,10 @@ def explain_answer(config: Config, source: Source) -> Explained:
     about = {"target": name, "answer": float(row[name]), "unit": analyzer.outputs.evidence or name}
     about |= {"face": there[0].face_id, "windows": len(there)}
     about["explained"] = window_outputs(question)[:, question.output].tolist()
-    found = Explained(config.video, stretch, windows, about)
+    found = Explanation(
+        config.video, stretch, windows, about,
+        moments=explanation.temporal_maps(question, config.maps), regions=explanation.spatial_maps(question, config.maps),
+    )  # fmt: skip
     makers = {
         "occlusion": lambda task: explanation.occlusion_maps(question.of(task), config.maps),
         "attention": lambda task: explanation.attention_maps(task, windows.clips, config.maps),
@@ -127,12 +101,10 @@ def explain_answer(config: Config, source: Source) -> Explained:
                 analyzer.task, make, found.maps[method], config.maps.draws
             )
             found.curves[method] = explanation.curves_per_window(question, found.maps[method], config.maps)
-    found.moments = explanation.temporal_maps(question, config.maps)
-    found.regions = explanation.spatial_maps(question, config.maps)
     return found
 
 
-def explain_guesses(config: Config, source: Source) -> Explained:
+def explain_guesses(config: Config, source: Source) -> Explanation:
     """Error maps of a masked autoencoder."""
     if config.target:
         raise ValueError(f"--target {config.target}: {config.model} is a pre-trained encoder and has no outputs")
@@ -141,7 +113,7 @@ def explain_guesses(config: Config, source: Source) -> Explained:
     there = find_windows(source, reading, clip, face_crop, config.face)
     stretch = FaceWindows(source, reading, clip, face_crop, evenly_spaced(there, config.windows))
     windows, about = stretch.read(), {"target": "reconstruction", "unit": "squared error"}
-    found = Explained(config.video, stretch, windows, about | {"face": there[0].face_id, "windows": len(there)})
+    found = Explanation(config.video, stretch, windows, about | {"face": there[0].face_id, "windows": len(there)})
 
     def make(model: Any) -> Maps:
         return explanation.error_maps(model, windows.clips, config.maps)
@@ -153,65 +125,3 @@ def explain_guesses(config: Config, source: Source) -> Explained:
         )
         found.survival["reconstruction"] = survival
     return found
-
-
-def write(found: Explained, folder: Path) -> None:
-    """Videos, pictures, maps.npz and, last, explanation.json."""
-    films = [f"{method}.mp4" for method in ("occlusion", "attention", "reconstruction")]
-    remove_files(folder, ["explanation.json", "maps.npz", "maps.png", "when.png", "where.png", "check.png", *films])
-    folder.mkdir(parents=True, exist_ok=True)
-    rows: dict[str, NDArray[Any]] = {}
-    for method, maps in found.maps.items():
-        pairs, signed = zip(found.windows.frames, maps, strict=True), method == "occlusion"
-        shown = [map_overlay.MapWindow(frames, one) for frames, one in pairs]
-        title = f"{method}: {found.about['target']}"
-        map_overlay.write_video(found.stretch, shown, folder / f"{method}.mp4", title, signed)
-        rows["video"], rows[method] = map_overlay.picture_rows(found.stretch, shown, signed)
-    plots.save_png(plots.mosaic([(name, frames / 255) for name, frames in rows.items()]), folder / "maps.png")
-    if found.moments:
-        plots.save(drawing.temporal_figure(found.windows.times, found.moments, found.about), folder / "when.png")
-        plots.save(drawing.spatial_figure(found.windows.clips, found.regions, found.about), folder / "where.png")
-    if found.curves:
-        plots.save(drawing.removal_figure(found.curves, found.about["target"]), folder / "check.png")
-    arrays = {name: np.stack(maps) for name, maps in found.maps.items()}
-    arrays |= {"times": found.windows.times, "frames": found.windows.frames}
-    arrays |= {"when": np.stack(found.moments), "where": np.stack(found.regions)} if found.moments else {}
-    write_whole(folder / "maps.npz", lambda path: save_arrays(path, arrays))
-    saved = {"video": to_text(found.path), **found.about, "checks": checks(found)}
-    write_whole(folder / "explanation.json", lambda path: path.write_text(json.dumps(saved, indent=2) + "\n"))
-
-
-def save_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Arrays by name as .npz, under exactly this path."""
-    with path.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
-
-
-def checks(found: Explained) -> dict[str, dict[str, Any]]:
-    """What each method's maps did in the checks, means over the windows."""
-    result: dict[str, dict[str, Any]] = {}
-    for method, survival in found.survival.items():
-        areas = [one.areas() for one in found.curves.get(method, [])]
-        means = {name: float(np.mean([area[name] for area in areas])) for name in (areas[0] if areas else {})}
-        result[method] = {"randomised_rank_correlation": survival, **means}
-    return result
-
-
-def told(found: Explained) -> list[str]:
-    """What a person is told: the answer, and what the checks say of each method."""
-    answer = f" {found.about['answer']:.3f}" if "answer" in found.about else ""
-    what = f"face {found.about['face']}, {found.about['target']}{answer}"
-    explained = f"{len(found.stretch.windows)} of {found.about['windows']} windows explained"
-    lines = [f"{found.path}: {what}; {explained}"]
-    if "explained" in found.about:
-        lines[0] += ", of which the model says " + ", ".join(f"{value:.3f}" for value in found.about["explained"])
-    for method, check in checks(found).items():
-        left = float(np.mean(check["randomised_rank_correlation"]))
-        lines.append(f"  {method}: randomised weights leave a rank correlation of {left:+.2f} (0: nothing)")
-        for what in ("deletion", "insertion"):
-            if f"{what}_AUC" in check:
-                area, chance, beaten = (check[f"{what}_{end}"] for end in ("AUC", "AUC_random", "beats_random"))
-                lines.append(
-                    f"    {what} AUC {area:.3f}, random regions {chance:.3f}; better than {beaten:.0%} of them"
-                )
-    return lines

@@ -26,7 +26,7 @@ from mien.faces.cut import CutConfig, Record, VideoSource
 from mien.faces.detectors import DetectConfig
 from mien.faces.follow import FollowConfig
 from mien.faces.parallel import cut_locally, cut_on_ray
-from mien.faces.store import list_sources, pending, prepare_store, remove_partial, shard, write_index
+from mien.faces.store import FaceStore, list_sources, pending, prepare_store, remove_partial, shard, write_index
 from mien.files import LOCK
 from mien.progress import progress_bar
 from mien.video.container import FrameLimit
@@ -59,7 +59,7 @@ def writes(config: Config) -> Path:
     return config.output / f"{LOCK}-{config.shard.replace('/', '-of-')}"
 
 
-def run(config: Config) -> None:
+def run(config: Config) -> FaceStore:
     """Cut what is not cut yet and write the index; raises ``ValueError`` at the end if videos could not be read."""
     if config.input is None:
         raise ValueError("which videos? mien extract-faces VIDEO|FOLDER|MANIFEST --output FOLDER")
@@ -82,6 +82,7 @@ def run(config: Config) -> None:
     remove_partial(config.output, chosen)  # of processes that died
     keys = {source.key for source in chosen}
     report(config, [record for record in write_index(config.output) if record.key in keys], time.perf_counter() - began)
+    return FaceStore(config.output)
 
 
 def work(config: Config, cut: CutConfig, jobs: Sequence[VideoSource]) -> None:

@@ -25,11 +25,12 @@ from mien.engine import distributed
 from mien.features.cache import FeatureConfig, Features, ProbeFeatureConfig
 from mien.features.frozen import load_encoder
 from mien.files import write_whole
+from mien.inference.analyzer import VideoFeatures
 from mien.models.card import ModelCard
 from mien.modules.pixels import Pixels
 from mien.names import write_parquet as to_parquet
 from mien.progress import progress_bar
-from mien.training.fit import DataConfig, load_clips, warn
+from mien.training.data import DataConfig, load_clips, warn
 from mien.video.container import FrameLimit
 from mien.video.manifest import write_manifest
 from mien.video.views import ViewConfig
@@ -54,7 +55,7 @@ class Config(FrameLimit, distributed.ReaderOptions):
     features: FeatureConfig = FeatureConfig()
 
 
-def run(config: Config) -> None:
+def run(config: Config) -> VideoFeatures:
     """Compute what is not kept yet, and write the tables."""
     if config.tokens and config.format != "npy":
         raise ValueError("tokens do not fit a table; add --format npy")
@@ -68,10 +69,12 @@ def run(config: Config) -> None:
         found.prepare(config.workers)
         rows = rows_of(found, config.tokens)
         if config.format == "npy":
-            shape = write_npy(rows, config.output, sum(len(found.times(i)) for i in range(len(clips))))
+            result = write_npy(rows, config.output, sum(len(found.times(i)) for i in range(len(clips))))
         else:
-            shape = write_parquet(rows, config.output)
-    print(f"{len(clips)} clips, {shape[0]} windows of {' x '.join(map(str, shape[1:]))} numbers in {config.output}")
+            result = write_parquet(rows, config.output)
+    windows, *numbers = result.values.shape
+    print(f"{len(clips)} clips, {windows} windows of {' x '.join(map(str, numbers))} numbers in {config.output}")
+    return result
 
 
 def rows_of(found: Features, tokens: bool) -> Iterator[Row]:
@@ -84,18 +87,19 @@ def rows_of(found: Features, tokens: bool) -> Iterator[Row]:
             yield about | dict(clip.columns), features.numpy()
 
 
-def write_parquet(rows: Iterator[Row], folder: Path) -> tuple[int, ...]:
-    """One table of times and features; returns (rows, channels)."""
+def write_parquet(rows: Iterator[Row], folder: Path) -> VideoFeatures:
+    """One table of times and features."""
     known, features = zip(*rows, strict=True)
     values = np.stack(features)
     channels = pd.DataFrame(values, columns=[f"feature_{i}" for i in range(values.shape[1])])
-    table = pd.concat([pd.DataFrame(known), channels], axis=1)
+    windows = pd.DataFrame(known)
+    table = pd.concat([windows, channels], axis=1)
     write_whole(folder / "features.parquet", lambda path: to_parquet(table, path))
-    return values.shape
+    return VideoFeatures(windows, values)
 
 
-def write_npy(rows: Iterator[Row], folder: Path, count: int) -> tuple[int, ...]:
-    """An array of ``count`` rows and a CSV of their times; returns its shape. One row is in memory at a time."""
+def write_npy(rows: Iterator[Row], folder: Path, count: int) -> VideoFeatures:
+    """An array of ``count`` rows and a CSV of their times. One row is in memory at a time, also of what is returned."""
     known: list[dict[str, Any]] = []
     first, values = next(rows)
     shape = (count, *values.shape)
@@ -110,4 +114,4 @@ def write_npy(rows: Iterator[Row], folder: Path, count: int) -> tuple[int, ...]:
     (folder / "windows.csv").unlink(missing_ok=True)  # written last: where it stands, both are of one run
     write_whole(folder / "features.npy", save)
     write_whole(folder / "windows.csv", lambda path: write_manifest(path, known))
-    return shape
+    return VideoFeatures(pd.DataFrame(known), np.load(folder / "features.npy", mmap_mode="r"))

@@ -15,19 +15,16 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import tyro
 from pydantic.dataclasses import dataclass
 
-from mien.calibration.calibration import require_calibration
 from mien.config import STRICT
 from mien.engine import distributed
 from mien.inference.analyzer import Analyzer, load
-from mien.inference.predict import ReadConfig, predict_into
+from mien.inference.predict import ReadConfig
 from mien.inference.reliability_share import share_of
-from mien.inference.sources import open_source
 from mien.inference.timeline import Timeline
 from mien.interfaces import Outputs
 from mien.names import to_text
@@ -46,27 +43,26 @@ class Config(ReadConfig, FrameLimit, distributed.DeviceOptions):
     """Print one JSON object instead of a table: what is said of the face seen longest, and of all under "faces"."""
 
 
-def run(config: Config) -> None:
+def run(config: Config) -> Timeline:
     """Read and print. Raises ``ValueError`` where no face is seen, and, after printing, where a video breaks off."""
     with distributed.session(config.device, config.matmul):
-        analyzer = load(config.model, config.device)
-        require_calibration(analyzer.calibration, config.coverage)
-        with open_source(config.video) as source, TemporaryDirectory(prefix="mien-") as folder:
-            timeline = predict_into(Path(folder), analyzer, source, config.reading())
+        analyzer = load(config.model, config.device, config.matmul)
+        timeline = analyzer.predict(config.video, **vars(config.reading()))
         longest = int(timeline.face()["face_id"])
         order = sorted(timeline.summary()["face_id"], key=lambda face: face != longest)
-        told = [describe(analyzer, timeline, int(face), config.coverage) for face in order]
-        faces = [face for face, _, _ in told]
+        described = [describe(analyzer, timeline, int(face), config.coverage) for face in order]
+        faces = [face for face, _, _ in described]
     if config.json:
         print(json.dumps({"path": to_text(config.video)} | faces[0] | faces[0]["scores"] | {"faces": faces}))
     else:
         print(config.video)
-        for face, beside, closing in told:
+        for face, beside, closing in described:
             print("\n".join(lines(analyzer.outputs, face, beside, closing, len(faces) > 1)))
     for line in promises(analyzer, faces[0]["windows"]):
         print(line, file=sys.stderr)
     if timeline.about["stopped"]:
         raise ValueError(f"{timeline.about['stopped']}. What is printed was read before")
+    return timeline
 
 
 def describe(

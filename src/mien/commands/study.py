@@ -21,7 +21,7 @@ import tyro
 from pydantic.dataclasses import dataclass
 
 from mien.calibration.calibration import require_calibration
-from mien.commands.analyze import Shared
+from mien.commands.analyze import AnalysisOptions
 from mien.config import STRICT
 from mien.engine import distributed
 from mien.files import remove_files, write_whole
@@ -36,6 +36,7 @@ from mien.progress import progress_bar
 from mien.reports import plots
 from mien.reports.portraits import Portraits
 from mien.reports.study import (
+    Study,
     condition_means,
     condition_plot,
     folder_names,
@@ -48,7 +49,7 @@ from mien.video.manifest import read_manifest, select
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
-class Config(Shared):
+class Config(AnalysisOptions):
     """Options of ``mien study``; those of reading are the same as of ``mien analyze``."""
 
     videos: tyro.conf.Positional[Path]
@@ -67,7 +68,7 @@ class Config(Shared):
     """Take means over reliable frames only; needs a model that mien calibrate has calibrated."""
 
 
-def run(config: Config) -> None:
+def run(config: Config) -> Study:
     """Analyze all, then sum up. Raises ``ValueError`` at the end if videos could not be read."""
     clips = select(read_manifest(config.videos), config.select)
     who = require_column(clips, config.participant, "participant", "subject")
@@ -94,7 +95,7 @@ def run(config: Config) -> None:
     remove_files(config.output, ("study.png", "summary.csv", "participants.csv", "study.csv", "failures.csv"))
     write_failures(config.output, failures, bool(done))
     tables = [tidy_rows(done[n], n, clip, who, what, config.reliable_only) for n, clip in read.items()]
-    report(config, pd.concat(tables, ignore_index=True), done, (who, what), len(failures))
+    return report(config, pd.concat(tables, ignore_index=True), done, (who, what), len(failures))
 
 
 def analyze_clip(analyzer: Analyzer, clip: Clip, folder: Path, config: Config) -> Timeline:
@@ -122,7 +123,7 @@ def write_failures(out: Path, failures: list[dict[str, Any]], any_read: bool) ->
 
 def report(
     config: Config, table: pd.DataFrame, done: dict[str, Timeline], columns: tuple[str, str], failures: int
-) -> None:
+) -> Study:
     """Write and print what came out, how far to rely on it first; ``columns`` are participant and condition, or ''."""
     out = config.output
     bounds = next(iter(done.values())).layout.outputs.bounds
@@ -138,6 +139,7 @@ def report(
     )
     if failures:
         raise ValueError(f"{failures} of {len(done) + failures} videos have problems, listed in {out / 'failures.csv'}")
+    return Study(out, table, people, summary, done)
 
 
 def notes(

@@ -112,19 +112,28 @@ def session(device: str = "auto", matmul: MatmulPrecision = "medium", parallel: 
             "--nproc-per-node N -m mien ..., or leave --train.parallel out"
         )
     chosen = choose_device(device)
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(matmul)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     joins = world > 1 and not dist.is_initialized()
     if joins:
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
-        yield Session(rank, world, chosen)
+        with matmul_precision(matmul):
+            yield Session(rank, world, chosen)
     finally:
-        torch.set_float32_matmul_precision(before)
         if joins:
             dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def matmul_precision(matmul: MatmulPrecision) -> Iterator[None]:
+    """Precision of fp32 matrix products for a while."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(matmul)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def over_devices(work: Callable[[T, str], object], items: Sequence[T], devices: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Literal
@@ -90,10 +91,10 @@ EXECUTION = ("device", "workers", "log_every", "save_every", "picture_every", "t
 """Fields of TrainConfig that a resume may change: they do not decide the result, or (skip) are kept in the run's folder."""
 
 
-Draw = Callable[[int], None]
+DrawPictures = Callable[[int], None]
 """Called with the number of steps done, every ``picture_every`` steps, on every rank."""
 
-Watch = Callable[[int], dict[str, float]]
+Validate = Callable[[int], dict[str, float]]
 """Called with the number of steps done after each step; what it returns is logged."""
 
 
@@ -106,12 +107,12 @@ def train(
     folder: Path,
     session: Session,
     name_clip: Callable[[int], str] = str,
-    draw: Draw | None = None,
-    watch: Watch | None = None,
+    draw: DrawPictures | None = None,
+    validate: Validate | None = None,
 ) -> None:
     """Train ``objective`` in place until ``steps`` steps are done, from the newest checkpoint in ``folder`` on.
 
-    ``watch`` is called on every rank. A step none of whose clips is left changes nothing. Raises ``NonFiniteError``
+    ``validate`` is called on every rank. A step none of whose clips is left changes nothing. Raises ``NonFiniteError``
     where loss or gradient are not finite, naming the step and its clips, before they reach the weights. SIGINT and SIGTERM
     end it with ``Stopped`` after the step under way and a checkpoint of it.
     """
@@ -125,18 +126,18 @@ def train(
     log = RunLog(folder, start, steps, session.first, config.tensorboard)
     objective.train()
     clock = perf_counter()
+
+    def end(done: int, number: int) -> Stopped:
+        checkpoint.save(folder, done, model, optimizer, write=True)
+        return stopped(number, done, steps)
+
     with closing(log), Stopper() as stop:
         for step in range(start, steps):
-            lr = optim.rate(step, steps, config.batch)
-            set_rates(optimizer, lr, optim.decay(step, steps))
-            try:
+            set_rates(optimizer, lr := optim.rate(step, steps, config.batch), optim.decay(step, steps))
+            with stop.ending(
+                session.world == 1, partial(end, step)
+            ):  # the step cannot be taken, those before it are kept
                 scalars, clips = backward(forward, model, objective, stream, step, config, session, name_clip)
-            except RuntimeError:
-                if not stop.number or session.world > 1:
-                    raise
-                # The signal went to the processes that decode, too: the step cannot be taken, those before it are kept.
-                checkpoint.save(folder, step, model, optimizer, write=True)
-                raise stopped(stop.number, step, steps) from None
             if scalars:
                 scalars |= {"grad_norm": clip_gradient(objective, optim.clip_grad), "lr": lr}
                 if not math.isfinite(scalars["grad_norm"]):
@@ -148,20 +149,11 @@ def train(
             done = step + 1
             scalars["clips_per_s"] = config.batch / (perf_counter() - clock)
             log.step({k: scalars[k] for k in ("loss", "clips_per_s") if k in scalars})
-            try:
-                seen = watch(done) if watch else {}
-            except RuntimeError:
-                if not stop.number or session.world > 1:
-                    raise
-                # As above, while validation clips are read: no checkpoint, so that this step is validated when it is done again.
-                raise Stopped(
-                    stop.number,
-                    f"stopped while step {done} of {steps} was validated; the same command goes on from the newest checkpoint",
-                ) from None
-            scalars |= seen
-            if seen or done % config.log_every == 0 or done == steps:
-                log.write(done, scalars)
-                log.warn(done, objective.alarms(scalars))
+            with stop.ending(session.world == 1, partial(not_validated, done, steps)):
+                scores = validate(done) if validate else {}
+            if scores or done % config.log_every == 0 or done == steps:
+                log.write(done, scalars | scores)
+                log.warn(done, objective.alarms(scalars | scores))
             number = session.max_over_ranks(stop.number)
             if number or done % config.save_every == 0 or done == steps:
                 checkpoint.save(folder, done, model, optimizer, write=session.first)
@@ -170,6 +162,14 @@ def train(
             if number and done < steps:
                 raise stopped(number, done, steps)
             clock = perf_counter()
+
+
+def not_validated(done: int, steps: int, number: int) -> Stopped:
+    """What a signal ends a validation with: no checkpoint is kept, so that the step is validated when it is done again."""
+    return Stopped(
+        number,
+        f"stopped while step {done} of {steps} was validated; the same command goes on from the newest checkpoint",
+    )
 
 
 def stopped(number: int, done: int, steps: int) -> Stopped:
@@ -240,7 +240,7 @@ def backward(
 def not_finite(
     what: str, value: float, step: int, clips: Sequence[int], name_clip: Callable[[int], str], shown: int = 20
 ) -> NonFiniteError:
-    """What to say of a loss or gradient that is NaN or infinite, before it reaches the weights."""
+    """The error of a loss or gradient that is NaN or infinite, before it reaches the weights."""
     names = ", ".join(map(name_clip, clips[:shown])) + (f" and {len(clips) - shown} more" if len(clips) > shown else "")
     return NonFiniteError(
         f"the {what} is {value} at step {step + 1}, with the clips {names}. The last good checkpoint is kept; lower "

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -46,13 +45,26 @@ class Stopper:
 
     def __init__(self) -> None:
         self.number = 0
-        self.before: dict[int, Any] = {}
+        self.before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """The handler."""
         if self.number:
             raise Stopped(number)
         self.number = number
+
+    @contextmanager
+    def ending(self, alone: bool, end: Callable[[int], Stopped]) -> Iterator[None]:
+        """Where a signal also ended the processes that decode, their ``RuntimeError`` becomes ``end`` of its number.
+
+        Other errors stay, and so do those of a process that is not ``alone``.
+        """
+        try:
+            yield
+        except RuntimeError:
+            if not self.number or not alone:
+                raise
+            raise end(self.number) from None
 
     def __enter__(self) -> Stopper:
         if threading.current_thread() is threading.main_thread():

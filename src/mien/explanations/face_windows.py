@@ -87,7 +87,7 @@ def frame_numbers(window: Window) -> Indices:
 
 def without_pictures(window: Window) -> Window:
     """Where a window is, in little memory."""
-    return replace(window, seen=tuple(replace(seen, picture=UNSEEN) for seen in window.crops))
+    return replace(window, crops=tuple(replace(crop, picture=UNSEEN) for crop in window.crops))
 
 
 def read_face(

@@ -64,11 +64,12 @@ def crop(pixels: Pixels, face: Face, config: CropConfig) -> Pixels:
 
 
 def crop_transform(box: Box, landmarks: Points | None, config: CropConfig) -> NDArray[np.float64]:
-    """The similarity (2, 3) that takes places in the frame to places in the crop, both counted from pixel corners."""
+    """The similarity (2, 3) that takes points of the frame to points of the crop, both counted from pixel corners."""
     margin = MARGIN[config.preset] if config.margin is None else config.margin
     align = ALIGNED[config.preset] if config.align is None else config.align
     if config.preset == "openface" and landmarks is not None and align:
-        unit = similarity(four(landmarks), OPENFACE)
+        # Eyes, nose and the middle of the mouth: what a smile moves least.
+        unit = similarity(np.concatenate([landmarks[:3], landmarks[3:].mean(0, keepdims=True)]), OPENFACE)
     elif config.preset == "openface":
         lower = (box[0], box[1] + OPENFACE_DROP * box[2], box[2], box[3])
         unit = unit_square(lower, OPENFACE_SIDE * box[2], 0.0)
@@ -93,11 +94,6 @@ def roll(landmarks: Points | None) -> float:
         return 0.0
     x, y = landmarks[1] - landmarks[0]
     return float(np.arctan2(y, x))
-
-
-def four(landmarks: Points) -> Points:
-    """Eyes, nose and the middle of the mouth (4, 2): what a smile moves least."""
-    return np.concatenate([landmarks[:3], landmarks[3:].mean(0, keepdims=True)])
 
 
 def similarity(source: Points, target: Points) -> NDArray[np.float64]:

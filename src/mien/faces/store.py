@@ -16,10 +16,11 @@ import hashlib
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import yaml
 from pyarrow import parquet
@@ -34,6 +35,26 @@ from mien.video.manifest import read_manifest, write_manifest
 MANIFEST = ("path", "input", "face_id", "track", "t_start", "t_end", "n_frames", "n_valid", "confidence", "sharpness")
 """First columns of the manifest; those of the manifest that was cut follow."""
 FILES = ("input", "status", "reason", "frames", "frames_with_face", "duration", "faces", "tracks", "clips")
+
+
+@dataclass(frozen=True, repr=False)
+class FaceStore:
+    """A folder of face clips; ``FaceStore(folder)`` also names one of an earlier day."""
+
+    folder: Path
+
+    @property
+    def manifest(self) -> pd.DataFrame:
+        """A row per clip with the labels of its video, as training reads it; paths are relative to the folder."""
+        return pd.read_csv(self.folder / "manifest.csv")
+
+    @property
+    def files(self) -> pd.DataFrame:
+        """A row per video: how far it could be read, frames, faces, clips."""
+        return pd.read_csv(self.folder / "files.csv")
+
+    def __repr__(self) -> str:
+        return f"FaceStore({str(self.folder)!r}: {len(self.manifest)} clips of {len(self.files)} videos)"
 
 
 def list_sources(given: Path, store: Path) -> list[VideoSource]:
@@ -89,7 +110,7 @@ def prepare_store(store: Path, config: CutConfig) -> None:
 
 
 def store_settings(config: CutConfig) -> dict[str, Any]:
-    """What decides the result; of the model its file's name, not where it lies."""
+    """The settings that decide the result; of the model its file's name, not where it lies."""
     tree = to_tree(config)
     model = tree["detector"]["model"]
     tree["detector"]["model"] = PurePath(model).name if model else None
@@ -121,19 +142,19 @@ def pending(store: Path, chosen: Sequence[VideoSource]) -> list[VideoSource]:
 
 
 def remove_partial(store: Path, chosen: Sequence[VideoSource]) -> None:
-    """Remove what was half done of sources that nobody is cutting now."""
+    """Remove the partial results of sources that no process is cutting now."""
     keys = {source.key for source in chosen}
     for folder in (store / "partial").glob("*"):
         if folder.name.rpartition(".")[0] in keys:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def is_done(store: Path, one: VideoSource) -> bool:
+def is_done(store: Path, source: VideoSource) -> bool:
     """Whether a source needs no further work."""
-    record = read_record(store, one.key)
-    if record is None or record.status == "failed" or record.stamp != one.stamp():
+    record = read_record(store, source.key)
+    if record is None or record.status == "failed" or record.stamp != source.stamp():
         return False
-    return record.frames == 0 or output_paths(store, one.key)[1].is_file()
+    return record.frames == 0 or output_paths(store, source.key)[1].is_file()
 
 
 def write_index(store: Path) -> list[Record]:
@@ -150,19 +171,15 @@ def write_tables(store: Path, keys: Sequence[str]) -> list[Record]:
     """The tables of the records of these keys."""
     records = sorted((r for r in (read_record(store, key) for key in keys) if r), key=lambda r: r.input)
     tracks = [(record, track) for record in records for track in record.tracks]
-    clips = [manifest_row(record, track) for record, track in tracks if track.path]
+    rows = [{"input": record.input} | asdict(track) for record, track in tracks]
+    # Labels of a video go with every face of it.
+    clips = [r.columns | {n: row[n] for n in MANIFEST} for (r, t), row in zip(tracks, rows, strict=True) if t.path]
     extra = sorted({name for row in clips for name in row} - set(MANIFEST))
     files = [file_row(record) for record in records]
     write_whole(store / "files.csv", lambda p: write_manifest(p, files, FILES))
-    write_whole(store / "tracks.parquet", lambda p: write_tracks(p, tracks))
+    write_whole(store / "tracks.parquet", lambda p: write_tracks(p, rows))
     write_whole(store / "manifest.csv", lambda p: write_manifest(p, clips, (*MANIFEST, *extra)))
     return records
-
-
-def manifest_row(record: Record, track: CutTrack) -> dict[str, Any]:
-    """A clip as a row of the manifest: labels of the video go with every face of it."""
-    own = {"input": record.input} | asdict(track)
-    return dict(record.columns) | {name: own[name] for name in MANIFEST}
 
 
 def file_row(record: Record) -> dict[str, Any]:
@@ -175,10 +192,9 @@ def file_row(record: Record) -> dict[str, Any]:
     return {name: value for name, value in (asdict(record) | counts).items() if name in FILES}
 
 
-def write_tracks(path: Path, tracks: Sequence[tuple[Record, CutTrack]]) -> None:
-    """The index of all runs."""
+def write_tracks(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The index of all tracks."""
     kinds = {"int": pa.int32(), "float": pa.float64()}
     fields = [(name, kinds.get(str(kind), pa.string())) for name, kind in CutTrack.__annotations__.items()]
-    rows = [{"input": record.input} | asdict(track) for record, track in tracks]
     table = pa.Table.from_pylist(rows, schema=pa.schema([("input", pa.string()), *fields]))
     parquet.write_table(table, path, compression="zstd")

@@ -45,7 +45,7 @@ def views_of(tokens: Tensor, joint: bool) -> Tensor:
 
 
 @torch.inference_mode()
-def answers(
+def predictions(
     task: Task, heads: Sequence[nn.Module], features: Features, device: torch.device, clips: int = 16
 ) -> NDArray[np.float64]:
     """Outputs (heads, clips, names) over the features of all clips, each the mean over a clip's views."""

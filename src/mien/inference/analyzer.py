@@ -21,7 +21,7 @@ from mien.calibration.calibration import Calibration
 from mien.calibration.clip_statistics import encode, size_of
 from mien.config import build
 from mien.engine import checkpoint
-from mien.engine.distributed import choose_device
+from mien.engine.distributed import MatmulPrecision, choose_device, matmul_precision
 from mien.faces.quality import clip_sharpness
 from mien.inference.predict import Listener, ReadConfig, predict_into, stream
 from mien.inference.profiling import Profile
@@ -57,20 +57,23 @@ class Scores:
         return (self.votes + 1e-6 * self.mean).argmax(axis=1)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class VideoFeatures:
-    """What the encoder makes of the windows of a video."""
+    """What the encoder makes of the windows of a video, or of many."""
 
     windows: pd.DataFrame
     """A row per window, as in ``Timeline.windows``: which face, when."""
     values: NDArray[np.float32]
-    """Mean token of each window (windows, dim)."""
+    """Mean token of each window (windows, dim); of mien.extract_features(tokens=True) all tokens (windows, tokens, dim)."""
+
+    def __repr__(self) -> str:
+        return f"VideoFeatures({len(self.windows)} windows, values {self.values.shape})"
 
 
-def load(path: str | Path, device: str = "auto") -> Analyzer:
+def load(path: str | Path, device: str = "auto", matmul: MatmulPrecision = "medium") -> Analyzer:
     """Load exported weights from the folder of a fine-tuned run, or from the hub as ``hf://owner/name``.
 
-    Raises ``ValueError`` where the folder holds no model, or weights that do not fit what model.json says.
+    ``device`` and ``matmul`` are the options of the commands. Raises ``ValueError`` where the folder holds no model, or weights that do not fit what model.json says.
     """
     folder = checkpoint.model_folder(path)
     card = ModelCard.load(folder)
@@ -78,14 +81,18 @@ def load(path: str | Path, device: str = "auto") -> Analyzer:
         raise ValueError(f"{folder} is a pre-trained encoder without a task; fine-tune it first: mien finetune --init")
     task = card.build(folder)
     assert isinstance(task, Task)
-    return Analyzer(task, card, choose_device(device), folder)
+    return Analyzer(task, card, choose_device(device), folder, matmul)
 
 
 class Analyzer:
     """A task with the card of its weights, which says how to feed it."""
 
-    def __init__(self, task: Task, card: ModelCard, device: torch.device, folder: Path | None = None) -> None:
+    def __init__(
+        self, task: Task, card: ModelCard, device: torch.device, folder: Path | None = None,
+        matmul: MatmulPrecision = "medium",
+    ) -> None:  # fmt: skip
         assert card.task is not None
+        self.matmul: MatmulPrecision = matmul
         self.task, self.card, self.device, self.folder = task.to(device).eval(), card, device, folder
         self.clip, self.names, self.config = card.clip, card.names, card.task
         self.outputs: Outputs = task.outputs
@@ -111,12 +118,14 @@ class Analyzer:
         """Read a video: who shows what, when.
 
         ``video`` is a file, a folder of frames, an open binary file, or an array (N, H, W, 3) with ``timestamps`` in
-        seconds; ``options`` are the fields of ``ReadConfig``, which are also the flags of `mien analyze`. With ``output``, a
-        folder, tables grow there and a killed job is gone on with. ``listen`` hears everything as it becomes final.
-        Raises ``ValueError`` for unknown options and for videos that cannot be read.
+        seconds; ``options`` are the fields of ``ReadConfig``, which are also the flags of `mien predict`, which prints what
+        ``summary()`` of the result says, and of `mien analyze`. With ``output``, a folder, tables grow there and a killed job
+        is gone on with. ``listen`` hears everything as it becomes final. Raises ``ValueError`` for unknown options and for
+        videos that cannot be read. Where the commands end with an error, the timeline says so: without a face it is
+        ``empty``, and ``about["stopped"]`` is why a video broke off.
         """
         config = build(ReadConfig, options)
-        with open_source(video, timestamps) as source, ExitStack() as stack:
+        with matmul_precision(self.matmul), open_source(video, timestamps) as source, ExitStack() as stack:
             folder = Path(output or stack.enter_context(TemporaryDirectory(prefix="mien-")))
             return predict_into(folder, self, source, config, format, overwrite, progress, profile, listen)
 
@@ -126,7 +135,11 @@ class Analyzer:
         """The encoder's mean token of every window of every face, with the windows' table; options as in ``predict``."""
         config = build(ReadConfig, options)
         layout, rows, values = self.layout(config.clock), [], []
-        with open_source(video, timestamps) as source, closing(stream(self, source, config)) as events:
+        with (
+            matmul_precision(self.matmul),
+            open_source(video, timestamps) as source,
+            closing(stream(self, source, config)) as events,
+        ):
             for window, answer in (scored for event in events for scored in event.windows):
                 rows.append(layout.window_row(source.name, window, answer))
                 values.append(answer.features)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
+from mien.calibration.calibration import require_calibration
 from mien.config import STRICT, changed, to_tree
 from mien.faces.crop import CropConfig
 from mien.faces.detectors import DetectConfig
@@ -161,6 +162,7 @@ def read_into(
     """The same in a folder that this process holds."""
     config = config.resolved()
     config.cropper(analyzer)  # a crop that does not suit the model is refused before anything is written
+    require_calibration(analyzer.calibration, config.coverage)
     identity = analyzer.identity() | {"input": source.name, "file": source.fingerprint()} | to_tree(config)
     job = Job(folder, analyzer.layout(config.clock), identity, format)
     if job.open(overwrite):

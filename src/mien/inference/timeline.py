@@ -21,7 +21,7 @@ ABOUT = "analysis.json"
 """File that is written last: where it is, the tables are whole."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Timeline:
     """Who showed what, when, on one video."""
 
@@ -32,6 +32,9 @@ class Timeline:
     layout: Layout
     about: Mapping[str, Any]
     """Where it comes from: versions, weights, settings, counts."""
+
+    def __repr__(self) -> str:
+        return f"Timeline({self.sentence()})"
 
     @property
     def empty(self) -> bool:

@@ -52,7 +52,7 @@ class Window:
     crops: tuple[FaceCrop, ...]
     """Every frame that the window covers, whether or not the model looks at it."""
     indices: np.ndarray
-    """Which of ``seen`` the model looks at (segments, frames)."""
+    """Which of ``crops`` the model looks at (segments, frames)."""
 
     @cached_property
     def sharpness(self) -> float:

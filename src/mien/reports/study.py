@@ -7,7 +7,7 @@ reliable (empty without a calibration), and ``only_unreliable``, which marks mea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,24 @@ SUMMARY = ("condition", "measure", "participants", "mean", "sd", "lower", "upper
            "participants_unreliable", "only_unreliable")  # fmt: skip
 UNRELIABLE = "#c1121f"
 """Colour of means that rest on unreliable frames only."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Study:
+    """What many videos show together."""
+
+    folder: Path
+    videos: pd.DataFrame
+    """A row per video, face and measure, as study.csv."""
+    participants: pd.DataFrame
+    """A row per participant, condition and measure, as participants.csv."""
+    summary: pd.DataFrame
+    """A row per condition and measure, over participants, as summary.csv."""
+    timelines: dict[str, Timeline]
+    """Every video's frames and windows, by the name of its folder."""
+
+    def __repr__(self) -> str:
+        return f"Study({str(self.folder)!r}: {len(self.timelines)} videos)\n{self.summary.to_string(index=False)}"
 
 
 def folder_names(clips: Sequence[Clip], root: Path) -> list[str]:

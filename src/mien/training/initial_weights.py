@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 from torch import Tensor
 
 from mien.config import to_tree
+from mien.encoders import EncoderConfig
 from mien.engine import checkpoint
 from mien.interfaces import Encoder, Objective
 from mien.models.card import ModelCard
-from mien.training.fit import face_crop
+from mien.training.run_config import RunConfig
 
 PARTS = (
     "encoder",
@@ -40,52 +40,51 @@ UNSEEN = {
 
 COPY = "teacher (a copy of the encoder)"
 
-Say = Callable[[str], object]
-C = TypeVar("C", bound=Any)
+Show = Callable[[str], object]
+Settings = Mapping[str, object]
 
 
-def with_encoder_of(config: C, say: Say) -> C:
-    """A command's config, with the encoder of the weights in ``config.init`` where it names none of its own.
+def initial_encoder(encoder: EncoderConfig, init: str, show: Show) -> EncoderConfig:
+    """The encoder of the weights in ``init`` where a command's own one has the sizes that it has by default.
 
-    That is where its encoder has the sizes that it has by default; how it is trained (``drop_path``) stays.
+    How it is trained (``drop_path``) stays.
     """
-    card = card_in(checkpoint.model_folder(config.init)) if config.init else None
-    own, usual = config.encoder, type(config).encoder
-    if card is None or replace(own, drop_path=0.0) != replace(usual, drop_path=0.0):
-        return config
-    encoder = replace(card.encoder, drop_path=own.drop_path)
-    if encoder != own:
-        say(f"{config.init}: its encoder is taken, {encoder.name} of width {encoder.dim}")
-    return replace(config, encoder=encoder)
+    card = card_in(checkpoint.model_folder(init)) if init else None
+    if card is None or replace(encoder, drop_path=0.0) != replace(RunConfig.encoder, drop_path=0.0):
+        return encoder
+    taken = replace(card.encoder, drop_path=encoder.drop_path)
+    if taken != encoder:
+        show(f"{init}: its encoder is taken, {taken.name} of width {taken.dim}")
+    return taken
 
 
-def start_encoder(encoder: Encoder, init: str, config: Any, say: Say) -> None:
+def start_encoder(encoder: Encoder, init: str, own: ModelCard, show: Show) -> None:
     """Fill an encoder from an exported run or import, strictly; of a joint embedding the teacher is taken.
 
-    ``config`` is the command's. Weights that were made for other settings raise ``ValueError`` that names them; that they
-    were fed otherwise is said.
+    ``own`` is the card of the run that begins. Weights that were made for other settings raise ``ValueError`` that names
+    them; inputs that differ are shown.
     """
     if init:
         folder = checkpoint.model_folder(init)
-        require_same(settings_of(folder), settings(config), init)
+        require_same(settings_of(card_in(folder)), settings_of(own), init)
         checkpoint.load_strictly(encoder, checkpoint.encoder_weights(checkpoint.read_weights(folder)), init)
-        compare_inputs(folder, init, config, say)
+        compare_inputs(folder, init, own, show)
 
 
-def start_objective(objective: Objective, init: str, config: Any, say: Say) -> None:
-    """Fill an objective with all that fits of an exported run or import, and tell what was loaded and what was not."""
+def start_objective(objective: Objective, init: str, own: ModelCard, show: Show) -> None:
+    """Fill an objective with all that fits of an exported run or import, and show what was loaded and what was not."""
     if not init:
         return
     folder = checkpoint.model_folder(init)
-    before, now = settings_of(folder), settings(config)
+    before, now = settings_of(card_in(folder)), settings_of(own)
     require_same(before, now, init)
     weights = checkpoint.read_weights(folder)
-    own = parts_of(objective.state_dict())
-    theirs, copied = sources(parts_of(weights), "teacher" in own), not any(n.startswith("teacher.") for n in weights)
+    mine = parts_of(objective.state_dict())
+    theirs, copied = sources(parts_of(weights), "teacher" in mine), not any(n.startswith("teacher.") for n in weights)
     checkpoint.load_strictly(objective.encoder, theirs.get("encoder", {}), init)
     loaded, afresh, values = ["encoder"], [], objective.state_dict()
-    for part in own.keys() - {"encoder"}:
-        reason = misfit(own[part], theirs.get(part)) or different(part, before, now)
+    for part in mine.keys() - {"encoder"}:
+        reason = misfit(mine[part], theirs.get(part)) or different(part, before, now)
         if reason:
             afresh.append(f"{part} ({reason})")
         else:
@@ -94,8 +93,8 @@ def start_objective(objective: Objective, init: str, config: Any, say: Say) -> N
     objective.load_state_dict(values)
     rest = "".join(f", {one}" for one in sorted(afresh))
     names = [COPY if p == "teacher" and copied else p for p in PARTS if p in loaded]
-    say(f"{init}: loaded {', '.join(names)}; afresh: optimizer, schedules{rest}")
-    compare_inputs(folder, init, config, say)
+    show(f"{init}: loaded {', '.join(names)}; afresh: optimizer, schedules{rest}")
+    compare_inputs(folder, init, own, show)
 
 
 def parts_of(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -126,73 +125,60 @@ def misfit(own: Mapping[str, Tensor], theirs: Mapping[str, Tensor] | None) -> st
     return ""
 
 
-def settings_of(folder: Path) -> dict[str, Any]:
-    """The settings that model.json tells of a model, by section and name; none where there is no model.json."""
-    card = card_in(folder)
-    return flat(to_tree(card)) if card else {}
-
-
 def card_in(folder: Path) -> ModelCard | None:
     """The card beside weights; None where there is none."""
     return ModelCard.load(folder) if (folder / checkpoint.CARD).is_file() else None
 
 
-def settings(config: Any) -> dict[str, Any]:
-    """The same of the command's config."""
-    return flat(to_tree(config))
-
-
-def compare_inputs(folder: Path, init: str, config: Any, say: Say) -> None:
-    """Say where a run feeds an encoder otherwise than its weights were fed: pixels, clips, the cut of faces.
+def compare_inputs(folder: Path, init: str, own: ModelCard, show: Show) -> None:
+    """Show where a run feeds an encoder otherwise than its weights were fed: pixels, clips, the cut of faces.
 
     Without model.json nothing is compared.
     """
     card = card_in(folder)
     if card is None:
         return
-    if there := flags_of("pixels", card.pixels, config.pixels):
-        here = flags_of("pixels", config.pixels, card.pixels)
-        say(
+    if there := flags_of("pixels", card.pixels, own.pixels):
+        here = flags_of("pixels", own.pixels, card.pixels)
+        show(
             f"warning: {init} was trained on pixels normalised otherwise: {there} there, {here} here. The encoder is fed what "
             f"it has not learnt from; {there} takes the model's"
         )
-    if there := flags_of("clip", card.clip, config.clip):
-        here = flags_of("clip", config.clip, card.clip)
-        say(f"note: {init} was trained on other clips: {there} there, {here} here")
-    cut, ours = card.face_crop, face_crop(Path(config.data.manifest))
+    if there := flags_of("clip", card.clip, own.clip):
+        here = flags_of("clip", own.clip, card.clip)
+        show(f"note: {init} was trained on other clips: {there} there, {here} here")
+    cut, ours = card.face_crop, own.face_crop
     if cut and cut != ours:
         crops = [to_tree(crop) for crop in (cut, ours) if crop]
         said = [", ".join(f"{k} {v}" for k, v in crop.items() if v is not None) for crop in crops]
         here = f"here: {said[1]}" if ours else "how those of this run are cut is not known"
-        say(f"note: {init} was trained on faces that mien extract-faces cut ({said[0]}); {here}")
+        show(f"note: {init} was trained on faces that mien extract-faces cut ({said[0]}); {here}")
 
 
-def flags_of(section: str, config: Any, usual: Any) -> str:
+def flags_of(section: str, config: object, usual: object) -> str:
     """The settings of a section that are not the ``usual`` ones, as flags."""
     tree, other = to_tree(config), to_tree(usual)
     values = {key: value if isinstance(value, list) else [value] for key, value in tree.items() if value != other[key]}
     return " ".join(f"--{section}.{key} {' '.join(map(str, value))}" for key, value in values.items())
 
 
-def flat(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """``section.name`` -> value; a predictor without a number of heads has the encoder's."""
-    found = {
-        f"{section}.{key}": value
-        for section in ("encoder", "objective")
-        for key, value in (tree.get(section) or {}).items()
-    }
-    if found.get("objective.predictor_heads") == 0:
-        found["objective.predictor_heads"] = found.get("encoder.heads")
-    return found
+def settings_of(card: ModelCard | None) -> Settings:
+    """``section.name`` -> value of a model's encoder and objective; a predictor without a number of heads has the
+    encoder's. None where there is no card."""
+    parts = {"encoder": card.encoder, "objective": card.objective} if card else {}
+    settings = {f"{name}.{key}": value for name, part in parts.items() if part for key, value in to_tree(part).items()}
+    if settings.get("objective.predictor_heads") == 0:
+        settings["objective.predictor_heads"] = settings.get("encoder.heads")
+    return settings
 
 
-def different(part: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def different(part: str, before: Settings, now: Settings) -> str:
     """Which unseen settings of a part differ; nothing if none does, or if nothing is known of the weights."""
     keys = [key for key in UNSEEN.get(part, ()) if key in before and key in now and before[key] != now[key]]
     return ", ".join(f"{key} is {before[key]} there, {now[key]} here" for key in keys)
 
 
-def require_same(before: Mapping[str, Any], now: Mapping[str, Any], init: str) -> None:
+def require_same(before: Settings, now: Settings, init: str) -> None:
     """Refuse an encoder whose weights fit but would compute something else."""
     said = different("encoder", before, now)
     if said:

@@ -11,10 +11,11 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass as plain
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 from pydantic import NonNegativeInt
 from pydantic.dataclasses import dataclass
+from torch import Tensor
 
 from mien.config import STRICT
 from mien.engine import checkpoint
@@ -101,6 +102,31 @@ def hold_out(clips: list[Clip], group: str, task: TaskConfig, parts: int, seed: 
 
 
 @plain(frozen=True)
+class LabelledParts:
+    """Training, validation and test clips with their labels."""
+
+    clips: Parts
+    names: tuple[str, ...]
+    """Names of the outputs, those of the training clips."""
+    targets: dict[str, Tensor]
+    """The truth of each part, as an evaluation has it."""
+    learnt: Tensor
+    """What training learns of the training clips."""
+
+    @classmethod
+    def of(cls, clips: Parts, task: TaskConfig) -> Self:
+        """The labels of the clips under a task; ``ValueError`` that names the row for one that is none."""
+        names = task.names(clips["train"])
+        targets = {part: task.targets(own, names) for part, own in clips.items()}
+        return cls(clips, names, targets, task.training_targets(clips["train"], names))
+
+    @property
+    def others(self) -> list[Clip]:
+        """Validation and test clips."""
+        return [*self.clips["validation"], *self.clips["test"]]
+
+
+@plain(frozen=True)
 class History:
     """What a model has learnt from, and what the guard found."""
 
@@ -109,7 +135,7 @@ class History:
     notes: list[str]
     """What could not be checked."""
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, object]:
         """What a table says of it: nothing where all is well."""
         return {"leaks": [str(leak) for leak in self.leaks]} if self.leaks else {}
 
@@ -136,16 +162,12 @@ def examine(parts: Parts, init: str, group: str, hashes: Hashes) -> History:
     notes = []
     if before is None and parts["test"]:
         notes = [f"{init} has no {SEEN_FILE}: whether its training saw the test clips cannot be checked"]
+    known = find_seen(before or [], hashes, "test", parts["test"])  # by the weights that training starts from
     return History(
         [*(before or []), *seen_clips("training", parts["train"], hashes), *seen_clips("validation", parts["validation"], hashes)],
-        [*find_leaks({name: part for name, part in parts.items() if part}, hashes, group), *before_test(before, hashes, parts)],
+        [*find_leaks({name: part for name, part in parts.items() if part}, hashes, group), *known],
         notes,
     )  # fmt: skip
-
-
-def before_test(before: Sequence[LearntClip] | None, hashes: Hashes, parts: Parts) -> list[Leak]:
-    """Test clips that the weights training starts from have seen."""
-    return find_seen(before or [], hashes, "test", parts["test"])
 
 
 def seen_by(init: str | Path) -> list[LearntClip] | None:
@@ -156,10 +178,10 @@ def seen_by(init: str | Path) -> list[LearntClip] | None:
     return read_seen(path) if path.is_file() else None
 
 
-def guard(history: History, allowed: bool, say: Callable[[str], object]) -> None:
-    """Refuse leaks, or say them where they are allowed."""
+def guard(history: History, allowed: bool, show: Callable[[str], object]) -> None:
+    """Refuse leaks, or show them where they are allowed."""
     for note in history.notes:
-        say(f"note: {note}")
+        show(f"note: {note}")
     if not history.leaks:
         return
     lines = "\n".join(f"  {leak}" for leak in history.leaks)
@@ -168,7 +190,7 @@ def guard(history: History, allowed: bool, say: Callable[[str], object]) -> None
             f"what is marked must not be known:\n{lines}\nCorrect the selections or the manifest; --leaks-allowed trains "
             "all the same and marks every report"
         )
-    say(f"leaks allowed; every report will say so:\n{lines}")
+    show(f"leaks allowed; every report will say so:\n{lines}")
 
 
 def hash_shared(
@@ -191,7 +213,7 @@ def remember(
             History(seen, [], []).write(folder)
 
 
-def provenance(model: Path, clips: Sequence[Clip] = (), workers: int = 4) -> dict[str, Any]:
+def provenance(model: Path, clips: Sequence[Clip] = (), workers: int = 4) -> dict[str, object]:
     """What a report on a model has to say: how its weights were chosen, leaks that were allowed, and how many of
     ``clips`` it has learnt from."""
     notes = ModelCard.load(model).provenance()

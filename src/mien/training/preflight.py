@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from mien.engine.loop import TrainConfig
 from mien.engine.memory import available, format_bytes
 from mien.features.cache import DTYPES, pool_sites
 from mien.interfaces import Objective, Task
+from mien.training.probe_setup import ProbeSetup
 from mien.video.clips import ClipConfig
 
 WORKER = 150e6
@@ -27,27 +28,27 @@ AHEAD = 2
 
 
 def preflight(
-    objective: Objective, config: Any, clips: int, session: Session, fits: str, target: Tensor | None = None
-) -> None:
-    """Print parameters, memory and time of what ``config`` (with clip and train) asks for; ``ValueError`` where the memory
-    does not suffice, which names the recipe that ``fits``. ``target`` is that of one clip.
+    objective: Objective, clip: ClipConfig, train: TrainConfig, clips: int, session: Session, fits: str,
+    target: Tensor | None = None,
+) -> None:  # fmt: skip
+    """Print parameters, memory and time of training on so many ``clips``; ``ValueError`` where the memory does not
+    suffice, which names the recipe that ``fits``. ``target`` is that of one clip.
 
     The objective, its device and the random state stay as they are.
     """
-    train: TrainConfig = config.train
     objective.to(session.device)
-    cost = measure_objective(objective, config, session, target)
+    cost = measure_objective(objective, clip, train, session, target)
     steps, micro = train.total(clips), train.micro_batch(session.world)
     free = available(session.device)
     room = None if free is None else free / ranks(session) + cost.weights
-    need = needed(cost, config, micro, session)
+    need = needed(cost, clip, train, micro, session)
     session.print(
         f"{cost.parameters / 1e6:.1f} million parameters; a step of {micro} clips at once needs about {format_bytes(need)}"
         + (f", {format_bytes(room)} are there" if room is not None else "")
     )
     session.print(time_line(cost, train, steps, session))
     if room is not None and need > room:
-        raise ValueError(refusal(objective, cost, config, need, room, session, fits))
+        raise ValueError(refusal(objective, cost, clip, train, need, room, session, fits))
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,6 @@ class ProbeCost:
     """Bytes of the encoder."""
     seconds: float
     """Of the encoder, per view."""
-    inside: int
-    """Numbers of a view's tokens as the encoder gives them."""
     tokens: tuple[int, int]
     """Tokens that a probe reads at once, and their width."""
     heads: int
@@ -68,64 +67,65 @@ class ProbeCost:
     """Of one of them."""
     kept: float
     """Bytes of the features of one view, as they are kept."""
+    reading: float
+    """Bytes that the encoder takes while it reads."""
+    learning: float
+    """Bytes that the probes take while they learn."""
+    most: float
+    """Bytes of features that may be held in memory."""
 
-    def features(self, config: Any, views: int | None) -> float:
+    def features(self, views: int | None) -> float:
         """Bytes of features in memory for so many views; of None, all that may be there."""
-        most = 0.0 if config.features.live else config.features.memory * 2**30
-        return most if views is None else min(most, self.kept * views)
+        return self.most if views is None else min(self.most, self.kept * views)
 
-    def reading(self, config: Any, clip: ClipConfig) -> float:
-        """Bytes that the encoder takes while it reads."""
-        pixels = 3 * clip.frames * clip.size**2
-        return config.views.batch * (4 * COPIES * pixels + 4 * WIDTHS * self.inside)
-
-    def learning(self, config: Any) -> float:
-        """Bytes that the probes take while they learn."""
-        batch: int = config.probe.batch
-        return self.heads * (self.head.memory(batch) - RUNTIME) + 4 * batch * self.tokens[0] * self.tokens[1]
-
-    def memory(self, config: Any, clip: ClipConfig, views: int | None) -> float:
+    def memory(self, views: int | None) -> float:
         """Bytes at the peak."""
-        work = max(self.reading(config, clip), self.learning(config))
-        return self.weights + RUNTIME + self.features(config, views) + work
+        return self.weights + RUNTIME + self.features(views) + max(self.reading, self.learning)
 
 
-def measure_probes(task: Task, config: Any, clip: ClipConfig, target: Tensor, device: torch.device) -> ProbeCost:
-    """One view through the encoder of ``task`` and one small step of its head; ``config`` is that of mien probe."""
-    encoder = task.encoder
+def measure_probes(task: Task, setup: ProbeSetup, clip: ClipConfig, target: Tensor) -> ProbeCost:
+    """One view through the encoder of ``task`` and one small step of its head."""
+    encoder, device = task.encoder, setup.device
     video = noise_batch(1, clip.frames, clip.size, device)["video"]
     with torch.inference_mode(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         began = perf_counter()
         tokens = encoder.features(task.pixels(video))
         synchronize(device)
         seconds, inside = perf_counter() - began, tokens.numel()
-        tokens = pool_sites(tokens, encoder.grid, config.features.pool)
+        tokens = pool_sites(tokens, encoder.grid, setup.features.pool)
     one = tokens.clone().repeat(1, task.segments, 1).float()  # a tensor that autograd may keep
 
     def loss(clips: int) -> Tensor:
         answer = task.head(one.expand(clips, -1, -1).contiguous())
         return task.losses(answer, target.expand(clips, *target.shape).to(device))["loss"]
 
-    cost = measure(task.head, loss, 0, device, most=config.probe.batch)
+    batch, heads = setup.probe.batch, len(setup.probe.settings()) * setup.probe.seeds
+    cost = measure(task.head, loss, 0, device, most=batch)
+    pixels = 3 * clip.frames * clip.size**2
     return ProbeCost(
-        4 * sum(p.numel() for p in encoder.parameters()), seconds, inside, (one.shape[1], one.shape[2]),
-        len(config.probe.settings()) * config.probe.seeds, cost, DTYPES[config.features.dtype].itemsize * tokens.numel(),
-    )  # fmt: skip
+        weights=4 * sum(p.numel() for p in encoder.parameters()),
+        seconds=seconds,
+        tokens=(one.shape[1], one.shape[2]),
+        heads=heads,
+        head=cost,
+        kept=DTYPES[setup.features.dtype].itemsize * tokens.numel(),
+        reading=setup.views.batch * (4 * COPIES * pixels + 4 * WIDTHS * inside),
+        learning=heads * (cost.memory(batch) - RUNTIME) + 4 * batch * one.shape[1] * one.shape[2],
+        most=0.0 if setup.features.live else setup.features.memory * 2**30,
+    )
 
 
-def preflight_probes(
-    task: Task, config: Any, clip: ClipConfig, views: int, clips: int, target: Tensor, device: torch.device
-) -> None:
+def preflight_probes(task: Task, setup: ProbeSetup, clip: ClipConfig, views: int, clips: int, target: Tensor) -> None:
     """The same for probes over the features of a frozen encoder: it reads ``views``, they learn from ``clips``."""
-    cost = measure_probes(task, config, clip, target, device)
-    need, free = cost.memory(config, clip, views), available(device)
+    cost = measure_probes(task, setup, clip, target)
+    need, free = cost.memory(views), available(setup.device)
     room = None if free is None else free + cost.weights
     print(
         f"{cost.weights / 4e6:.1f} million frozen parameters, {cost.heads} probes of {cost.head.parameters / 1e6:.2f} million; "
         f"they need about {format_bytes(need)}"
         + (f", {format_bytes(room)} are there" if room is not None else "")
         + "\n"
-        f"{probe_times(cost, config, views, clips)}; the reading of clips not counted",
+        f"{probe_times(cost, setup, views, clips)}; the reading of clips not counted",
         flush=True,
     )
     if room is not None and need > room:
@@ -135,38 +135,37 @@ def preflight_probes(
         )
 
 
-def probe_times(cost: ProbeCost, config: Any, views: int, clips: int) -> str:
+def probe_times(cost: ProbeCost, setup: ProbeSetup, views: int, clips: int) -> str:
     """Time for all features and for all epochs."""
-    again = "read anew in each epoch" if config.features.live else "kept ones are not made again"
+    again = "read anew in each epoch" if setup.features.live else "kept ones are not made again"
     return (
         f"at most {duration(cost.seconds * views)} for the features of {views} views ({again}), then about "
-        f"{duration(cost.heads * cost.head.seconds * clips * config.probe.epochs)} for {config.probe.epochs} epochs"
+        f"{duration(cost.heads * cost.head.seconds * clips * setup.probe.epochs)} for {setup.probe.epochs} epochs"
     )
 
 
-def measure_objective(objective: Objective, config: Any, session: Session, target: Tensor | None) -> Cost:
-    """One small step of an objective at the size of ``config.clip``."""
-
-    def loss(clips: int) -> Tensor:
-        return objective(noise_batch(clips, config.clip.frames, config.clip.size, session.device, target))["loss"]
-
-    pixels = 3 * config.clip.frames * config.clip.size**2
-    most = config.train.micro_batch(session.world)
-    return measure(objective, loss, pixels, session.device, config.train.precision, most)
+def loss_of_noise(
+    objective: Objective, clip: ClipConfig, device: torch.device, target: Tensor | None
+) -> Callable[[int], Tensor]:
+    """The loss of an objective over so many made-up clips."""
+    return lambda clips: objective(noise_batch(clips, clip.frames, clip.size, device, target))["loss"]
 
 
-def needed(cost: Cost, config: Any, micro: int, session: Session) -> float:
-    """Bytes of a step over ``micro`` clips at once: the model's, and on a CPU those of the batches that wait for it."""
+def measure_objective(
+    objective: Objective, clip: ClipConfig, train: TrainConfig, session: Session, target: Tensor | None
+) -> Cost:
+    """One small step of an objective at the size of its clips."""
+    loss, pixels = loss_of_noise(objective, clip, session.device, target), 3 * clip.frames * clip.size**2
+    return measure(objective, loss, pixels, session.device, train.precision, train.micro_batch(session.world))
+
+
+def needed(cost: Cost, clip: ClipConfig, train: TrainConfig, micro: int, session: Session) -> float:
+    """Bytes of a step over ``micro`` clips at once: the model's, and on a CPU those of the processes that decode and of
+    the batches that they hold ready."""
     bucket = 4 * cost.trained if session.world > 1 else 0
-    if session.device.type != "cpu":
-        return cost.memory(micro) + bucket
-    return cost.memory(micro) + bucket + waiting(config, micro)
-
-
-def waiting(config: Any, micro: int) -> float:
-    """Bytes of the decoding processes and of the batches they hold ready."""
-    clip = 3 * config.clip.frames * config.clip.size**2
-    return config.train.workers * (WORKER + AHEAD * micro * clip) + micro * clip
+    batch = micro * 3 * clip.frames * clip.size**2
+    decoding = train.workers * (WORKER + AHEAD * batch) + batch if session.device.type == "cpu" else 0
+    return cost.memory(micro) + bucket + decoding
 
 
 def ranks(session: Session) -> int:
@@ -193,25 +192,19 @@ def duration(seconds: float) -> str:
 
 
 def refusal(
-    objective: Objective, cost: Cost, config: Any, need: float, room: float, session: Session, fits: str
-) -> str:
+    objective: Objective, cost: Cost, clip: ClipConfig, train: TrainConfig, need: float, room: float, session: Session,
+    fits: str,
+) -> str:  # fmt: skip
     """What to lower, by how much, or which recipe to take."""
-    train: TrainConfig = config.train
-    said = (
+    why = (
         f"a step of {train.micro_batch(session.world)} clips needs about {format_bytes(need)} of memory "
         f"({format_bytes(cost.weights + cost.optimizer_bytes)} for the model and its optimizer, {format_bytes(cost.bytes_per_clip)} for each clip), and "
         f"{format_bytes(room)} are there. "
     )
-    splits = [
-        a
-        for a in range(train.accumulate + 1, train.batch // session.world + 1)
-        if train.batch % (session.world * a) == 0
-    ]
-    way = next((a for a in splits if needed(cost, config, train.batch // (session.world * a), session) <= room), None)
-    if way and objective.mean_over_clips and train.batch // (session.world * way) >= objective.least_clips:
-        said += f"Take --train.accumulate {way}, which gives the same gradient, or lower "
-    else:
-        said += "Lower "
-    return (
-        said + f"--train.batch, --clip.size, --train.workers or the sizes of the encoder; {fits} fits a small machine"
-    )
+    share = train.batch // session.world
+    splits = [a for a in range(train.accumulate + 1, share + 1) if train.batch % (session.world * a) == 0]
+    split = next((a for a in splits if needed(cost, clip, train, share // a, session) <= room), None)
+    same = split and objective.mean_over_clips and share // split >= objective.least_clips
+    way = f"Take --train.accumulate {split}, which gives the same gradient, or lower" if same else "Lower"
+    sizes = "--train.batch, --clip.size, --train.workers or the sizes of the encoder"
+    return f"{why}{way} {sizes}; {fits} fits a small machine"

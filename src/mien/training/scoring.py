@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mien.engine.distributed import Session
 from mien.evaluation.results import SUBJECT
 from mien.evaluation.subgroups import is_blank
 from mien.inference.analyzer import Analyzer, Scores
 from mien.interfaces import Clip
-from mien.training.fit import DataConfig
+from mien.training.data import DataConfig
 from mien.video.inspection import digest
 from mien.video.views import ViewConfig
 
@@ -19,14 +18,14 @@ from mien.video.views import ViewConfig
 def score(
     analyzer: Analyzer, clips: Sequence[Clip], views: ViewConfig, workers: int, session: Session, measure: bool = False
 ) -> Scores:
-    """What a model says of clips, on every rank; each clip is read by one of them."""
+    """The outputs of a model for clips, on every rank; each clip is read by one of them."""
     found = analyzer.score_clips(session.share(clips), views, workers, session.first, measure)
     parts = (found.mean, found.votes, found.features, found.sharpness)
     return Scores(*(session.gather(part, len(clips)) for part in parts))
 
 
-def origin(model: Path, data: DataConfig, clips: Sequence[Clip], rows: str = "") -> dict[str, Any]:
-    """What was evaluated on what, for ``said``; ``rows`` are conditions beside those of ``data``."""
+def origin(model: Path, data: DataConfig, clips: Sequence[Clip], rows: str = "") -> dict[str, object]:
+    """What was evaluated on what, for ``notes`` of a report; ``rows`` are conditions beside those of ``data``."""
     weights = model / "weights.safetensors"
     found: dict[str, object] = {"model": shown(model)}
     if weights.is_file():

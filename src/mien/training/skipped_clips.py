@@ -13,9 +13,8 @@ import json
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, default_collate
 
@@ -23,7 +22,8 @@ from mien.engine.distributed import Session
 from mien.engine.loop import MicroBatch, TrainConfig
 from mien.engine.memory import is_out_of_memory
 from mien.files import write_whole
-from mien.interfaces import Clip
+from mien.interfaces import Batch, Clip
+from mien.models.card import ModelCard
 from mien.video.clips import ClipDataset, Key, StepSampler, prepare_worker
 from mien.video.crashes import find_crash, is_crash
 from mien.video.decode import VideoError
@@ -52,6 +52,11 @@ def read_skips(folder: Path) -> list[Skip]:
     """What a run leaves out; nothing where it leaves out nothing."""
     file = folder / FILE
     return [Skip(**entry) for entry in json.loads(file.read_text(encoding="utf-8"))] if file.is_file() else []
+
+
+def with_skips(card: ModelCard, run: Path) -> ModelCard:
+    """The card of weights of a run, with what the run has left out so far."""
+    return replace(card, skipped=tuple(map(str, read_skips(run))))
 
 
 def keep_skips(folder: Path, clips: Sequence[Clip], named: Sequence[str], step: int, write: bool) -> dict[int, int]:
@@ -110,7 +115,7 @@ class Guarded(Dataset):
     def __init__(self, dataset: ClipDataset) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, key: Key) -> dict[str, Any] | Broken:
+    def __getitem__(self, key: Key) -> Batch | Broken:
         try:
             return self.dataset[key]
         except (VideoError, OSError) as error:
@@ -119,7 +124,7 @@ class Guarded(Dataset):
             return Broken(f"{line}{str(error).removeprefix(line)}", is_out_of_memory(error))
 
 
-def collate(items: list[dict[str, Any] | Broken]) -> Any:
+def collate(items: list[Batch | Broken]) -> Batch | Broken:
     """A batch, or the first item that is broken."""
     broken = [item for item in items if isinstance(item, Broken)]
     return broken[0] if broken else default_collate(items)

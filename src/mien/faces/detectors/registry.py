@@ -6,7 +6,6 @@ cache. ``fetch`` downloads an official file, checks its SHA-256 and moves it int
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import secrets
@@ -19,6 +18,7 @@ from typing import Any
 
 from mien.files import publish
 from mien.progress import progress_bar
+from mien.video.inspection import digest
 
 CHUNK = 1 << 16
 TIMEOUT = 30
@@ -91,7 +91,7 @@ def fetch(name: str, url: str | None = None, folder: Path | None = None) -> Path
     """
     model = model_file(name)
     target = (folder or cache_folder()) / model.file
-    if target.is_file() and sha256(target) == model.sha256:
+    if target.is_file() and digest(target) == model.sha256:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{model.file}.{secrets.token_hex(4)}")
@@ -141,15 +141,9 @@ def copy_response(answer: Any, part: Any, length: int | None, label: str) -> Non
 
 def check_hash(path: Path, model: ModelFile, url: str) -> None:
     """Raise ``ValueError`` unless a file is the published one."""
-    found = sha256(path)
+    found = digest(path)
     if found != model.sha256:
         raise ValueError(
             f"{url}: not the published {model.file}: SHA-256 {found} ({path.stat().st_size} bytes), expected "
             f"{model.sha256} ({model.size} bytes). A proxy's page or another version? Nothing was kept"
         )
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
