@@ -11,7 +11,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "src" / "mien"
 
-NOUNS = {"interfaces", "config", "files", "extras", "names", "progress", "help"}
+NOUNS = {"interfaces", "config", "files", "extras", "names", "progress", "help", "yaml_files"}
 """Files at the top of the package that every room may import, and that import one another only."""
 
 MODEL = {"modules", "encoders", "objectives", "tasks"}
@@ -51,8 +51,6 @@ PER_KIND = {"commands", "datasets"}
 """Rooms with a file per kind, which may grow."""
 FILES = 20
 LINES = 300
-LONGER = {"config.py": 310, "commands/demo.py": 310}
-"""Files above the limit, with what they may not exceed: split them before they grow."""
 
 
 def imports(file: Path) -> set[str]:
@@ -122,7 +120,7 @@ def test_rooms_and_files_stay_small() -> None:
         assert count <= FILES or folder.name in PER_KIND, f"{folder.name} has {count} files"
     for file in PACKAGE.rglob("*.py"):
         name, lines = str(file.relative_to(PACKAGE)), len(file.read_text().splitlines())
-        assert lines <= LONGER.get(name, LINES), f"{name} has {lines} lines"
+        assert lines <= LINES, f"{name} has {lines} lines"
 
 
 def test_a_room_says_what_it_is_for_and_imports_nothing_by_itself() -> None:

@@ -20,7 +20,6 @@ from safetensors.torch import load_file, save_file
 import mien
 from conftest import DATA
 from mien import cli
-from mien.config import read_yaml
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.engine.torch_files import load_pickled
 from mien.faces.crop import CropConfig
@@ -30,6 +29,7 @@ from mien.modules.pixels import PixelsConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.video.clips import ClipConfig
+from mien.yaml_files import read_yaml
 
 SVFAP = ["--heads=4", "--clip.size=64", "--depths", "2", "3", "2"]
 

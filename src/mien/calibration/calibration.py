@@ -22,11 +22,12 @@ from mien.calibration.calibrated import Calibrated, calibration_error
 from mien.calibration.density import Density
 from mien.calibration.maps import MAPS, CalibrationMap
 from mien.calibration.reliability import Limits
-from mien.config import STRICT, build, read_yaml, to_tree
+from mien.config import STRICT, build, to_tree
 from mien.files import write_whole
 from mien.interfaces import Outputs
 from mien.tasks import outputs_of
 from mien.video.inspection import digest
+from mien.yaml_files import read_yaml
 
 Array = NDArray[Any]
 

@@ -3,7 +3,7 @@
 mien demo
 
 Draws its own corpus, so nothing is downloaded. The same few labels and steps train a pre-trained and an untrained
-encoder; both are marked on people neither has seen. Open mien-demo/report.html afterwards. A second run goes on where
+encoder; both are evaluated on people neither has seen. Open mien-demo/report.html afterwards. A second run goes on where
 a killed one stopped.
 """
 

@@ -25,12 +25,13 @@ import pyarrow as pa
 import yaml
 from pyarrow import parquet
 
-from mien.config import read_yaml, to_tree
+from mien.config import to_tree
 from mien.faces.cut import CutConfig, CutTrack, Record, VideoSource, output_paths, read_record
 from mien.files import write_whole
 from mien.interfaces import Clip
 from mien.names import to_text
 from mien.video.manifest import read_manifest, write_manifest
+from mien.yaml_files import read_yaml
 
 MANIFEST = ("path", "input", "face_id", "track", "t_start", "t_end", "n_frames", "n_valid", "confidence", "sharpness")
 """First columns of the manifest; those of the manifest that was cut follow."""
@@ -97,7 +98,7 @@ def prepare_store(store: Path, config: CutConfig) -> None:
     begun = any(next((store / name).glob("*"), None) for name in ("clips", "frames", "partial"))
     if path.is_file() and begun:
         before = read_yaml(path)
-        lines = difference(before, tree)
+        lines = difference(before if isinstance(before, dict) else {}, tree)
         if lines:
             raise ValueError(
                 f"{store} was begun with other settings; use another --output or the same:\n" + "\n".join(lines)

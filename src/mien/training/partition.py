@@ -50,7 +50,7 @@ class SplitConfig:
     validation: str = ""
     """Rows to choose the best weights on, where the corpus has its own; empty takes people out of the training rows."""
     test: str = ""
-    """Rows to mark the weights on at the end; empty marks nothing. Nothing is chosen on them."""
+    """Rows to evaluate the weights on at the end; empty evaluates nothing. Nothing is chosen on them."""
     holdout: int | None = None
     """One person in this many is taken out of training for validation; 0 takes nobody. Without it 5 if --split.test is
     given, else 0."""
@@ -59,7 +59,7 @@ class SplitConfig:
     every: NonNegativeInt = 0
     """Optimizer steps between validations; 0 is once per epoch."""
     group_by: str = ""
-    """Column whose clips are marked together by their mean answer, such as video for AVCAffe; empty marks each clip."""
+    """Column whose clips are evaluated together by their mean output, such as video for AVCAffe; empty takes each clip."""
     choose_on_test: bool = False
     """Also keep the weights that do best on the test rows, as some published numbers were made; every report on them
     says so."""
