@@ -183,11 +183,8 @@ def live(
     statistics = statistics if statistics is not None else LiveStatistics()
     at_once = replace(reading.follow, lookahead=1, smoothing=0.0)
     now = reading if reading.faces == "whole" else replace(reading, follow=at_once)
-    cropper, recent, newest = (
-        now.cropper(analyzer),
-        RecentCrops(analyzer, config.frame_rate(analyzer)),
-        NewestFrame(frames),
-    )
+    cropper, recent = now.cropper(analyzer), RecentCrops(analyzer, config.frame_rate(analyzer))
+    newest = NewestFrame(frames)
     statistics.lag, began, asked = recent.length / 2, monotonic(), -np.inf
     left: dict[int, tuple[int, float]] = {}
 
