@@ -1,4 +1,4 @@
-"""Train and mark on every fold of a corpus, and pool the predictions of all folds as papers do.
+"""Train and evaluate on every fold of a corpus, and pool the predictions of all folds as papers do.
 
 mien cross-validate finetune svfap_finetune --data.manifest dfew/manifest.csv --init runs/pretrain --output runs/dfew
 

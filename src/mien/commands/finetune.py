@@ -5,7 +5,7 @@ mien finetune svfap_finetune --init runs/pretrain --data.manifest clips.csv --sp
 
 Without --init the encoder starts from scratch. Run the same command again to go on after a kill. With --split.test,
 one person in five is taken out of training for validation; at the end the weights of the last epoch and those that did
-best on validation are both marked on the test rows. What training and test share (clips, contents, people, also of the
+best on validation are both evaluated on the test rows. What training and test share (clips, contents, people, also of the
 pre-training) is refused before training.
 """
 

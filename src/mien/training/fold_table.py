@@ -40,11 +40,11 @@ class FoldsConfig:
     column: str = "fold"
     """Column of the manifest that names the fold in which a clip is tested."""
     group: str = "subject"
-    """Column whose values (people) must not be in two folds; rows without a value are not looked at."""
+    """Column whose values (people) must not be in two folds; rows without a value are not compared."""
     devices: tuple[str, ...] = ()
     """Devices that take the folds in turn, one process each: cuda:0 cuda:1, or cpu cpu; empty trains one after another."""
     subgroups: tuple[str, ...] = ()
-    """Columns of the manifest whose groups are marked on their own: sex, age (in bands), or age:30,45 (at these)."""
+    """Columns of the manifest whose groups are evaluated on their own: sex, age (in bands), or age:30,45 (at these)."""
     corpus: str = ""
     """Name of the corpus in mien compare; empty takes what mien prepare wrote beside the manifest, if it did."""
     split: str = ""
