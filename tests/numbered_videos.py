@@ -6,6 +6,7 @@ import struct
 import wave
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -45,7 +46,7 @@ def write(path: Path, count: int = 60, codec: str = "libx264", times: list[int] 
     return path
 
 
-FILES = {
+FILES: dict[str, dict[str, Any]] = {
     "h264_b_frames.mp4": {"g": "12", "bf": "3"},
     "h264_no_b.mkv": {"g": "25", "bf": "0"},
     "mpeg4.avi": {"codec": "mpeg4", "g": "12"},

@@ -39,7 +39,7 @@ class Pages(BaseHTTPRequestHandler):
         body = b"<html>please log in</html>".ljust(len(BODY)) if self.path == "/other" else BODY
         self.wfile.write(body[: len(body) // 2] if self.path == "/cut" else body)
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:
         """Quiet."""
 
 

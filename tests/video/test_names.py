@@ -165,7 +165,7 @@ def test_studies_and_predictions_keep_a_name_of_bytes(tmp_path: Path, capsys) ->
     assert set(read_csv(tmp_path / "s" / "study.csv")["video"]) == {"caf\\xe9", "=1+1"}
     assert read_csv(tmp_path / "s" / "failures.csv")["path"].tolist() == [str(folder / os.fsdecode(b"bad\xe9.mp4"))]
     table = pd.read_csv(tmp_path / "s" / names[0][:-4] / "frames.csv")
-    assert from_text(table["input"][0]) == names[0]
+    assert from_text(str(table["input"][0])) == names[0]
     capsys.readouterr()
     assert main(["predict", str(folder / names[0]), *flags, "--json"]) == 0
     assert from_text(json.loads(capsys.readouterr().out)["path"]) == str(folder / names[0])

@@ -30,7 +30,7 @@ class Config:
     """Options of ``mien compare``."""
 
     runs: Positional[tuple[Path, ...]]
-    """Folders of marked runs."""
+    """Folders of evaluated runs."""
     corpus: str = ""
     """Corpus whose published results stand beside the runs; by default that of the first run's protocol."""
     labels: str = ""
@@ -48,7 +48,7 @@ class Config:
 def run(config: Config) -> None:
     """Compare, print and save."""
     if not config.runs:
-        raise ValueError("no runs; name the folder of a marked run: mien compare runs/finetune/evaluation")
+        raise ValueError("no runs; name the folder of an evaluated run: mien compare runs/finetune/evaluation")
     runs = read_runs(config.runs)
     require_one_task(runs)
     folder = config.output or runs[0].folder / "comparison"

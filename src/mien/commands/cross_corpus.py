@@ -1,9 +1,9 @@
-"""Mark a classifier on another corpus, whose classes may not be its own; every handling of the difference is given.
+"""Evaluate a classifier on another corpus, whose classes may not be its own; every handling of the difference is given.
 
 mien cross-corpus --model runs/crema_d --data.manifest ravdess.csv --merge calm=neutral
 
 The classes that only one side has are counted as errors, dropped as rows, merged (--merge), or dropped as predictions
-(marked optimistic). The report says what each number left out. --rename gives the corpus's labels the model's names.
+(labelled optimistic). The report says what each number left out. --rename gives the corpus's labels the model's names.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def run(config: Config) -> list[dict[str, object]]:
         analyzer = load(config.model, config.device)
         if not analyzer.outputs.exclusive:
             raise ValueError(
-                f"{config.model} gives {analyzer.outputs.nouns}, not classes; mien evaluate marks it on any corpus"
+                f"{config.model} gives {analyzer.outputs.nouns}, not classes; mien evaluate measures it on any corpus"
             )
         clips = load_clips(config.data, config.workers)
         warn(config.data, clips, analyzer.card)

@@ -72,7 +72,7 @@ class PendingFrame:
 
 
 def follow(frames: Iterable[Frame], detector: Detector, config: FollowConfig) -> Iterator[FrameFaces]:
-    """One sighting per frame, in order. An error of ``frames`` is raised after the sightings of the frames before it."""
+    """The faces of each frame, in order. An error of ``frames`` is raised after the faces of the frames before it."""
     follower = Follower(detector, config)
     broken: Exception | None = None
     source = iter(frames)

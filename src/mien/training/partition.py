@@ -59,7 +59,7 @@ class SplitConfig:
     every: NonNegativeInt = 0
     """Optimizer steps between validations; 0 is once per epoch."""
     group_by: str = ""
-    """Column whose clips are evaluated together by their mean prediction, such as video for AVCAffe; empty evaluates each clip."""
+    """Column whose clips are evaluated together by their mean output, such as video for AVCAffe; empty takes each clip."""
     choose_on_test: bool = False
     """Also keep the weights that do best on the test rows, as some published numbers were made; every report on them
     says so."""
