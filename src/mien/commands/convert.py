@@ -69,5 +69,5 @@ def refuse_unread(config: Config, imported: Imported, layout: WeightLayout) -> N
         "--encoder-only": ("not together with --probe, which reads the encoder", probed),
     }
     given = [flag.replace("_", "-") for flag in changed(config)]
-    if said := [f"{flag} is {what}" for flag, (what, lost) in unread.items() if lost and flag in given]:
-        raise ValueError(f"{config.checkpoint} ({layout.name}): {'; '.join(said)}; leave it out")
+    if ineffective := [f"{flag} is {what}" for flag, (what, lost) in unread.items() if lost and flag in given]:
+        raise ValueError(f"{config.checkpoint} ({layout.name}): {'; '.join(ineffective)}; leave it out")
