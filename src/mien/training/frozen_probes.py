@@ -95,10 +95,10 @@ def probe(source: Frozen, parts: LabelledParts, setup: ProbeSetup, history: Hist
     truth, clips = parts.targets["test"].numpy(), parts.clips["test"]
     notes = provenance(folder) | origin(folder, setup.data, clips, setup.split.test)
     evaluation_report.clear(folder / "evaluation")
-    marks = evaluation_report.report(
+    evaluation = evaluation_report.report(
         task.outputs, clips, outputs[each_seed.index(best)], truth, names, folder / "evaluation", notes=notes
     )
-    return row | marks.scores | over_seeds(task, outputs, truth) | history.provenance()
+    return row | evaluation.scores | over_seeds(task, outputs, truth) | history.provenance()
 
 
 def fit_probes(

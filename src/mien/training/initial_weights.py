@@ -150,9 +150,9 @@ def compare_inputs(folder: Path, init: str, own: ModelCard, show: Show) -> None:
     cut, ours = card.face_crop, own.face_crop
     if cut and cut != ours:
         crops = [to_tree(crop) for crop in (cut, ours) if crop]
-        said = [", ".join(f"{k} {v}" for k, v in crop.items() if v is not None) for crop in crops]
-        here = f"here: {said[1]}" if ours else "how those of this run are cut is not known"
-        show(f"note: {init} was trained on faces that mien extract-faces cut ({said[0]}); {here}")
+        cuts = [", ".join(f"{k} {v}" for k, v in crop.items() if v is not None) for crop in crops]
+        here = f"here: {cuts[1]}" if ours else "how those of this run are cut is not known"
+        show(f"note: {init} was trained on faces that mien extract-faces cut ({cuts[0]}); {here}")
 
 
 def flags_of(section: str, config: object, usual: object) -> str:
@@ -180,8 +180,8 @@ def different(part: str, before: Settings, now: Settings) -> str:
 
 def require_same(before: Settings, now: Settings, init: str) -> None:
     """Refuse an encoder whose weights fit but would compute something else."""
-    said = different("encoder", before, now)
-    if said:
+    differences = different("encoder", before, now)
+    if differences:
         raise ValueError(
-            f"{init} was made with other settings: {said}. Use the settings that the weights were made with"
+            f"{init} was made with other settings: {differences}. Use the settings that the weights were made with"
         )

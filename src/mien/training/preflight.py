@@ -1,4 +1,4 @@
-"""What a command that trains is about to cost, said before anything is made; what cannot fit is refused with a way out."""
+"""What a command that trains is about to cost, printed before anything is made; what cannot fit is refused with a way out."""
 
 from __future__ import annotations
 

@@ -116,8 +116,8 @@ def evaluate_all(run: Path, parts: Parts, evaluator: Evaluator) -> list[Row]:
 
 def folders(run: Path) -> dict[str, Path]:
     """Where the weights of each choice lie."""
-    found = {LAST: run, **{kind: run / kind.replace(" ", "-") for kind in (VALIDATION, TEST)}}
-    return {kind: folder for kind, folder in found.items() if (folder / checkpoint.CARD).is_file()}
+    every = {LAST: run, **{kind: run / kind.replace(" ", "-") for kind in (VALIDATION, TEST)}}
+    return {kind: folder for kind, folder in every.items() if (folder / checkpoint.CARD).is_file()}
 
 
 def evaluate(kind: str, folder: Path, parts: Parts, evaluator: Evaluator) -> Row:
@@ -138,8 +138,10 @@ def evaluate(kind: str, folder: Path, parts: Parts, evaluator: Evaluator) -> Row
     into, notes = folder / "evaluation", card.provenance()
     notes |= origin(folder, evaluator.data, parts["test"], evaluator.split.test)
     evaluation_report.clear(into)
-    marks = evaluation_report.report(analyzer.outputs, clips, predictions, targets, analyzer.names, into, notes=notes)
-    return row | {f"test {name}": value for name, value in marks.scores.items()}
+    evaluation = evaluation_report.report(
+        analyzer.outputs, clips, predictions, targets, analyzer.names, into, notes=notes
+    )
+    return row | {f"test {name}": value for name, value in evaluation.scores.items()}
 
 
 def table(rows: Sequence[Row]) -> str:
