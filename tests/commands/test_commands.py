@@ -98,7 +98,7 @@ def test_batch_size_does_not_change_scores(runs: Path, corpus: Path) -> None:
 def test_whole_videos_are_scored_by_the_mean_and_the_majority_of_sliding_windows(runs: Path, corpus: Path) -> None:
     analyzer, clips = mien.load(runs / "classes", device="cpu"), read_manifest(corpus)[:3]
     with torch.no_grad():
-        analyzer.task.head.linear.weight.mul_(3000.0)  # windows that disagree
+        analyzer.task.head.get_parameter("linear.weight").mul_(3000.0)  # windows that disagree
     scores = analyzer.score_clips(clips, ViewConfig(sliding=1), progress=False)
     items = ViewDataset(clips, analyzer.clip, ViewConfig(sliding=1))
     for i in range(len(clips)):

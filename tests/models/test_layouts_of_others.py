@@ -97,7 +97,7 @@ def test_pre_training_goes_on_from_marlin_with_its_norm(marlin: Published, tmp_p
     """Its decoder read the normed tokens, as a masked autoencoder's does."""
     assert convert(marlin, owners.TINY, tmp_path / "ours") == 0
     about = ModelCard.load(tmp_path / "ours")
-    objective = MaskedAutoencodingConfig().build(about.untrained_encoder(), PixelsConfig())
+    objective = MaskedAutoencodingConfig().build(about.initial_encoder(), PixelsConfig())
     said: list[str] = []
     own = replace(about, objective=MaskedAutoencodingConfig(), pooling=None)
     start_objective(objective, str(tmp_path / "ours"), own, said.append)
@@ -203,4 +203,4 @@ def test_a_model_of_the_hub_may_be_named_where_a_path_is_asked_for(monkeypatch: 
     """A path has lost one of the two slashes."""
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ValueError, match="needs the extra hub"):
-        checkpoint.locate(Path("hf://somebody/model@main"))
+        checkpoint.model_folder(Path("hf://somebody/model@main"))

@@ -23,7 +23,15 @@ from torch import Tensor, nn
 
 from mien.config import STRICT, Depth, Ratio, Share, Sized, Width
 from mien.interfaces import Encoder
-from mien.modules.layers import Block, LayerNorm, PatchEmbed, divide, drop_rates, rescale, truncated_normal
+from mien.modules.layers import (
+    Block,
+    LayerNorm,
+    PatchEmbed,
+    divide_exactly,
+    drop_rates,
+    scale_residual_outputs,
+    truncated_normal,
+)
 from mien.modules.positions import Grid, interpolate, rotary, sincos3d
 
 
@@ -94,7 +102,7 @@ class VJEPA(Encoder):
         self.dim, self.heads, self.layers = c.dim, c.heads, c.depth + 1
         self.patch = (c.tubelet, c.patch, c.patch)
         self.grid = self.grid_of(frames, size, size)
-        divide("encoder.dim / heads", c.dim, c.heads)
+        divide_exactly("encoder.dim / heads", c.dim, c.heads)
         rates = drop_rates(c.drop_path, c.depth)
         self.patch_embed = PatchEmbed(self.patch, c.dim)
         self.blocks = nn.ModuleList(Block(c.dim, c.heads, c.mlp_ratio, rate, key_bias=True) for rate in rates)
@@ -102,7 +110,7 @@ class VJEPA(Encoder):
         self.level_norms = nn.ModuleList(LayerNorm(c.dim) for _ in c.levels[:-1])
         self.register_buffer("table", self.positions(self.grid), persistent=False)
         self.apply(truncated_normal)
-        rescale(self.blocks)
+        scale_residual_outputs(self.blocks)
 
     @property
     def feature_dim(self) -> int:
@@ -136,9 +144,9 @@ class VJEPA(Encoder):
         """Token grid of a clip of any size that divides."""
         t, h, w = self.patch
         return (
-            divide("frames / tubelet", frames, t),
-            divide("image size / patch", height, h),
-            divide("image size / patch", width, w),
+            divide_exactly("frames / tubelet", frames, t),
+            divide_exactly("image size / patch", height, h),
+            divide_exactly("image size / patch", width, w),
         )
 
     def positions(self, grid: Grid) -> Tensor:
@@ -178,7 +186,7 @@ def convert(official: dict[str, Tensor]) -> dict[str, Tensor]:
     names = without_wrappers(official)
     if "pos_embed" in names:
         table = names.pop("pos_embed")
-        power_of(table, table_of(table.shape[1])[0])
+        has_uniform_power(table, table_grid(table.shape[1])[0])
     return names
 
 
@@ -187,7 +195,7 @@ def without_wrappers(official: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix("module.").removeprefix("backbone."): value for key, value in official.items()}
 
 
-def convert_second_point_one(official: dict[str, Tensor], levels: bool) -> dict[str, Tensor]:
+def convert_vjepa21(official: dict[str, Tensor], levels: bool) -> dict[str, Tensor]:
     """Names of an encoder of V-JEPA 2.1 -> names of the encoder here, with the norms of all ``levels`` or of the last.
 
     What is added to every token of a video (``video_mod_embed``) goes into the bias of the patch embedding, which is the same.
@@ -203,7 +211,7 @@ def convert_second_point_one(official: dict[str, Tensor], levels: bool) -> dict[
     return own | {f"norm.{part}": names[f"norms_block.{last}.{part}"] for part in ("weight", "bias")}
 
 
-def power_of(table: Tensor, laid: Grid) -> bool:
+def has_uniform_power(table: Tensor, laid: Grid) -> bool:
     """Whether a stored table (1, N, dim) shares its channels evenly (``uniform_power``) or half of them are time's.
 
     One that is neither raises ``ValueError``.
@@ -216,7 +224,7 @@ def power_of(table: Tensor, laid: Grid) -> bool:
     )
 
 
-def table_of(positions: int) -> tuple[Grid, int]:
+def table_grid(positions: int) -> tuple[Grid, int]:
     """Grid and frames of a table of so many positions: 16 frames in all published weights, or as square as fits."""
     for frames in (16, 8, 32, 64, 4, 2):
         side = round((positions * 2 / frames) ** 0.5)

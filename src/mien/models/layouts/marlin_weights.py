@@ -15,7 +15,15 @@ from mien.encoders import vit
 from mien.encoders.vit import ViTConfig
 from mien.engine import checkpoint
 from mien.models.card import EncoderOnly, ModelCard
-from mien.models.layouts.source import Imported, WeightFile, clip_of, count, heads_of, shape_of, table_in
+from mien.models.layouts.source import (
+    Imported,
+    WeightFile,
+    attention_heads,
+    clip_of,
+    count_modules,
+    position_table,
+    shape_of,
+)
 from mien.modules.pixels import PixelsConfig
 from mien.modules.positions import sinusoid
 
@@ -49,15 +57,15 @@ def read(source: WeightFile, config: ImportOptions) -> Imported:
     weights = {name.removeprefix("marlin."): value for name, value in source.weights.items()}
     rest = dict.fromkeys(name.split(".")[0] for name in weights if not name.startswith("encoder."))
     official = {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
-    check_table(table_in(official, TABLE))
+    check_table(position_table(official, TABLE))
     dim, _, tubelet, patch, _ = shape_of(official, "patch_embedding.projection.weight", 5)
     encoder_config = ViTConfig(
-        dim=dim, heads=heads_of(config.heads, vit.HEADS, dim, "MARLIN's encoder"), depth=count(official, "blocks"),
+        dim=dim, heads=attention_heads(config.heads, vit.HEADS, dim, "MARLIN's encoder"), depth=count_modules(official, "blocks"),
         patch=patch, tubelet=tubelet, mlp_ratio=shape_of(official, "blocks.0.mlp.layers.0.linear.weight", 2)[0] / dim, eps=EPS,
     )  # fmt: skip
     pixels = PIXELS if config.pixels == PixelsConfig() else config.pixels
     card = ModelCard(encoder_config, clip_of(config.clip, FRAMES, SIZE, STRIDE), pixels, pooling="norm of mean")
-    model = EncoderOnly(card.untrained_encoder(), card.pooling)
+    model = EncoderOnly(card.initial_encoder(), card.pooling)
     own = {name: value for name, value in official.items() if name != TABLE}
     for pattern, ours in RENAMED:
         own = {re.sub(pattern, ours, name): value for name, value in own.items()}
