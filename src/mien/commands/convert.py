@@ -75,7 +75,6 @@ def refuse_unread(config: Config, imported: Imported, layout: WeightLayout) -> N
         raise ValueError(f"{config.checkpoint} ({layout.name}): {'; '.join(ineffective)}; leave it out")
 
 
-
 def convert_onnx(config: Config) -> None:
     """A frame model's folder from an ONNX file and what its user says of it."""
     file = config.checkpoint
