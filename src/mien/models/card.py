@@ -13,10 +13,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import torch
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -56,7 +56,7 @@ class Selection:
 class ModelCard:
     """What weights are: enough to build the model, to feed it as in training, and to report on it."""
 
-    encoder: EncoderConfig | FrameConfig
+    encoder: Annotated[EncoderConfig | FrameConfig, Field(discriminator="name")]
     clip: ClipConfig
     pixels: PixelsConfig
     objective: ObjectiveConfig | None = None

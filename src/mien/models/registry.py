@@ -78,7 +78,9 @@ class PublicModel:
 @cache
 def models() -> dict[str, PublicModel]:
     """All models by name."""
-    return {name: build(PublicModel, entry) for name, entry in read_yaml(FILE).items()}
+    entries = read_yaml(FILE)
+    assert isinstance(entries, dict)
+    return {name: build(PublicModel, entry) for name, entry in entries.items()}
 
 
 def known(name: str) -> PublicModel:
