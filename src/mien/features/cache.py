@@ -26,7 +26,6 @@ from mien.encoders import EncoderConfig
 from mien.files import write_whole
 from mien.interfaces import Clip, Encoder
 from mien.models.batching import forward_views
-from mien.models.frame import FrameConfig
 from mien.progress import progress_bar
 from mien.video.clips import ClipConfig
 from mien.video.leaks import hash_files
@@ -68,7 +67,7 @@ class Features:
     def __init__(
         self,
         encoder: Encoder,
-        encoder_config: EncoderConfig | FrameConfig,
+        encoder_config: EncoderConfig,
         pixels: nn.Module,
         clips: Sequence[Clip],
         clip: ClipConfig,

@@ -15,7 +15,6 @@ from mien.encoders import EncoderConfig
 from mien.features.cache import Features
 from mien.interfaces import Encoder, Task
 from mien.models.card import EncoderOnly, ModelCard
-from mien.models.frame import FrameConfig
 from mien.modules.pixels import PixelsConfig
 from mien.video.clips import ClipConfig
 
@@ -26,7 +25,7 @@ class Frozen:
 
     name: str
     encoder: Encoder
-    config: EncoderConfig | FrameConfig
+    config: EncoderConfig
     clip: ClipConfig
     pixels: PixelsConfig
     norm: nn.Module
@@ -44,7 +43,7 @@ def load_encoder(folder: Path, device: torch.device, random: bool = False) -> Fr
     assert isinstance(model, EncoderOnly)
     model.eval().requires_grad_(False)
     name = f"{card.encoder.name}, random weights" if random else folder.name
-    return Frozen(name, model.encoder.to(device), card.encoder, card.clip, card.pixels, model.encoder_norm)
+    return Frozen(name, model.encoder.to(device), card.trainable, card.clip, card.pixels, model.encoder_norm)
 
 
 def views_of(tokens: Tensor, joint: bool) -> Tensor:

@@ -117,6 +117,16 @@ class ModelCard:
         weights = checkpoint.read_weights(folder) if folder else None
         return self.with_weights(self.initial_model, weights, folder)
 
+    @property
+    def trainable(self) -> EncoderConfig:
+        """The encoder, to be trained or probed; ``ValueError`` for a frame model."""
+        if isinstance(self.encoder, FrameConfig):
+            raise ValueError(
+                "this is a frame model, a network in an ONNX file through which nothing can be learnt: evaluate, calibrate and "
+                "read with it, and train an encoder of video"
+            )
+        return self.encoder
+
     def build_encoder(self, folder: Path | None = None) -> Encoder:
         """The encoder alone; of a joint embedding with the teacher's weights."""
         weights = checkpoint.encoder_weights(checkpoint.read_weights(folder)) if folder else None
