@@ -43,7 +43,8 @@ def load_encoder(folder: Path, device: torch.device, random: bool = False) -> Fr
     assert isinstance(model, EncoderOnly)
     model.eval().requires_grad_(False)
     name = f"{card.encoder.name}, random weights" if random else folder.name
-    return Frozen(name, encoder, card.trainable_encoder(), card.clip, card.pixels, () if random else card.sources)
+    encoder = model.encoder.to(device)
+    return Frozen(name, encoder, card.trainable_encoder(), card.clip, card.pixels, model.encoder_norm)
 
 
 def views_of(tokens: Tensor, joint: bool) -> Tensor:
