@@ -23,19 +23,24 @@ from mien.video.crashes import name_crashed_file
 from mien.video.transforms import AugmentConfig, crops, read_augmented
 
 
-class View(TypedDict):
-    """All views of a clip, as ``ViewDataset`` gives them."""
+class ViewPlaces(TypedDict):
+    """Where the views of a clip lie in it."""
 
-    frames: Tensor
-    """uint8 (C, 3, F, size, size): the frames of all windows, of every crop."""
     rows: Tensor
-    """(U, T): which of the frames each distinct window has."""
+    """(U, T): which of the clip's frames that are read each distinct window has."""
     layout: Tensor
     """(S,): which of the distinct windows each window is."""
     times: Tensor
     """(U, 2): first and last frame's time in seconds."""
     index: int
     variant: int
+
+
+class View(ViewPlaces):
+    """All views of a clip, as ``ViewDataset`` gives them."""
+
+    frames: Tensor
+    """uint8 (C, 3, F, size, size): the frames of all windows, of every crop."""
 
 
 @dataclass(frozen=True, config=STRICT)
