@@ -25,7 +25,7 @@ from mien.encoders.vjepa import VJEPAConfig
 from mien.features.cache import Features, ProbeFeatureConfig
 from mien.features.frozen import Frozen, load_encoder
 from mien.features.probes import Best, ProbeConfig, train_probes
-from mien.modules.heads import AttentiveHeadConfig, MeanHeadConfig, Standardised
+from mien.modules.heads import AttentiveHeadConfig, MeanHeadConfig, StandardisedHead
 from mien.modules.pixels import Pixels
 from mien.tasks.classification import ClassificationConfig
 from mien.tasks.regression import RegressionConfig
@@ -202,7 +202,7 @@ def test_standardising_makes_small_channels_count_and_travels_with_the_weights()
     torch.manual_seed(0)
     tokens = torch.randn(64, 5, 16) * torch.logspace(-3, 2, 16) + 10
     head = AttentiveHeadConfig(heads=2, standardise=True).build(16, 3)
-    assert isinstance(head, Standardised)
+    assert isinstance(head, StandardisedHead)
     head.standard.fit(tokens.split(10))
     seen = head.standard(tokens).flatten(0, 1)
     torch.testing.assert_close(seen.mean(0), torch.zeros(16), atol=2e-2, rtol=0)  # fp32 tokens around 10
