@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -40,7 +39,7 @@ def section(found: CrossValidation, evaluation: Evaluation, folder: Path, weight
     return Section(f"{len(found.folds)} folds, {weights}", sentences, table, picture, caption)
 
 
-def rows(found: CrossValidation, evaluation: Evaluation) -> list[dict[str, Any]]:
+def rows(found: CrossValidation, evaluation: Evaluation) -> list[dict[str, object]]:
     """A line per metric as a person reads it."""
     return [
         {
@@ -48,18 +47,24 @@ def rows(found: CrossValidation, evaluation: Evaluation) -> list[dict[str, Any]]
             "pooled": format_interval(interval),
             "mean": plain(found.mean[name]),
             "deviation": plain(found.deviation[name]),
+            **{f"fold {fold}": plain(scores[name]) for fold, scores in found.folds.items()},
         }
-        | {f"fold {fold}": plain(scores[name]) for fold, scores in found.folds.items()}
         for name, interval in evaluation.overall.metrics.items()
     ]
 
 
-def numbers(found: CrossValidation, evaluation: Evaluation) -> list[dict[str, Any]]:
+def numbers(found: CrossValidation, evaluation: Evaluation) -> list[dict[str, object]]:
     """A line per metric for programs."""
     return [
-        {"metric": name, "pooled": i.value, "low": i.low, "high": i.high}
-        | {"mean": found.mean[name], "deviation": found.deviation[name]}
-        | {f"fold {fold}": scores[name] for fold, scores in found.folds.items()}
+        {
+            "metric": name,
+            "pooled": i.value,
+            "low": i.low,
+            "high": i.high,
+            "mean": found.mean[name],
+            "deviation": found.deviation[name],
+            **{f"fold {fold}": scores[name] for fold, scores in found.folds.items()},
+        }
         for name, i in evaluation.overall.metrics.items()
     ]
 
