@@ -14,7 +14,7 @@ from mien import cli
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.encoders.vit import ViTConfig
 from mien.engine import memory
-from mien.engine.cost import made_up, measure, products
+from mien.engine.cost import forward_macs, measure, noise_batch
 from mien.modules.pixels import PixelsConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.training import preflight
@@ -34,7 +34,7 @@ def test_measuring_leaves_weights_gradients_mode_and_chance_alone() -> None:
     model = objective().eval()
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    cost = measure(model, lambda n: model(made_up(n, 8, 32, CPU))["loss"], 3 * 8 * 32**2, CPU)
+    cost = measure(model, lambda n: model(noise_batch(n, 8, 32, CPU))["loss"], 3 * 8 * 32**2, CPU)
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
@@ -44,15 +44,15 @@ def test_measuring_leaves_weights_gradients_mode_and_chance_alone() -> None:
 
 def test_memory_grows_with_clips_by_what_autograd_keeps() -> None:
     model = objective()
-    cost = measure(model, lambda n: model(made_up(n, 8, 32, CPU))["loss"], 3 * 8 * 32**2, CPU)
+    cost = measure(model, lambda n: model(noise_batch(n, 8, 32, CPU))["loss"], 3 * 8 * 32**2, CPU)
     found: dict[int, int] = {}
     with torch.autograd.graph.saved_tensors_hooks(
         lambda t: found.setdefault(t.untyped_storage().data_ptr(), t.untyped_storage().nbytes()) and t, lambda t: t
     ):
-        model(made_up(16, 8, 32, CPU))
+        model(noise_batch(16, 8, 32, CPU))
     kept = sum(found.values())
     assert 0.5 * kept < cost.fixed + 16 * cost.per_clip < 1.5 * kept
-    assert cost.memory(20) - cost.memory(10) == pytest.approx(10 * cost.each)
+    assert cost.memory(20) - cost.memory(10) == pytest.approx(10 * cost.bytes_per_clip)
 
 
 def test_products_of_a_transformer_by_hand() -> None:
@@ -60,7 +60,7 @@ def test_products_of_a_transformer_by_hand() -> None:
     tokens, dim = 4 * 4 * 4, 32
     embed = tokens * (3 * 2 * 8 * 8) * dim
     block = tokens * dim * 12 * dim + 2 * tokens * tokens * dim
-    counted = products(encoder, lambda n: encoder(torch.zeros(n, 3, 8, 32, 32)).sum())
+    counted = forward_macs(encoder, lambda n: encoder(torch.zeros(n, 3, 8, 32, 32)).sum())
     assert counted == embed + 2 * block
 
 
@@ -71,7 +71,9 @@ def train(corpus: Path, output: Path, *flags: str, command: str = "pretrain") ->
 
 
 @pytest.mark.parametrize("command", ["pretrain", "finetune"])
-def test_what_does_not_fit_is_refused_before_anything_is_made(command, corpus, tmp_path, monkeypatch, capsys) -> None:
+def test_what_does_not_fit_is_refused_before_anything_is_made(
+    command, corpus, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(preflight, "available", lambda device: 1000)
     assert train(corpus, tmp_path / "run", command=command) == 1
     said = capsys.readouterr()
@@ -81,9 +83,11 @@ def test_what_does_not_fit_is_refused_before_anything_is_made(command, corpus, t
     assert not (tmp_path / "run").exists()
 
 
-def test_a_split_of_the_batch_that_fits_is_named(corpus, tmp_path, monkeypatch, capsys) -> None:
+def test_a_split_of_the_batch_that_fits_is_named(
+    corpus, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = objective()
-    cost = measure(model, lambda n: model(made_up(n, 8, 32, CPU))["loss"], 3 * 8 * 32**2, CPU)
+    cost = measure(model, lambda n: model(noise_batch(n, 8, 32, CPU))["loss"], 3 * 8 * 32**2, CPU)
     monkeypatch.setattr(preflight, "available", lambda device: cost.memory(3) - cost.weights)
     assert train(corpus, tmp_path / "run") == 1
     assert "--train.accumulate 4" in capsys.readouterr().err
@@ -94,7 +98,9 @@ def test_a_split_of_the_batch_that_fits_is_named(corpus, tmp_path, monkeypatch, 
 
 
 @pytest.mark.parametrize("mixing", [True, False])
-def test_no_split_is_named_that_leaves_a_clip_alone_to_be_mixed(mixing, corpus, tmp_path, monkeypatch, capsys) -> None:
+def test_no_split_is_named_that_leaves_a_clip_alone_to_be_mixed(
+    mixing, corpus, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(preflight, "available", lambda device: 15 * 10**8)
     monkeypatch.setattr(preflight, "needed", lambda cost, clip, train, micro, session: micro * 1e9)
     flags = [] if mixing else ["--task.mixup=0", "--task.cutmix=0"]
@@ -102,7 +108,9 @@ def test_no_split_is_named_that_leaves_a_clip_alone_to_be_mixed(mixing, corpus, 
     assert ("--train.accumulate 8" in capsys.readouterr().err) is not mixing
 
 
-def test_memory_that_runs_out_names_what_to_lower(corpus, tmp_path, monkeypatch, capsys) -> None:
+def test_memory_that_runs_out_names_what_to_lower(
+    corpus, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("mien.commands.pretrain.fit", lambda *_, **__: torch.empty(2**60))
     assert train(corpus, tmp_path / "run") == 1
     message = capsys.readouterr().err.strip()
@@ -124,17 +132,17 @@ def test_memory_that_runs_out_names_what_to_lower(corpus, tmp_path, monkeypatch,
     ],
 )
 def test_shortage_is_told_from_other_faults(error: Exception, short: bool) -> None:
-    assert memory.ran_out(error) is short
+    assert memory.is_out_of_memory(error) is short
 
 
 def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
-    assert memory.room_of_group(tmp_path) is None
+    assert memory.container_memory(tmp_path) is None
     (tmp_path / "memory.current").write_text("600\n")
     (tmp_path / "memory.stat").write_text("anon 100\ninactive_file 50\n")
     (tmp_path / "memory.max").write_text("max\n")
-    assert memory.room_of_group(tmp_path) is None
+    assert memory.container_memory(tmp_path) is None
     (tmp_path / "memory.max").write_text("1000\n")
-    assert memory.room_of_group(tmp_path) == 450
+    assert memory.container_memory(tmp_path) == 450
 
 
 @pytest.mark.parametrize(
@@ -145,7 +153,7 @@ def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
         (["pretrain", *TINY_VJEPA], "million"),
     ],
 )
-def test_cost_of_a_recipe(arguments: list[str], parameters: str, capsys) -> None:
+def test_cost_of_a_recipe(arguments: list[str], parameters: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["cost", *arguments, "--train.device=cpu", "--train.steps=100"]) == 0
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert list(lines) == ["parameters", "products", "memory", "there", "time", "whole"]
@@ -153,7 +161,7 @@ def test_cost_of_a_recipe(arguments: list[str], parameters: str, capsys) -> None
     assert "for 100 steps" in lines["whole"]
 
 
-def test_cost_of_probes(corpus: Path, tmp_path: Path, capsys) -> None:
+def test_cost_of_probes(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     card = {"encoder": {"name": "vit", "dim": 32, "heads": 2, "depth": 2, "patch": 8}, "pixels": {}}
     card |= {"clip": {"frames": 8, "size": 32}}
     (tmp_path / "model.json").write_text(json.dumps(card))  # weights are not needed
@@ -177,7 +185,7 @@ def test_cost_of_probes(corpus: Path, tmp_path: Path, capsys) -> None:
 
 
 def test_probes_say_what_is_to_come_and_are_refused_where_they_do_not_fit(
-    corpus, tmp_path, monkeypatch, capsys
+    corpus, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = write_model(tmp_path / "model")
     flags = [f"--model={model}", f"--data.manifest={corpus}", f"--output={tmp_path / 'probe'}", "--device=cpu"]
@@ -204,5 +212,5 @@ def test_quick_steps_are_timed_over_as_many_clips_as_a_micro_step_has() -> None:
         clips.append(count)
         return layer(torch.ones(count, 2)).sum()
 
-    assert measure(layer, loss, 2, CPU, most=24).measured == max(clips) == 24
-    assert measure(layer, loss, 2, CPU).measured == 2
+    assert measure(layer, loss, 2, CPU, most=24).timed_clips == max(clips) == 24
+    assert measure(layer, loss, 2, CPU).timed_clips == 2

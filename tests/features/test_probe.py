@@ -25,7 +25,7 @@ from mien.encoders.vjepa import VJEPAConfig
 from mien.features.cache import Features, ProbeFeatureConfig
 from mien.features.frozen import Frozen, load_encoder
 from mien.features.probes import Best, ProbeConfig, train_probes
-from mien.modules.heads import AttentiveHeadConfig, MeanHeadConfig, Standardised
+from mien.modules.heads import AttentiveHeadConfig, MeanHeadConfig, StandardisedHead
 from mien.modules.pixels import Pixels
 from mien.tasks.classification import ClassificationConfig
 from mien.tasks.regression import RegressionConfig
@@ -202,7 +202,7 @@ def test_standardising_makes_small_channels_count_and_travels_with_the_weights()
     torch.manual_seed(0)
     tokens = torch.randn(64, 5, 16) * torch.logspace(-3, 2, 16) + 10
     head = AttentiveHeadConfig(heads=2, standardise=True).build(16, 3)
-    assert isinstance(head, Standardised)
+    assert isinstance(head, StandardisedHead)
     head.standard.fit(tokens.split(10))
     seen = head.standard(tokens).flatten(0, 1)
     torch.testing.assert_close(seen.mean(0), torch.zeros(16), atol=2e-2, rtol=0)  # fp32 tokens around 10
@@ -248,7 +248,9 @@ def test_people_in_two_parts_are_refused(encoder: Path, corpus: Path, tmp_path: 
         probe.run(config)
 
 
-def test_baselines_stand_in_one_table_and_the_probe_serves_as_model(encoder, corpus, tmp_path, capsys) -> None:
+def test_baselines_stand_in_one_table_and_the_probe_serves_as_model(
+    encoder, corpus, tmp_path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = probed(encoder, corpus, tmp_path, "--baselines")
     assert [row["features"] for row in rows] == [encoder.name, "vjepa, random weights", "raw pixels, linear"]
     assert all(0 <= row["UAR"] <= 1 for row in rows)
@@ -309,7 +311,7 @@ def official(folder: Path) -> Path:
     return folder / "jepa.pth.tar"
 
 
-def test_v_jepa_1_converts_with_its_probe(tmp_path: Path, capsys) -> None:
+def test_v_jepa_1_converts_with_its_probe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = [str(official(tmp_path)), "--heads=4"]
     convert_to = lambda *more: convert.run(parse(convert.Config, [*flags, *more], prog="mien convert"))  # noqa: E731
     convert_to(str(tmp_path / "jepa"))
@@ -327,7 +329,7 @@ def test_v_jepa_1_converts_with_its_probe(tmp_path: Path, capsys) -> None:
         convert_to(str(tmp_path / "x"), f"--probe={tmp_path / 'probe.pth.tar'}", "--names", "a")
 
 
-def test_v_jepa_2_folder_converts(tmp_path: Path, capsys) -> None:
+def test_v_jepa_2_folder_converts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from transformers import VJEPA2Config, VJEPA2Model
 
     small = VJEPA2Config(

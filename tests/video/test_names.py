@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from mien.cli import main
-from mien.commands.study import clip_name
+from mien.commands.study import folder_names
 from mien.datasets.layout import walk_clips
 from mien.files import locked
 from mien.inference.journal import Journal
@@ -104,7 +104,7 @@ def test_folders_are_named_safely(tmp_path: Path) -> None:
     assert long[0] != long[1]
     assert all(len(name.encode()) <= 200 for name in long)
     assert natural_key(Path("1²1.mp4")) == ["", 1, "²", 1, ".mp", 4, ""]
-    names = clip_name([Clip(tmp_path / "...mp4", row=1), Clip(tmp_path / "x.mp4", row=2)], tmp_path)
+    names = folder_names([Clip(tmp_path / "...mp4", row=1), Clip(tmp_path / "x.mp4", row=2)], tmp_path)
     assert names == ["_..", "x"]
 
 
@@ -151,7 +151,7 @@ def test_a_manifest_may_name_bytes_and_says_where_a_label_is_not_text(tmp_path: 
         read_manifest(tmp_path / "m.csv")
 
 
-def test_studies_and_predictions_keep_a_name_of_bytes(tmp_path: Path, capsys) -> None:
+def test_studies_and_predictions_keep_a_name_of_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "videos"
     folder.mkdir()
     names = [os.fsdecode(raw) for raw in (b"caf\xe9.mp4", b"=1+1.mp4")]

@@ -25,7 +25,7 @@ from mien.config import STRICT
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.engine.loop import TrainConfig
 from mien.engine.optim import OptimConfig
-from mien.engine.runlog import read_metrics, worth_keeping
+from mien.engine.runlog import has_results, read_metrics
 from mien.evaluation.runs import paired_predictions, read_run
 from mien.modules.heads import MeanHeadConfig
 from mien.names import to_cell
@@ -99,7 +99,7 @@ def draw_corpus(config: Config) -> tuple[Path, Path, Path]:
     """Draw the videos; manifests of unlabelled, labelled and test clips, the test persons being nobody else's."""
     folder = config.output / "corpus"
     manifest = folder / "manifest.csv"
-    if not manifest.is_file() or (not as_asked(config, folder) and not worth_keeping(config.output)):
+    if not manifest.is_file() or (not as_asked(config, folder) and not has_results(config.output)):
         announce("drawing a corpus")
         synth.run(
             synth.Config(

@@ -49,7 +49,7 @@ def initial_encoder(encoder: EncoderConfig, init: str, show: Show) -> EncoderCon
 
     How it is trained (``drop_path``) stays.
     """
-    card = card_in(checkpoint.locate(init)) if init else None
+    card = card_in(checkpoint.model_folder(init)) if init else None
     if card is None or replace(encoder, drop_path=0.0) != replace(RunConfig.encoder, drop_path=0.0):
         return encoder
     taken = replace(card.encoder, drop_path=encoder.drop_path)
@@ -65,7 +65,7 @@ def start_encoder(encoder: Encoder, init: str, own: ModelCard, show: Show) -> No
     them; inputs that differ are shown.
     """
     if init:
-        folder = checkpoint.locate(init)
+        folder = checkpoint.model_folder(init)
         require_same(settings_of(card_in(folder)), settings_of(own), init)
         checkpoint.load_strictly(encoder, checkpoint.encoder_weights(checkpoint.read_weights(folder)), init)
         compare_inputs(folder, init, own, show)
@@ -75,7 +75,7 @@ def start_objective(objective: Objective, init: str, own: ModelCard, show: Show)
     """Fill an objective with all that fits of an exported run or import, and show what was loaded and what was not."""
     if not init:
         return
-    folder = checkpoint.locate(init)
+    folder = checkpoint.model_folder(init)
     before, now = settings_of(card_in(folder)), settings_of(own)
     require_same(before, now, init)
     weights = checkpoint.read_weights(folder)

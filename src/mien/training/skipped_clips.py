@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from mien.engine.distributed import Session
 from mien.engine.loop import MicroBatch, TrainConfig
-from mien.engine.memory import ran_out
+from mien.engine.memory import is_out_of_memory
 from mien.files import write_whole
 from mien.interfaces import Batch, Clip
 from mien.models.card import ModelCard
@@ -121,7 +121,7 @@ class Guarded(Dataset):
         except (VideoError, OSError) as error:
             clip = self.dataset.clips[key[1]]
             line = f"line {clip.row}: "
-            return Broken(f"{line}{str(error).removeprefix(line)}", ran_out(error))
+            return Broken(f"{line}{str(error).removeprefix(line)}", is_out_of_memory(error))
 
 
 def collate(items: list[Batch | Broken]) -> Batch | Broken:
