@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 import mien
+from mien.calibration.calibration import Origin
 from mien.calibration.calibration import fit as calibrate
 from mien.calibration.clip_statistics import size_of
 from mien.calibration.density import Density

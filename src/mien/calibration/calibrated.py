@@ -77,7 +77,7 @@ class ClassSets(Calibrated):
     def column_names(names: Sequence[str]) -> tuple[str, ...]:
         return ("prediction_set",)
 
-    def cells(self, row: int, names: Sequence[str]) -> dict[str, str]:
+    def cells(self, row: int, names: Sequence[str]) -> Mapping[str, str]:
         return {"prediction_set": SEPARATOR.join(self.members(row, names))}
 
     def members(self, row: int, names: Sequence[str]) -> list[str]:
@@ -96,12 +96,12 @@ class ClassSets(Calibrated):
         covered, size = self.covers(targets)[rows], self.size()[rows]
         return {"coverage": covered.mean(), "set_size": size.mean(), "empty_sets": (size == 0).mean()}
 
-    def columns(self, targets: Array, names: Sequence[str]) -> dict[str, Any]:
+    def columns(self, targets: Array, names: Sequence[str]) -> Mapping[str, object]:
         sets = [SEPARATOR.join(self.members(row, names)) for row in range(len(self.sets))]
         values = {name: self.values[:, i] for i, name in enumerate(names)}
         return values | {"set": sets, "covered": self.covers(targets)}
 
-    def to_json(self, row: int, names: Sequence[str]) -> dict[str, Any]:
+    def to_json(self, row: int, names: Sequence[str]) -> Mapping[str, object]:
         return {"set": self.members(row, names)}
 
     def describe(self, row: int, names: Sequence[str], coverage: float) -> tuple[dict[str, str], str]:
@@ -172,7 +172,7 @@ class LabelSets(Calibrated):
     def column_names(names: Sequence[str]) -> tuple[str, ...]:
         return tuple(f"{name}_set" for name in names)
 
-    def cells(self, row: int, names: Sequence[str]) -> dict[str, str]:
+    def cells(self, row: int, names: Sequence[str]) -> Mapping[str, str]:
         return dict(zip(self.column_names(names), map(label_set_text, self.sets[row]), strict=True))
 
     def covers(self, targets: ArrayLike) -> Array:

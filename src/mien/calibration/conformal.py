@@ -21,7 +21,7 @@ def threshold(scores: ArrayLike, coverage: float) -> NDArray[np.float64]:
     ordered = np.sort(np.asarray(scores, dtype=float), axis=0)
     require_share(coverage)
     require_enough(len(ordered), coverage)
-    return ordered[quantile_index(len(ordered), coverage)]
+    return ordered[quantile_index(len(ordered), coverage), ...]  # an array also of (N,)
 
 
 def quantile(scores: Array, coverage: float) -> float:

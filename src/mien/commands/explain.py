@@ -81,9 +81,14 @@ def explain_answer(config: Config, source: Source) -> Explanation:
     windows = stretch.read()
     name = config.target or top_output(analyzer, row)
     question = question_about(analyzer, windows.clips, name)
-    about = {"target": name, "answer": float(row[name]), "unit": analyzer.outputs.evidence or name}
-    about |= {"face": there[0].face_id, "windows": len(there)}
-    about["explained"] = window_outputs(question)[:, question.output].tolist()
+    about: About = {
+        "target": name,
+        "answer": float(row[name]),
+        "unit": analyzer.outputs.evidence or name,
+        "face": there[0].face_id,
+        "windows": len(there),
+        "explained": window_outputs(question)[:, question.output].tolist(),
+    }
     found = Explanation(
         config.video, stretch, windows, about,
         moments=explanation.temporal_maps(question, config.maps), regions=explanation.spatial_maps(question, config.maps),
@@ -112,8 +117,9 @@ def explain_guesses(config: Config, source: Source) -> Explanation:
     reading = config.reading()
     there = find_windows(source, reading, clip, face_crop, config.face)
     stretch = FaceWindows(source, reading, clip, face_crop, evenly_spaced(there, config.windows))
-    windows, about = stretch.read(), {"target": "reconstruction", "unit": "squared error"}
-    found = Explanation(config.video, stretch, windows, about | {"face": there[0].face_id, "windows": len(there)})
+    windows, face = stretch.read(), there[0].face_id
+    about: About = {"target": "reconstruction", "unit": "squared error", "face": face, "windows": len(there)}
+    found = Explanation(config.video, stretch, windows, about)
 
     def make(model: MaskedAutoencoding) -> Maps:
         return explanation.error_maps(model, windows.clips, config.maps)

@@ -17,7 +17,8 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from mien.explanations.occlusion import Box, Fill, Grid, Score, fill_clip, mean_over_boxes, score_all
+from mien.explanations.occlusion import Array, Box, Fill, Grid, Score, fill_clip, mean_over_boxes, score_all
+from mien.video.clips import Indices
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -101,7 +102,7 @@ def removal_curves(
     return Curves(shares, down[0], up[0], down[1:], up[1:])
 
 
-def patch_ranks(importance: Array, rng: np.random.Generator) -> Array:
+def patch_ranks(importance: Array, rng: np.random.Generator) -> Indices:
     """Each patch's place (time, rows, columns) when the most important comes first; equals by chance."""
     order = np.lexsort((rng.random(importance.size), -importance.ravel()))
     places = np.empty(importance.size, dtype=np.int64)
@@ -109,7 +110,7 @@ def patch_ranks(importance: Array, rng: np.random.Generator) -> Array:
     return places.reshape(importance.shape)
 
 
-def partly_replaced(base: Tensor, other: Tensor, places: Array, share: float, patch: Grid) -> Callable[[], Tensor]:
+def partly_replaced(base: Tensor, other: Tensor, places: Indices, share: float, patch: Grid) -> Callable[[], Tensor]:
     """A clip whose first ``share`` of patches by place comes from ``other``; made when it is called for."""
 
     def make() -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mien.config import STRICT
 from mien.explanations import occlusion
 from mien.explanations.checks import Curves, randomised_copy, removal_curves, similarity
-from mien.explanations.occlusion import Fill
+from mien.explanations.occlusion import Array, Fill
 from mien.explanations.question import Question
 from mien.explanations.reconstruction import error_map
 from mien.interfaces import Task

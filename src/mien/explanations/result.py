@@ -15,6 +15,7 @@ from mien.explanations import drawing, map_overlay
 from mien.explanations.checks import Curves
 from mien.explanations.explanation import Maps
 from mien.explanations.face_windows import FaceWindows, WindowClips
+from mien.faces.face import Pixels
 from mien.files import remove_files, write_whole
 from mien.names import to_text
 from mien.reports import plots
@@ -44,8 +45,7 @@ class Explanation:
     """The video."""
     stretch: FaceWindows
     windows: WindowClips
-    about: dict[str, Any]
-    """Which output is explained (``target``), its value (``answer``), of which face, and in how many windows."""
+    about: About
     maps: dict[str, Maps] = field(default_factory=dict)
     """Maps of every window, by method."""
     moments: Maps = field(default_factory=list)

@@ -70,17 +70,22 @@ def bin_edges(timeline: Timeline) -> NDArray[np.float64]:
     return np.linspace(times[0], times[-1] + 1e-6, POINTS + 1)
 
 
-def face_curve(timeline: Timeline, rows: Any, face: int, edges: NDArray[np.float64]) -> Curve:
+def face_curve(timeline: Timeline, rows: pd.DataFrame, face: int, edges: NDArray[np.float64]) -> Curve:
     """One face's rows, averaged in time bins."""
     place = np.searchsorted(edges, rows["timestamp"].to_numpy(float), side="right") - 1
-    values = {name: bin_means(rows[name], place, len(edges) - 1) for name in timeline.names}
+    values = {name: bin_means(floats(rows, name), place, len(edges) - 1) for name in timeline.names}
     low, high = value_bands(timeline, rows, face, edges, values, place)
     flagged = rows["reliable"].eq(False).fillna(False).to_numpy(float)
-    unreliable = np.nan_to_num(bin_means(pd.Series(flagged), place, len(edges) - 1)) > 0
+    unreliable = np.nan_to_num(bin_means(flagged, place, len(edges) - 1)) > 0
     return Curve(face, (edges[:-1] + edges[1:]) / 2, values, low, high, unreliable)
 
 
-def bin_means(column: Any, place: NDArray[np.int64], bins: int) -> NDArray[np.float64]:
+def floats(rows: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    """A column, NaN where a cell is empty."""
+    return rows[name].to_numpy(float, na_value=np.nan)
+
+
+def bin_means(values: NDArray[np.float64], place: NDArray[np.int64], bins: int) -> NDArray[np.float64]:
     """Mean per bin, NaN for bins without a value."""
     kept = np.isfinite(values)
     sums = np.bincount(place[kept], weights=values[kept], minlength=bins)
@@ -103,7 +108,7 @@ def value_bands(
     low, high = {}, {}
     for name, middle in values.items():
         half = ((windows[f"{name}_upper"] - windows[f"{name}_lower"]) / 2).mean()
-        spread = bin_means(rows[f"{name}_sd"], place, len(edges) - 1) if np.isnan(half) else half
+        spread = bin_means(floats(rows, f"{name}_sd"), place, len(edges) - 1) if np.isnan(half) else half
         low[name], high[name] = middle - spread, middle + spread
     return low, high
 

@@ -80,7 +80,7 @@ def write(
     print(f"report in {folder}", flush=True)
 
 
-def leading_sections(notes: Mapping[str, Any], touched: Sequence[str]) -> list[Section]:
+def leading_sections(notes: Notes, touched: Sequence[str]) -> list[Section]:
     """The sections before the metrics: warnings, then which model on which clips."""
     warned = [*touched, *notes.get("cautions", [])]
     about = [{"what": name, "value": value} for name, value in notes.get("evaluated", {}).items()]

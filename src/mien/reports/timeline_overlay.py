@@ -123,7 +123,7 @@ class Painter:
                 return
             self.panel(picture[top : top + step], row, lines)
 
-    def slots_of(self, faces: Sequence[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
+    def slots_of(self, faces: Sequence[Row]) -> list[tuple[int, Row]]:
         """Each face with its place in the column: the one that it had, or the first that is free."""
         here = {int(row["face_id"]): row for row in faces}
         self.places = [face if face in here else None for face in self.places]
@@ -167,7 +167,7 @@ def colour_of(row: Row) -> tuple[int, int, int]:
     return rgb(COLOURS[int(row["face_id"]) % len(COLOURS)])
 
 
-def status_of(row: dict[str, Any]) -> str:
+def status_of(row: Row) -> str:
     """What stands beside a face's number: bridged, or why its values are not reliable."""
     if row["success"] != 1:
         return "bridged, no values"
@@ -178,14 +178,14 @@ def status_of(row: dict[str, Any]) -> str:
     return f"unreliable: {reasons[0]}{more}"
 
 
-def draw_text(picture: Any, text: str, place: tuple[int, int], colour: tuple[int, ...], size: float = 0.5) -> None:
+def draw_text(picture: Pixels, text: str, place: tuple[int, int], colour: tuple[int, ...], size: float = 0.5) -> None:
     """Text with a dark edge, readable on anything."""
     font = cv2.FONT_HERSHEY_SIMPLEX
     cv2.putText(picture, text, place, font, size, (0, 0, 0), 3, cv2.LINE_AA)
     cv2.putText(picture, text, place, font, size, colour, 1, cv2.LINE_AA)
 
 
-def draw_tag(picture: Any, text: str, place: tuple[int, int], colour: tuple[int, ...]) -> None:
+def draw_tag(picture: Pixels, text: str, place: tuple[int, int], colour: tuple[int, ...]) -> None:
     """White text on a colour; ``place`` is the bottom left corner."""
     font = cv2.FONT_HERSHEY_SIMPLEX
     width = cv2.getTextSize(text, font, 0.48, 1)[0][0] + 8

@@ -49,7 +49,7 @@ def figure(timeline: Timeline) -> Figure:
     start, stop = (float(timeline.frames["timestamp"].iloc[place]) for place in (0, -1))
     page.add_shape(type="line", x0=start, x1=start, y0=0, y1=1, yref="paper", line={"color": "#888", "width": 1})
     for row, curve in enumerate(drawn, 1):
-        kind(go, page, curve, palette(timeline.names), row)
+        kind(page, curve, palette(timeline.names), row)
         for first, end in true_runs(~curve.seen):
             mark_unseen(page, curve, first, end, row)
         for first, end in true_runs(curve.unreliable):
@@ -129,13 +129,13 @@ PANELS = {"stacked": (stacked, 0), "lines": (lines, 0), "rows": (shaded, 18)}
 """What ``Outputs.curve`` may name, and how many pixels high each output is there; 0: panels are as high as others."""
 
 
-def mark_unseen(page: Any, curve: Curve, first: int, end: int, row: int) -> None:
+def mark_unseen(page: Figure, curve: Curve, first: int, end: int, row: int) -> None:
     """Grey where the face was not seen."""
     half = (curve.time[1] - curve.time[0]) / 2 if len(curve.time) > 1 else 0.02
     page.add_vrect(x0=curve.time[first] - half, x1=curve.time[end - 1] + half, fillcolor="#888", opacity=0.13, line_width=0, row=row, col=1)  # fmt: skip  # pyright: ignore[reportArgumentType]  plotly takes numbers too
 
 
-def mark_unreliable(page: Any, curve: Curve, first: int, end: int, row: int) -> None:
+def mark_unreliable(page: Figure, curve: Curve, first: int, end: int, row: int) -> None:
     """Red below where an answer is unreliable, as in ``timeline_plot``."""
     half = (curve.time[1] - curve.time[0]) / 2 if len(curve.time) > 1 else 0.02
     ends = {"x0": curve.time[first] - half, "x1": curve.time[end - 1] + half}
@@ -208,7 +208,7 @@ def write_faces(report: Report, timeline: Timeline) -> None:
     report.text(f"Mean over the time that a face was seen ± standard deviation over that time.{more}")
 
 
-def provenance_rows(about: Mapping[str, Any]) -> list[dict[str, object]]:
+def provenance_rows(about: Mapping[str, object]) -> list[dict[str, object]]:
     """What a page tells of how it was made: names instead of this machine's folders, the beginning of long hashes."""
     counts = f"{about.get('frames', '?')} frames, {about.get('windows', '?')} windows"
     rows: list[tuple[str, object]] = [
@@ -222,7 +222,7 @@ def provenance_rows(about: Mapping[str, Any]) -> list[dict[str, object]]:
     return [{"what": key, "value": value} for key, value in rows]
 
 
-def flattened(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, object]]:
+def flattened(values: Mapping[str, object], before: str = "") -> Iterator[tuple[str, object]]:
     """Nested options -> (dotted name, value); a path is its last part."""
     for key, value in values.items():
         if isinstance(value, Mapping):
