@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ from mien.video.container import FrameLimit
 from mien.video.manifest import write_manifest
 from mien.video.views import ViewConfig
 
-Row = tuple[dict[str, Any], NDArray[np.float32]]
+Row = tuple[dict[str, object], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -87,8 +87,8 @@ def rows_of(found: Features, normed: Callable[[Tensor], Tensor]) -> Iterator[Row
         pairs = zip(found.windows(i), found.times(i).tolist(), strict=True)
         for number, (window, (start, end)) in enumerate(pairs):
             features = normed(window).mean(dim=0)
-            about = {"path": clip.path, "window": number, "t_start": start, "t_end": end}
-            yield about | dict(clip.columns), features.numpy()
+            about: dict[str, object] = {"path": clip.path, "window": number, "t_start": start, "t_end": end}
+            yield about | {**clip.columns}, features.numpy()
 
 
 def write_parquet(rows: Iterator[Row], folder: Path) -> VideoFeatures:
@@ -104,7 +104,7 @@ def write_parquet(rows: Iterator[Row], folder: Path) -> VideoFeatures:
 
 def write_npy(rows: Iterator[Row], folder: Path, count: int) -> VideoFeatures:
     """An array of ``count`` rows and a CSV of their times. One row is in memory at a time, also of what is returned."""
-    known: list[dict[str, Any]] = []
+    known: list[dict[str, object]] = []
     first, values = next(rows)
     shape = (count, *values.shape)
 
