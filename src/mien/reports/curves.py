@@ -44,6 +44,13 @@ class Curve:
     high: dict[str, NDArray[np.float64]]
     unreliable: NDArray[np.bool_]
     """Where the answers were found unreliable (P,)."""
+    person: int | None = None
+    """Who it is, where faces were joined."""
+
+    @property
+    def title(self) -> str:
+        """The face, and its person."""
+        return f"face {self.face_id}" + (f", person {self.person}" if self.person is not None else "")
 
     @property
     def seen(self) -> NDArray[np.bool_]:
@@ -75,7 +82,8 @@ def curve(timeline: Timeline, rows: Any, face: int, edges: NDArray[np.float64]) 
     low, high = band(timeline, rows, face, edges, values, place)
     flagged = rows["reliable"].eq(False).fillna(False).to_numpy(float)
     unreliable = np.nan_to_num(binned(pd.Series(flagged), place, len(edges) - 1)) > 0
-    return Curve(face, (edges[:-1] + edges[1:]) / 2, values, low, high, unreliable)
+    person = int(rows["person"].iloc[0]) if timeline.layout.persons else None
+    return Curve(face, (edges[:-1] + edges[1:]) / 2, values, low, high, unreliable, person)
 
 
 def binned(column: Any, place: NDArray[np.int64], bins: int) -> NDArray[np.float64]:
