@@ -33,6 +33,7 @@ def write(path: Path, count: int = 60, codec: str = "libx264", times: list[int] 
     """A numbered video; ``times`` are presentation times in 1/1000 s for variable frame rates."""
     with av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mp4" else {}) as container:
         stream = container.add_stream(codec, rate=25, options=options)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = 64, 32, "yuv420p"
         if times:
             stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)

@@ -63,7 +63,7 @@ class Actor:
 def background(width: int = 640, height: int = 360, seed: int = 0) -> NDArray[np.uint8]:
     """Soft random colours: something to move over, with no face in it."""
     colours = np.random.default_rng(seed).integers(40, 200, (9, 16, 3), dtype=np.uint8)
-    return cv2.resize(colours, (width, height), interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(colours, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.uint8)
 
 
 def scene(

@@ -153,7 +153,7 @@ def test_importing_mien_is_cheap_and_does_nothing() -> None:
 
 ONE = {
     "os.replace(": "files.py", "os.fsync(": "files.py", ".add_stream(": "video/writer.py", "dist.barrier(": "engine/distributed.py",
-    "checkpoint.export(": "models/card.py", " = read_views(": "inference/analyzer.py",
+    "checkpoint.export(": "models/card.py", " = forward_views(": "inference/analyzer.py",
     "\n    device: str =": "engine/distributed.py",
     "\n    workers: NonNegativeInt = 2": "engine/distributed.py",
 }  # fmt: skip

@@ -200,7 +200,7 @@ def renamings(schema: type) -> dict[str, str]:
 
 
 def renamed_flags(arguments: Sequence[str], schema: type) -> list[str]:
-    """Flags under the names they have now; an old one is told."""
+    """Flags under the names they have now; a note names an old one."""
     flags = {f"--{old}": f"--{new}" for old, new in renamings(schema).items()}
     words = [argument.split("=", 1) for argument in arguments]
     for word in words:

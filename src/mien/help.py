@@ -1,6 +1,6 @@
 """The short help of a command: the options people use, each in a sentence, and every choice of every ``*.name``.
 
-All that is said stands in the configs: a field's default, and the sentence under it. ``--help-all`` is tyro's full help.
+All of it stands in the configs: a field's default, and the sentence under it. ``--help-all`` is tyro's full help.
 """
 
 from __future__ import annotations

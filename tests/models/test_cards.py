@@ -24,7 +24,7 @@ from mien.encoders.tpsbt import TPSBTConfig
 from mien.engine.torch_files import load_pickled
 from mien.faces.crop import CropConfig
 from mien.features.frozen import load_encoder
-from mien.models.card import Chosen, ModelCard
+from mien.models.card import ModelCard, Selection
 from mien.modules.pixels import PixelsConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.tasks.classification import ClassificationConfig
@@ -147,7 +147,7 @@ def test_a_card_reads_back_as_it_was_written(tmp_path: Path) -> None:
         replace(plain, objective=MaskedAutoencodingConfig(decoder_dim=24, decoder_heads=2, decoder_depth=1), rates={"25": 3}),
         replace(
             plain, task=ClassificationConfig(), names=("fear", "joy"), face_crop=CropConfig(), selection="best on validation",
-            chosen=Chosen("UAR", 0.5, 7), leaks=("a leak",), skipped=("line 3",),
+            chosen=Selection("UAR", 0.5, 7), leaks=("a leak",), skipped=("line 3",),
         ),
     )  # fmt: skip
     for i, card in enumerate(cards):

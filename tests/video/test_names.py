@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from mien.cli import main
-from mien.commands.study import clip_name
+from mien.commands.study import folder_names
 from mien.datasets.layout import walk_clips
 from mien.files import locked
 from mien.inference.journal import Journal
@@ -104,7 +104,7 @@ def test_folders_are_named_safely(tmp_path: Path) -> None:
     assert long[0] != long[1]
     assert all(len(name.encode()) <= 200 for name in long)
     assert natural_key(Path("1²1.mp4")) == ["", 1, "²", 1, ".mp", 4, ""]
-    names = clip_name([Clip(tmp_path / "...mp4", row=1), Clip(tmp_path / "x.mp4", row=2)], tmp_path)
+    names = folder_names([Clip(tmp_path / "...mp4", row=1), Clip(tmp_path / "x.mp4", row=2)], tmp_path)
     assert names == ["_..", "x"]
 
 

@@ -158,7 +158,7 @@ def fit(
 ) -> Calibration:
     """Outputs (N, names) and truth of validation clips of a task -> their calibration.
 
-    ``origin`` has the fields of ``Facts`` from weights to views.
+    ``origin`` has the fields of ``CalibrationFacts`` from weights to views.
     """
     raw, truth = np.asarray(outputs, dtype=float), np.asarray(targets)
     found = MAPS[task.calibration].fit(raw, truth, names)
@@ -174,12 +174,12 @@ def fit(
         coverage=coverage,
         thresholds=found.thresholds(scores, coverage),
         limits=limits,
-        fitted_on=before_after(found, raw, values, truth),
+        fitted_on=errors_before_and_after(found, raw, values, truth),
     )
     return Calibration(facts, scores, density)
 
 
-def before_after(found: CalibrationMap, raw: Array, values: Array, truth: Array) -> dict[str, float]:
+def errors_before_and_after(found: CalibrationMap, raw: Array, values: Array, truth: Array) -> dict[str, float]:
     """Cross-entropy and expected calibration error of probabilities before and after; nothing for values."""
     pairs = {end: found.confidence(given, truth) for end, given in (("before", raw), ("after", values))}
     errors = {f"ECE_{end}": calibration_error(*pair) for end, pair in pairs.items() if pair is not None}

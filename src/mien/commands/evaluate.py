@@ -23,7 +23,7 @@ from mien.calibration.calibration import Calibration, require_calibration
 from mien.config import STRICT
 from mien.engine import distributed
 from mien.evaluation import results
-from mien.evaluation.clip_groups import mean_by
+from mien.evaluation.clip_groups import mean_by_column
 from mien.evaluation.results import Evaluation
 from mien.files import LOCK, write_whole
 from mien.inference.analyzer import Analyzer, Scores, load
@@ -84,7 +84,7 @@ def run(config: Config) -> Evaluation:
         notes |= origin(config.model, config.data, clips) | {"cautions": cautions}
         predictions = scores.mean
         if config.group_by:
-            clips, predictions, targets = mean_by(clips, predictions, targets, config.group_by)
+            clips, predictions, targets = mean_by_column(clips, predictions, targets, config.group_by)
         names = analyzer.names
         evaluation = results.evaluate(analyzer.outputs, clips, predictions, targets, names, folder, config.subgroups)
         if session.first:

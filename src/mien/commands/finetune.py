@@ -74,7 +74,7 @@ def run(config: Config) -> TrainingRun:
             distributed.seed_step(train.seed)
             leaks = tuple(map(str, history.leaks))
             card = replace(card_of(config, divided["train"]), task=config.task, names=parts.names, leaks=leaks)
-            encoder = card.untrained_encoder()
+            encoder = card.initial_encoder()
             start_encoder(encoder, init, card, session.print)
             task = config.task.build(encoder, config.pixels, parts.names, parts.targets["train"])
             learn(task, parts, config, card, history, hashes, evaluator)

@@ -31,7 +31,7 @@ from mien.inference.timeline import Timeline
 from mien.inference.window_prediction import WindowPrediction, require_finite, with_reliability
 from mien.inference.windows import Window
 from mien.interfaces import Clip, Outputs, Task
-from mien.models.batching import read_views
+from mien.models.batching import forward_views
 from mien.models.card import ModelCard
 from mien.progress import progress_bar
 from mien.video.inspection import digest
@@ -76,7 +76,7 @@ def load(path: str | Path, device: str = "auto", matmul: MatmulPrecision = "medi
     ``device`` and ``matmul`` are the options of the commands. Raises ``ValueError`` where the folder holds no model, or
     weights that do not fit what model.json says.
     """
-    folder = checkpoint.locate(path)
+    folder = checkpoint.model_folder(path)
     card = ModelCard.load(folder)
     if card.task is None:
         raise ValueError(f"{folder} is a pre-trained encoder without a task; fine-tune it first: mien finetune --init")
@@ -206,7 +206,7 @@ class Analyzer:
         mean, votes = np.zeros((2, len(clips), len(self.names)))
         statistics, blur = np.zeros((len(clips), width)), np.full(len(clips), np.nan)
         items = load_views(ViewDataset(clips, self.clip, views), workers)
-        read = read_views(step, with_sharpness(items, blur) if measure else items, views.batch, self.device)
+        read = forward_views(step, with_sharpness(items, blur) if measure else items, views.batch, self.device)
         for item, result in progress_bar(read, "reading", total=len(clips), disable=not progress):
             outputs, features = result.split([result.shape[-1] - width, width], dim=-1)  # windows crops ...
             if joint:  # tokens (S, C, N, dim) of all segments -> outputs (1, C, names), one per crop

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from mien.faces.identity import FaceVectors, persons
-from mien.files import withdraw, write_whole
+from mien.files import remove_files, write_whole
 from mien.inference.journal import Journal, explain_disk_errors, has_rows
 from mien.inference.persons import VECTORS, write_vectors
 from mien.inference.pipeline import PredictionEvent, WindowPrediction
@@ -66,7 +66,7 @@ class Job:
         """Remove what an analysis wrote here, and nothing else."""
         tables = (f"{table}.{ending}" for table in ("windows", "frames") for ending in ("csv", "parquet"))
         ours = any((self.folder / name).is_file() for name in (ABOUT, UNFINISHED))
-        withdraw(self.folder, (*((*PICTURES, VECTORS) if ours else ()), ABOUT, UNFINISHED, *tables))
+        remove_files(self.folder, (*((*PICTURES, VECTORS) if ours else ()), ABOUT, UNFINISHED, *tables))
         for partial in self.folder.glob(".*.csv.partial"):
             partial.unlink()
 

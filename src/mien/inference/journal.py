@@ -175,5 +175,7 @@ def csv_to_parquet(
     with parquet.ParquetWriter(target, schema, compression="zstd") as writer:
         for group in read_groups(source, layout, GROUP):
             if persons is not None:
-                group.insert(columns.index(PERSON), PERSON, group["face_id"].map(persons.get, na_action="ignore").astype("Int64"))
+                group.insert(
+                    columns.index(PERSON), PERSON, group["face_id"].map(persons.get, na_action="ignore").astype("Int64")
+                )
             writer.write_table(pa.Table.from_pandas(group, schema, preserve_index=False))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mien.faces.identity import FaceVectors
-from mien.files import withdraw, write_whole
+from mien.files import remove_files, write_whole
 from mien.inference.journal import csv_with_persons, parquet_with_persons
 from mien.inference.tables import PERSON
 from mien.inference.timeline import Timeline
@@ -39,7 +39,7 @@ def renumber(folder: Path, timeline: Timeline, persons: Mapping[int, int]) -> bo
     before = [table[["face_id", PERSON]].dropna().drop_duplicates() for table in (timeline.frames, timeline.windows)]
     if all(persons[face] == who for pairs in before for face, who in pairs.itertuples(index=False)):
         return False
-    withdraw(folder, DRAWN)
+    remove_files(folder, DRAWN)
     for name in ("windows", "frames"):
         text, binary = folder / f"{name}.csv", folder / f"{name}.parquet"
         table, copy = (binary, parquet_with_persons) if binary.is_file() else (text, csv_with_persons)

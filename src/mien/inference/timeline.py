@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mien.files import withdraw, write_whole
+from mien.files import remove_files, write_whole
 from mien.inference.journal import read_table
 from mien.inference.reliability_share import ReliabilityShare, share_of
 from mien.inference.tables import PERSON, RECT, Layout
@@ -132,7 +132,7 @@ class Timeline:
 
     def save(self, folder: Path) -> None:
         """Write frames.csv, windows.csv and analysis.json."""
-        withdraw(folder, [ABOUT])
+        remove_files(folder, [ABOUT])
         write_whole(folder / "frames.csv", lambda path: write_csv(self.frames, path))
         write_whole(folder / "windows.csv", lambda path: write_csv(self.windows, path))
         write_about(folder, self.about)

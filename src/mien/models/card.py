@@ -43,7 +43,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Selection:
     """Why weights were kept while a task trained."""
 
     metric: str
@@ -69,7 +69,7 @@ class ModelCard:
     """Frame rates that training saw, with the number of videos."""
     selection: str | None = None
     """How these weights were chosen among those of their run."""
-    chosen: Chosen | None = None
+    chosen: Selection | None = None
     step: int | None = None
     """Optimizer steps, of weights that were not chosen."""
     leaks: tuple[str, ...] = ()
@@ -91,7 +91,7 @@ class ModelCard:
     def load(cls, folder: Path) -> ModelCard:
         """The card in a folder; ``ValueError`` that names the file and what is missing or impossible in it."""
         file = folder / checkpoint.CARD
-        tree = renamed(read(file), RENAMED)
+        tree = renamed(read_json(file), RENAMED)
         if isinstance(version := tree.get("version"), int) and version > VERSION:
             raise ValueError(
                 f"{file} was written by a newer mien ({tree.get('mien')}), this one is {__version__}: update"
@@ -112,25 +112,25 @@ class ModelCard:
         Weights that do not fit, or cannot be, raise ``ValueError`` before anything is built.
         """
         weights = checkpoint.read_weights(folder) if folder else None
-        return self.filled(self.untrained, weights, folder)
+        return self.with_weights(self.initial_model, weights, folder)
 
     def build_encoder(self, folder: Path | None = None) -> Encoder:
         """The encoder alone; of a joint embedding with the teacher's weights."""
         weights = checkpoint.encoder_weights(checkpoint.read_weights(folder)) if folder else None
-        return self.filled(self.untrained_encoder, weights, folder)
+        return self.with_weights(self.initial_encoder, weights, folder)
 
-    def untrained_encoder(self) -> Encoder:
+    def initial_encoder(self) -> Encoder:
         """An encoder with first weights."""
         return self.encoder.build(self.clip.frames, self.clip.size)
 
-    def untrained(self) -> Objective:
+    def initial_model(self) -> Objective:
         """The model with first weights."""
-        encoder = self.untrained_encoder()
+        encoder = self.initial_encoder()
         if self.task:
             return self.task.build(encoder, self.pixels, self.names)
         return self.objective.build(encoder, self.pixels) if self.objective else EncoderOnly(encoder)
 
-    def filled(self, make: Callable[[], M], weights: Mapping[str, Tensor] | None, folder: Path | None) -> M:
+    def with_weights(self, make: Callable[[], M], weights: Mapping[str, Tensor] | None, folder: Path | None) -> M:
         """What ``make`` builds, with these weights if there are any."""
         if weights is None:
             return make()
@@ -168,7 +168,7 @@ class EncoderOnly(Objective):
         raise ValueError("an imported encoder has no objective of its own; give mien pretrain --init its folder")
 
 
-def read(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
     """What a card's file holds by name; ``ValueError`` for a file that is no card."""
     if not file.is_file():
         raise ValueError(

@@ -40,7 +40,7 @@ class FoldsConfig:
     column: str = "fold"
     """Column of the manifest that names the fold in which a clip is tested."""
     group: str = "subject"
-    """Column whose values (people) must not be in two folds; rows without a value are not looked at."""
+    """Column whose values (people) must not be in two folds; rows without a value are not compared."""
     devices: tuple[str, ...] = ()
     """Devices that take the folds in turn, one process each: cuda:0 cuda:1, or cpu cpu; empty trains one after another."""
     subgroups: tuple[str, ...] = ()

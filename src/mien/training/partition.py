@@ -2,7 +2,7 @@
 
 What a model has learnt from stands in ``seen.csv`` beside its weights: the content of every clip, also of the
 pre-training it started from. A leak is refused before training, or, with --leaks-allowed, written into model.json, from
-where it marks every report on that model.
+where every report on that model takes it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Parts = dict[str, list[Clip]]
 
 @dataclass(frozen=True, config=STRICT)
 class SplitConfig:
-    """Which rows train, which choose, which mark; conditions on columns, of the rows that --data.select leaves."""
+    """Which rows train, which choose weights, which test them; conditions on columns, of the rows that --data.select leaves."""
 
     train: str = ""
     """Rows to train on; empty takes all that are neither test nor validation."""
@@ -187,8 +187,8 @@ def guard(history: History, allowed: bool, show: Callable[[str], object]) -> Non
     lines = "\n".join(f"  {leak}" for leak in history.leaks)
     if not allowed:
         raise ValueError(
-            f"what is marked must not be known:\n{lines}\nCorrect the selections or the manifest; --leaks-allowed trains "
-            "all the same and marks every report"
+            f"what is tested must not be known:\n{lines}\nCorrect the selections or the manifest; --leaks-allowed trains "
+            "all the same, and every report says so"
         )
     show(f"leaks allowed; every report will say so:\n{lines}")
 
@@ -214,7 +214,7 @@ def remember(
 
 
 def provenance(model: Path, clips: Sequence[Clip] = (), workers: int = 4) -> dict[str, object]:
-    """What a report on a model has to say: how its weights were chosen, leaks that were allowed, and how many of
+    """What every report on a model repeats: how its weights were chosen, leaks that were allowed, and how many of
     ``clips`` it has learnt from."""
     notes = ModelCard.load(model).provenance()
     seen = seen_by(model) if clips else None

@@ -18,7 +18,7 @@ from threading import Condition, Event, Thread
 from time import monotonic
 from typing import Literal
 
-from mien.engine.memory import ran_out
+from mien.engine.memory import is_out_of_memory
 from mien.inference.analyzer import Analyzer
 from mien.inference.pipeline import PredictionEvent
 from mien.inference.predict import ReadConfig, predict_into
@@ -223,7 +223,7 @@ class Queue:
         except (ValueError, OSError, ArithmeticError) as error:
             job.end("failed", job.without_folders(error))
         except Exception as error:
-            if ran_out(error):
+            if is_out_of_memory(error):
                 job.end("failed", "the server has no memory left for it; try again later, or a smaller video")
                 return
             logger.exception("job %s", job.id)
