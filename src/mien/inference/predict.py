@@ -29,6 +29,7 @@ from mien.inference.overlap import OverlapAverage
 from mien.inference.pipeline import PredictionEvent, WindowPrediction, frame_events, prediction_events
 from mien.inference.profiling import Profile, prefetch
 from mien.inference.sources import Source
+from mien.inference.tables import PERSON
 from mien.inference.timeline import Timeline
 from mien.inference.windows import Windower
 from mien.progress import progress_bar
@@ -84,7 +85,7 @@ class ReadConfig:
         if self.faces == "whole" and unread:
             raise ValueError(f"--faces whole looks for no faces: leave {', '.join(unread)} out")
         if self.same_person is not None and self.identity == "none":
-            raise ValueError("--same_person is for --identity sface: add that, or leave it out")
+            raise ValueError("--same-person is for --identity sface: add that, or leave it out")
 
     @property
     def clock(self) -> float | None:
@@ -190,6 +191,10 @@ def predict_into(
         config.cropper(analyzer)  # a crop that does not suit the model is refused before anything is written
         require_calibration(analyzer.calibration, config.coverage)
         identity = analyzer.identity() | {"input": source.name, "file": source.fingerprint()} | config.tree()
+        if config.identity != "none" and PERSON in analyzer.names:
+            raise ValueError(
+                f"--identity {config.identity}: the model calls an output {PERSON}, as the column would be called"
+            )
         job = Job(folder, analyzer.layout(config.clock), identity, format)
         if job.open(overwrite):
             return Timeline.load(folder)

@@ -94,8 +94,8 @@ def tidy_rows(
 
     ``participant`` and ``condition`` are columns of the manifest; '' makes the video its own participant, and all
     conditions the same. ``main`` marks the face that was seen longest, or, where faces were joined, all faces of the person
-    seen longest. ``sd`` is over time, ``share_seen`` of all frames. ``reliable_only`` takes means over reliable frames; a face without
-    any has ``seconds`` 0 and empty values.
+    seen longest. ``sd`` is over time, ``share_seen`` of all frames. ``reliable_only`` takes means over reliable frames; a
+    face without any has ``seconds`` 0 and empty values.
     """
     shared = {
         "participant": cell(clip, participant) if participant else to_text(name),
