@@ -86,7 +86,8 @@ def test_who_returns_is_the_same_person_through_a_kill(analyzer: Analyzer, video
     assert calm.frames.columns.tolist().index("person") == calm.frames.columns.tolist().index("face_id") + 1
     assert calm.sentence() == "a.mp4: 3 faces of 2 persons on 27 of 30 frames, " + f"{len(calm.windows)} windows"
     assert calm.to_pyfeat()["Identity"].dropna().unique().tolist() == ["Person_0", "Person_1"]
-    titles = [note.text for note in figure(calm).layout.annotations]
+    page: Any = figure(calm)
+    titles = [note.text for note in page.layout.annotations]
     assert titles == ["face 0, person 0", "face 1, person 1", "face 2, person 0"]
 
     def kill(event: PredictionEvent) -> None:

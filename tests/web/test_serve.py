@@ -28,6 +28,7 @@ from starlette.websockets import WebSocketDisconnect
 import mien
 from conftest import HERE
 from mien.calibration import reliability
+from mien.calibration.calibration import Origin
 from mien.calibration.calibration import fit as calibrate
 from mien.calibration.clip_statistics import size_of
 from mien.calibration.density import Density
@@ -312,13 +313,15 @@ def test_real_servers_leave_nothing_even_when_killed(model: Path, video: Path, t
     assert not list(tmp_path.glob("mien-serve-*"))
 
 
-def test_a_port_that_is_taken_is_named(model: Path, capsys) -> None:
+def test_a_port_that_is_taken_is_named(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         assert main(["serve", "--model", str(model), f"--port={other.getsockname()[1]}"]) == 1
     assert "choose another --port" in capsys.readouterr().err
 
 
-def test_a_missing_extra_and_a_bad_model_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
+def test_a_missing_extra_and_a_bad_model_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["serve", "--model", str(tmp_path), "--port=0"]) == 1
     assert "no model here" in capsys.readouterr().err
     stale = write_model(tmp_path / "stale")
@@ -347,7 +350,7 @@ def test_a_calibrated_model_says_what_not_to_rely_on(video: Path, tmp_path: Path
     outputs = rng.dirichlet(np.ones(7), 200)
     labels = np.array([rng.choice(7, p=p) for p in outputs])
     weights = digest(folder / "weights.safetensors")
-    origin = {"weights": weights, "manifest": "m", "manifest_sha256": "", "select": "", "clips": 200, "subjects": 20, "views": {}}  # fmt: skip
+    origin: Origin = {"weights": weights, "manifest": "m", "manifest_sha256": "", "select": "", "clips": 200, "subjects": 20, "views": {}}  # fmt: skip
     size = size_of(mien.load(folder, "cpu").task.encoder)
     density = Density(np.zeros(size, np.float32), np.ones(size, np.float32), np.eye(size, dtype=np.float32))
     calibrate(

@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Literal
 
-from mien.faces.identity import FaceVectors, persons
+from mien.faces.identity import SAME_PERSON, FaceVectors, persons
 from mien.files import remove_files, write_whole
 from mien.inference.journal import Journal, explain_disk_errors, has_rows
 from mien.inference.persons import VECTORS, write_vectors
 from mien.inference.pipeline import PredictionEvent, WindowPrediction
-from mien.inference.tables import Layout
+from mien.inference.tables import Layout, Row
 from mien.inference.timeline import ABOUT, write_about
 
 UNFINISHED = ".analysis.json"
@@ -24,7 +24,7 @@ IDENTITY = "identity"
 """How faces are joined into persons; absent where they are not."""
 
 
-def without_folders(identity: Mapping[str, Any]) -> dict[str, Any]:
+def without_folders(identity: Mapping[str, object]) -> dict[str, object]:
     """An identity in which the detector's file has its name, not where it lies: a moved file is the same detector."""
     detector = identity.get("detector")
     if not isinstance(detector, dict) or not detector.get("model"):
@@ -35,7 +35,7 @@ def without_folders(identity: Mapping[str, Any]) -> dict[str, Any]:
 class Job:
     """One video into one folder. ``open`` first; use as a context manager, which keeps what is done on errors."""
 
-    def __init__(self, folder: Path, layout: Layout, identity: Mapping[str, Any], format: Literal["csv", "parquet"]):
+    def __init__(self, folder: Path, layout: Layout, identity: Mapping[str, object], format: Literal["csv", "parquet"]):
         self.folder, self.layout, self.identity, self.format = folder, layout, without_folders(identity), format
         self.decoded = self.read = 0
 
@@ -70,7 +70,7 @@ class Job:
         for partial in self.folder.glob(".*.csv.partial"):
             partial.unlink()
 
-    def compare(self, before: Mapping[str, Any]) -> None:
+    def compare(self, before: Mapping[str, object]) -> None:
         """Refuse to mix two jobs."""
         before = without_folders(before)
         keys = dict.fromkeys([*self.identity, IDENTITY])
@@ -95,20 +95,21 @@ class Job:
         rows = [row for frame, faces in event.frames for row in self.layout.frame_rows(name, frame, faces)]
         self.append(self.frames, "frames", rows)
 
-    def append(self, table: Journal, name: str, rows: list[Any]) -> None:
+    def append(self, table: Journal, name: str, rows: list[Row]) -> None:
         """Append rows, without those that are there already."""
         behind = min(self.skip[name], len(rows))
         self.skip[name] -= behind
         if len(rows) > behind:
             table.append(rows[behind:])
 
-    def finish(self, stopped: str | None, found: FaceVectors | None = None) -> None:
-        """Give everything its final name; ``stopped`` says why the video ended early, ``found`` what its faces look like."""
+    def finish(self, stopped: str | None, found: FaceVectors | None = None, same_person: float = SAME_PERSON) -> None:
+        """Give everything its final name; ``stopped`` says why the video ended early, ``found`` what its faces look like, which
+        are joined from the cosine ``same_person``."""
         layout, who = self.layout, None
         if found is not None:
             with explain_disk_errors(self.folder / VECTORS):
                 write_vectors(self.folder, found)
-            layout, who = replace(layout, persons=True), persons([found], self.identity[IDENTITY]["same_person"])[0]
+            layout, who = replace(layout, persons=True), persons([found], same_person)[0]
         for table in (self.windows, self.frames):
             table.finish(layout, who)
         counts = {"frames": self.decoded, "windows": self.read, "stopped": stopped}

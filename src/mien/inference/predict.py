@@ -219,7 +219,7 @@ def predict_into(
                 if not job.decoded:
                     raise
                 stopped = str(error) if source.path is None else str(error).replace(str(source.path), source.name)
-            job.finish(stopped, gallery and gallery.finish())
+            job.finish(stopped, gallery and gallery.finish(), config.threshold)
         return Timeline.load(folder)
 
 
