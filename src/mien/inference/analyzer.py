@@ -135,6 +135,7 @@ class Analyzer:
     ) -> VideoFeatures:
         """The encoder's mean token of every window of every face, with the windows' table; options as in ``predict``."""
         config = build(ReadConfig, options)
+        config.refuse_identity("extract_features")
         layout, rows, values = self.layout(config.clock), [], []
         with (
             matmul_precision(self.matmul),
