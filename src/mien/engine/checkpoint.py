@@ -7,6 +7,7 @@ RUN/model.json                   what the weights are: config, clip and pixel se
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -29,6 +30,7 @@ from mien.engine.distributed import Session, gather
 from mien.engine.torch_files import load_pickled
 from mien.extras import install
 from mien.files import write_whole as write_whole
+from mien.model_files import weights_file
 
 CARD = "model.json"
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
@@ -166,9 +168,12 @@ def locate(name: str | Path) -> Path:
         raise ValueError(f"{name} needs the extra hub: {install('hub')}; or name a folder") from error
     wanted = ["*.json", "*.yaml", "*.safetensors"]
     try:
-        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted))
+        folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted))
     except (HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError, OSError) as error:
         raise ValueError(f"{name} cannot be fetched: {error}") from error
+    if not revision:
+        print(f"note: {name}: commit {folder.name} was taken; {name}@{folder.name} always means this one", file=sys.stderr)
+    return folder
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -192,8 +197,7 @@ def tensors_of(state: Mapping[str, Any]) -> dict[str, Tensor]:
 
 def read_state(path: Path) -> Mapping[str, Any]:
     """All that a weights file holds by name, or the one in a folder; nothing in it is executed."""
-    names = ("weights.safetensors", "model.safetensors")
-    file = next((path / name for name in names if (path / name).is_file()), path / names[0]) if path.is_dir() else path
+    file = weights_file(path)
     if not file.is_file():
         raise ValueError(f"{path}: no weights here; name a run's folder, a .safetensors or a .pth file")
     if file.suffix != ".safetensors":

@@ -31,8 +31,10 @@ from mien.inference.timeline import Timeline
 from mien.inference.window_prediction import WindowPrediction, require_finite, with_reliability
 from mien.inference.windows import Window
 from mien.interfaces import Clip, Outputs, Task
+from mien.model_files import ONNX, weights_file
 from mien.models.batching import read_views
 from mien.models.card import ModelCard
+from mien.models.onnx_task import OnnxTask
 from mien.progress import progress_bar
 from mien.video.inspection import digest
 from mien.video.views import View, ViewConfig, ViewDataset, load_views
@@ -79,7 +81,7 @@ def load(path: str | Path, device: str = "auto", matmul: MatmulPrecision = "medi
     card = ModelCard.load(folder)
     if card.task is None:
         raise ValueError(f"{folder} is a pre-trained encoder without a task; fine-tune it first: mien finetune --init")
-    task = card.build(folder)
+    task = OnnxTask(card, folder) if folder.suffix == ONNX else card.build(folder)
     assert isinstance(task, Task)
     return Analyzer(task, card, choose_device(device), folder, matmul)
 
@@ -133,6 +135,8 @@ class Analyzer:
         self, video: Video, *, timestamps: Sequence[float] | None = None, **options: Any
     ) -> VideoFeatures:
         """The encoder's mean token of every window of every face, with the windows' table; options as in ``predict``."""
+        if isinstance(self.task, OnnxTask):
+            raise ValueError(f"{self.folder} gives scores; take the folder that it was exported from for features")
         config = build(ReadConfig, options)
         layout, rows, values = self.layout(config.clock), [], []
         with (
@@ -152,9 +156,9 @@ class Analyzer:
 
     def identity(self) -> dict[str, Any]:
         """What makes this model give what it gives: version and weights."""
-        weights = (self.folder or Path()) / "weights.safetensors"
-        known = self.folder is not None and weights.is_file()
-        return {"mien": __version__, "model": str(self.folder), "weights": digest(weights) if known else None}
+        weights = weights_file(self.folder) if self.folder else Path()
+        known = digest(weights) if weights.is_file() else None
+        return {"mien": __version__, "model": str(self.folder), "weights": known}
 
     @torch.inference_mode()
     def read_windows(self, windows: Sequence[Window], coverage: float | None = None) -> list[WindowPrediction]:
