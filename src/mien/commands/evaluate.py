@@ -26,6 +26,7 @@ from mien.evaluation import results
 from mien.evaluation.clip_groups import mean_by
 from mien.evaluation.results import Evaluation
 from mien.files import LOCK, write_whole
+from mien.model_files import report_folder
 from mien.inference.analyzer import Analyzer, Scores, load
 from mien.reports import calibration_quality
 from mien.reports.evaluation_report import Targets, clear, print_summary, write
@@ -42,9 +43,9 @@ class Config(FrameLimit, distributed.ReaderOptions):
     """Options of ``mien evaluate``."""
 
     model: Path = Path("runs/finetune")
-    """Folder of a fine-tuned run."""
+    """Folder of a fine-tuned run, or an ONNX file of `mien export`."""
     output: Path | None = None
-    """Folder for the report; by default the folder evaluation inside the model's."""
+    """Folder for the report; by default the folder evaluation inside the model's; beside a file, in a folder of its name."""
     data: DataConfig = DataConfig()
     subgroups: tuple[str, ...] = ()
     """Columns of the manifest whose groups are marked on their own: sex, age (in bands), or age:30,45 (at these)."""
@@ -57,13 +58,17 @@ class Config(FrameLimit, distributed.ReaderOptions):
 
 def writes(config: Config) -> Path | None:
     """The lock of the folder that is written; none where there is no model to write beside."""
-    folder = config.output or (config.model / "evaluation" if config.model.is_dir() else None)
-    return folder and folder / LOCK
+    return folder_of(config) / LOCK if config.output or config.model.exists() else None
+
+
+def folder_of(config: Config) -> Path:
+    """Where the report goes."""
+    return config.output or report_folder(config.model) / "evaluation"
 
 
 def run(config: Config) -> Evaluation:
     """Evaluate, print and save; of several ranks, the first one does."""
-    folder = config.output or config.model / "evaluation"
+    folder = folder_of(config)
     with distributed.session(config.device, config.matmul) as session:
         analyzer, calibration = load(config.model, config.device), Calibration.load(config.model)
         require_calibration(calibration, config.coverage)

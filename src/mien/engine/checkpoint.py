@@ -172,7 +172,9 @@ def locate(name: str | Path) -> Path:
     except (HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError, OSError) as error:
         raise ValueError(f"{name} cannot be fetched: {error}") from error
     if not revision:
-        print(f"note: {name}: commit {folder.name} was taken; {name}@{folder.name} always means this one", file=sys.stderr)
+        print(
+            f"note: {name}: commit {folder.name} was taken; {name}@{folder.name} always means this one", file=sys.stderr
+        )
     return folder
 
 

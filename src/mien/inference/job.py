@@ -15,8 +15,8 @@ from mien.inference.timeline import ABOUT, write_about
 
 UNFINISHED = ".analysis.json"
 """What a job is that is not finished, or was killed."""
-PICTURES = ("report.html", "overlay.mp4", "mosaic.png", "timeline.png")
-"""What is drawn from the tables."""
+PICTURES = ("report.html", "overlay.mp4", "mosaic.png", "timeline.png", "timeline.eaf")
+"""What is made from the tables."""
 
 
 def without_folders(identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -184,7 +184,9 @@ def read(place: Path) -> tuple[Path, dict[str, Any]]:
     file, hub = place / checkpoint.CARD, place / HUB_CARD
     if place.is_file() and place.suffix == ONNX:
         if NOTE not in (notes := read_notes(place)):
-            raise ValueError(f"{place}: this ONNX file was not written by mien export; docs/models.md says how to read it")
+            raise ValueError(
+                f"{place}: this ONNX file was not written by mien export; docs/models.md says how to read it"
+            )
         return place, parsed(place, notes[NOTE])
     if not file.is_file() and hub.is_file() and isinstance(card := parsed(hub, content(hub)).get(NOTE), dict):
         return hub, card

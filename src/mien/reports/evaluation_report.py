@@ -81,6 +81,7 @@ def context(notes: Mapping[str, Any], touched: Sequence[str]) -> list[Section]:
     """The sections before the metrics: warnings, then which model on which clips."""
     warned = [*touched, *notes.get("cautions", [])]
     about = [{"what": name, "value": value} for name, value in notes.get("evaluated", {}).items()]
+    about += [{"what": "began from", "value": source} for source in notes.get("sources", [])]
     sections = [Section("What touches these numbers", warnings=warned)] if warned else []
     return sections + ([Section("What was evaluated", rows=about)] if about else [])
 
