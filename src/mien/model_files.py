@@ -28,26 +28,27 @@ def weights_file(place: Path) -> Path:
 
 
 def report_folder(place: Path) -> Path:
-    """Where what is found out about a model goes: into its folder, or into one beside a file, with its name."""
-    return place.with_suffix("") if place.suffix == ONNX else place
+    """Where what is found out about a model goes: into its folder, or beside NAME.onnx into NAME-onnx."""
+    return place.with_name(f"{place.stem}-onnx") if place.suffix == ONNX else place
 
 
 def read_notes(file: Path) -> dict[str, str]:
     """The notes of an ONNX file by name; the network itself is skipped. ``ValueError`` for what is no such file."""
-    notes = {}
+    notes, size = {}, file.stat().st_size
     try:
         with file.open("rb") as stream:
             while (key := number(stream)) is not None:
-                kind = key & 7
-                length = {0: 0, 1: 8, 2: number(stream) if kind == 2 else 0, 5: 4}[kind]
-                if kind == 0:
+                length = {0: 0, 1: 8, 2: number(stream) if key & 7 == 2 else 0, 5: 4}[key & 7] or 0
+                if stream.tell() + length > size:
+                    raise ValueError("it is cut off")
+                if key & 7 == 0:
                     number(stream)
-                elif key >> 3 == NOTES and length is not None and length < LONGEST:
+                elif key >> 3 == NOTES and length < LONGEST:
                     name, text = entry(stream.read(length))
                     notes[name] = text
                 else:
-                    stream.seek(length or 0, 1)
-    except (KeyError, ValueError, IndexError) as error:
+                    stream.seek(length, 1)
+    except (KeyError, ValueError) as error:
         raise ValueError(f"{file}: not an ONNX file, or a damaged one") from error
     return notes
 

@@ -26,8 +26,8 @@ from mien.evaluation import results
 from mien.evaluation.clip_groups import mean_by
 from mien.evaluation.results import Evaluation
 from mien.files import LOCK, write_whole
-from mien.model_files import report_folder
 from mien.inference.analyzer import Analyzer, Scores, load
+from mien.model_files import report_folder
 from mien.reports import calibration_quality
 from mien.reports.evaluation_report import Targets, clear, print_summary, write
 from mien.training.data import DataConfig, load_clips, located, warn

@@ -7,6 +7,7 @@ RUN/model.json                   what the weights are: config, clip and pixel se
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -166,11 +167,12 @@ def locate(name: str | Path) -> Path:
         from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
     except ImportError as error:
         raise ValueError(f"{name} needs the extra hub: {install('hub')}; or name a folder") from error
-    wanted = ["*.json", "*.yaml", "*.safetensors"]
+    wanted, mirror = ["*.json", "*.yaml", "*.safetensors", "seen.csv"], os.environ.get("HF_ENDPOINT")
     try:
-        folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted))
+        fetched = snapshot_download(repository, revision=revision or None, allow_patterns=wanted, endpoint=mirror)
     except (HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError, OSError) as error:
         raise ValueError(f"{name} cannot be fetched: {error}") from error
+    folder = Path(fetched)
     if not revision:
         print(
             f"note: {name}: commit {folder.name} was taken; {name}@{folder.name} always means this one", file=sys.stderr

@@ -93,6 +93,9 @@ class OnnxTask(Task):
         """Outputs (B, names), as they are."""
         return raw
 
+    def evidence(self, raw: Tensor) -> Tensor:
+        raise ValueError(f"{self.file} gives answers alone, no evidence; take the folder that it was exported from")
+
     def score(self, predictions: Any, targets: Any) -> dict[str, float]:
         """Metrics of the task that was exported."""
         return self.measured(predictions, targets)

@@ -6,7 +6,9 @@ calibration and the hashes of what was learnt from (seen.csv) go along, so that 
 
 from __future__ import annotations
 
+import csv
 import json
+import math
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -29,6 +31,8 @@ TAGGED = ("calibration.yaml", "calibration.safetensors", SEEN_FILE)
 """Files that are copied where the run has them."""
 PROBLEMS = {"classes": "single_label_classification", "values": "regression", "labels": "multi_label_classification"}
 """Names that hubs have for kinds of answers."""
+COLUMNS = 8
+"""Columns of a table of subgroups that are shown."""
 NOT_COMMERCIAL = ("no commercial use", "-NC", "noncommercial", "non-commercial")
 """What says in the name of a source that its licence forbids commercial use."""
 
@@ -88,9 +92,16 @@ def hub_config(analyzer: Analyzer) -> dict[str, Any]:
         "id2label": {str(i): name for i, name in enumerate(names)},
         "label2id": {name: i for i, name in enumerate(names)},
         "preprocessing": preprocessing(analyzer),
-        "calibration": to_tree(calibration.facts) if calibration else None,
+        "calibration": strict(to_tree(calibration.facts)) if calibration else None,
         NOTE: analyzer.card.tree(),
     }
+
+
+def strict(value: Any) -> Any:
+    """Values as every reader of JSON takes them: what is not finite is null."""
+    if isinstance(value, dict):
+        return {key: strict(part) for key, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def model_card(analyzer: Analyzer, evaluation: Path, stated: Statement) -> str:
@@ -116,7 +127,7 @@ def what_it_is(analyzer: Analyzer) -> list[str]:
     """Task, encoder, input."""
     card, clip = analyzer.card, analyzer.clip
     size = sum(parameter.numel() for parameter in analyzer.task.parameters()) / 1e6
-    rate = f"at {clip.fps:g} per second" if clip.fps else f"every {clip.stride}. of a video"
+    rate = f"{clip.fps:g} per second" if clip.fps else f"one of every {clip.stride}"
     crop = f"faces cut by mien ({card.face_crop.preset})" if card.face_crop else "clips as their corpus has them"
     lines = [
         f"A model for video of faces: {analyzer.outputs.kind} into {', '.join(analyzer.names)}.",
@@ -185,9 +196,9 @@ def evaluated(folder: Path) -> list[str]:
 
 def markdown(file: Path) -> list[str]:
     """The first columns of a table of subgroups as Markdown."""
-    rows = [line.split(",")[:6] for line in file.read_text(encoding="utf-8").splitlines()]
-    cells = [" | ".join(row) for row in rows]
-    return [f"| {cells[0]} |", "|" + "---|" * len(rows[0]), *(f"| {row} |" for row in cells[1:])]
+    with file.open(newline="", encoding="utf-8") as stream:
+        rows = [f"| {' | '.join(row[:COLUMNS])} |" for row in csv.reader(stream)]
+    return [rows[0], "|" + "---|" * (rows[0].count("|") - 1), *rows[1:]]
 
 
 def limits(analyzer: Analyzer) -> list[str]:
