@@ -158,7 +158,7 @@ def test_a_file_that_is_not_ours_is_named(tmp_path: Path, file: Path) -> None:
         mien.load(strange)
     with pytest.raises(ValueError, match=r"broken\.onnx"):
         mien.load(broken, "cpu").predict(
-            np.zeros((16, 32, 32, 3), np.uint8), timestamps=np.arange(16) / 25, faces="whole"
+            np.zeros((16, 32, 32, 3), np.uint8), timestamps=[i / 25 for i in range(16)], faces="whole"
         )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mimetypes
 import os
-import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import groupby
@@ -30,8 +29,6 @@ SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 SCHEMA_ATTRIBUTE = "{http://www.w3.org/2001/XMLSchema-instance}noNamespaceSchemaLocation"
 TYPE = "default-lt"
 """The one linguistic type: intervals of their own on the time axis."""
-FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that XML has not."""
 
 Interval = tuple[int, int, str]
 """Start and end in milliseconds, and what is said."""
@@ -57,12 +54,12 @@ def eaf(timeline: Timeline, file: Path, media: Path | None = None) -> bytes:
         SubElement(order, "TIME_SLOT", TIME_SLOT_ID=slot, TIME_VALUE=str(time))
     count = 0
     for name, face, intervals in found:
-        tier = SubElement(root, "TIER", TIER_ID=printable(name), PARTICIPANT=face, ANNOTATOR="mien", LINGUISTIC_TYPE_REF=TYPE)  # fmt: skip
+        tier = SubElement(root, "TIER", TIER_ID=to_text(name), PARTICIPANT=face, ANNOTATOR="mien", LINGUISTIC_TYPE_REF=TYPE)  # fmt: skip
         for start, end, text in intervals:
             count += 1
             place = {"ANNOTATION_ID": f"a{count}", "TIME_SLOT_REF1": slots[start], "TIME_SLOT_REF2": slots[end]}
             annotation = SubElement(SubElement(tier, "ANNOTATION"), "ALIGNABLE_ANNOTATION", place)
-            SubElement(annotation, "ANNOTATION_VALUE").text = printable(text)
+            SubElement(annotation, "ANNOTATION_VALUE").text = to_text(text)
     SubElement(header, "PROPERTY", NAME="lastUsedAnnotationId").text = str(count)
     SubElement(root, "LINGUISTIC_TYPE", LINGUISTIC_TYPE_ID=TYPE, TIME_ALIGNABLE="true", GRAPHIC_REFERENCES="false")
     ElementTree.indent(root)
@@ -121,8 +118,3 @@ def interval(start: float, end: float, text: str) -> list[Interval]:
     """An interval in whole milliseconds; none where nothing is left of it."""
     first, last = max(round(1000 * start), 0), round(1000 * end)
     return [(first, last, text)] if last > first else []
-
-
-def printable(text: str) -> str:
-    """Text without what XML cannot hold."""
-    return FORBIDDEN.sub("\ufffd", to_text(text))
