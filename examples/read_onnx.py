@@ -31,7 +31,8 @@ def main(model: str, frames: str) -> None:
     rows = [np.minimum(start + clip["stride"] * np.arange(clip["frames"]), len(pictures) - 1) for start in starts]
     clips = np.stack([pictures[row] for row in rows]).transpose(0, 4, 1, 2, 3)  # batch, RGB, time, rows, columns
 
-    scores = np.asarray(session.run(["scores"], {"video": np.ascontiguousarray(clips)})[0])
+    best = "calibrated" if "calibration" in notes else "scores"
+    scores = np.asarray(session.run([best], {"video": np.ascontiguousarray(clips)})[0])
     print("frame", *names, sep="\t")
     for start, row in zip(starts, scores, strict=True):
         print(start, *(f"{value:.6f}" for value in row), sep="\t")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -14,6 +16,7 @@ import torch
 
 import mien
 from mien.calibration.calibration import Calibration
+from mien.calibration.maps import CalibrationMap, Intervals, Logistic, Temperature
 from mien.calibration.reliability import Limits
 from mien.cli import main
 from mien.encoders.tpsbt import TPSBTConfig
@@ -22,6 +25,7 @@ from mien.encoders.vjepa import VJEPAConfig
 from mien.engine.distributed import choose_device
 from mien.inference.analyzer import Analyzer
 from mien.inference.onnx_export import Parity, export
+from mien.inference.onnx_export import calibrated as calibrated_scores
 from mien.model_files import append_notes, read_notes
 from mien.models.card import ModelCard
 from mien.modules.heads import AttentiveHeadConfig, MeanHeadConfig
@@ -65,10 +69,27 @@ def file(run: Path, parity: Parity) -> Path:
 
 def test_scores_features_and_distance_are_pytorchs(parity: Parity) -> None:
     assert parity.clips == 5
-    assert set(parity.differences) == {"scores", "features", "distance"}
+    assert set(parity.differences) == {"scores", "features", "calibrated", "distance"}
     assert max(parity.differences.values()) < 1e-5
     assert "largest difference of scores" in parity.table()
     assert parity.milliseconds.keys() == {1, 4}
+
+
+@pytest.mark.parametrize(
+    "found, parameters",
+    [
+        (Temperature(1.7, 0.1), {"temperature": 1.7, "uniform": 0.1}),
+        (Logistic((0.5, 2.0), (0.3, -1.0)), {"slopes": (0.5, 2.0), "shifts": (0.3, -1.0)}),
+        (Intervals(), {}),
+    ],
+)
+def test_scores_are_calibrated_as_by_the_maps(run: Path, found: CalibrationMap, parameters: dict[str, Any]) -> None:
+    kept = Calibration.load(run)
+    assert kept is not None
+    facts = replace(kept.facts, **{"temperature": 1.0, "uniform": 0.0} | parameters)
+    scores = np.array([[0.0, 1.0], [0.25, 0.75], [1e-9, 1.0]], np.float32)
+    given = calibrated_scores(torch.from_numpy(scores), facts).numpy()
+    np.testing.assert_allclose(given, found.apply(scores), atol=1e-6)
 
 
 def test_a_video_is_read_as_by_the_run(run: Path, file: Path, tmp_path: Path) -> None:
@@ -105,9 +126,11 @@ def test_a_script_without_mien_and_pytorch_reads_it(file: Path, tmp_path: Path) 
     assert told[0].split("\t") == ["frame", *EXPRESSIONS]
     clip = torch.from_numpy(frames[8 : 8 + 15 : 2].copy()).permute(3, 0, 1, 2)[None]
     with torch.no_grad():
-        expected = mien.load(file.with_suffix(""), "cpu").task.predict({"video": clip})[0]
+        analyzer = mien.load(file.with_suffix(""), "cpu")
+        assert analyzer.calibration is not None
+        expected = analyzer.calibration.apply(analyzer.task.predict({"video": clip})).values[0]
     row = next(line.split("\t") for line in told if line.startswith("8\t"))
-    np.testing.assert_allclose([float(cell) for cell in row[1:]], expected.numpy(), atol=1e-5)
+    np.testing.assert_allclose([float(cell) for cell in row[1:]], expected, atol=1e-5)
     assert len(EXAMPLE.read_text().splitlines()) <= 42
 
 

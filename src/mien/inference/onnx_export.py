@@ -23,8 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mien.calibration.calibration import Calibration, CalibrationFacts
 from mien.calibration.clip_statistics import statistics
-from mien.calibration.density import Density
+from mien.calibration.maps import TINY
 from mien.config import to_tree
 from mien.extras import install
 from mien.files import write_whole
@@ -32,7 +33,7 @@ from mien.inference.analyzer import Analyzer
 from mien.interfaces import Task
 from mien.model_files import append_notes
 from mien.models.card import NOTE
-from mien.models.onnx_task import DISTANCE, FEATURES, INPUT, SCORES, open_session
+from mien.models.onnx_task import CALIBRATED, DISTANCE, FEATURES, INPUT, SCORES, open_session
 
 LARGEST = 2**31 - 2**20
 """Bytes of weights that fit into one ONNX file."""
@@ -65,29 +66,48 @@ class Parity:
 
 
 class Network(nn.Module):
-    """Stored pixels uint8 (B, 3, T, size, size) -> scores (B, names), mean token (B, dim), and, calibrated, distance (B,)."""
+    """Stored pixels uint8 (B, 3, T, size, size) -> scores (B, names), mean token (B, dim), and, of a calibrated model,
+    calibrated scores (B, names) and distance (B,)."""
 
     mean: Tensor
     scale: Tensor
     precision: Tensor
 
-    def __init__(self, task: Task, density: Density | None) -> None:
+    def __init__(self, task: Task, calibration: Calibration | None) -> None:
         super().__init__()
-        self.task, self.calibrated = task, density is not None
-        for name, value in (density.tensors() if density else {}).items():
+        self.task, self.facts = task, calibration.facts if calibration else None
+        for name, value in (calibration.density.tensors() if calibration else {}).items():
             self.register_buffer(name, torch.from_numpy(np.asarray(value, np.float32)))
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of what it gives, in order."""
+        return [SCORES, FEATURES, *([CALIBRATED, DISTANCE] if self.facts else [])]
 
     def forward(self, video: Tensor) -> tuple[Tensor, ...]:
         task = self.task
         pixels = task.pixels(video)
         tokens = task.encoder.features(pixels)
-        outputs = (task.postprocess(task.head(tokens)).float(), tokens.float().mean(1))
-        if not self.calibrated:
-            return outputs
+        scores = task.postprocess(task.head(tokens)).float()
+        if self.facts is None:
+            return scores, tokens.float().mean(1)
         measured = statistics(pixels, task.encoder.patch_embed(pixels), tokens).double()
         apart = (measured - self.mean) / self.scale
         squares = (apart @ self.precision.double() * apart).sum(1)
-        return *outputs, squares.clamp(min=0).sqrt().float()
+        distance = squares.clamp(min=0).sqrt().float()
+        return scores, tokens.float().mean(1), calibrated(scores, self.facts), distance
+
+
+def calibrated(scores: Tensor, facts: CalibrationFacts) -> Tensor:
+    """Scores (B, names) as ``mien.calibration.maps`` changes them; values stay as they are."""
+    if facts.slopes:
+        logits = scores.double().clamp(TINY, 1 - TINY).logit()
+        slopes, shifts = torch.tensor([facts.slopes, facts.shifts], dtype=torch.float64)
+        return (slopes * logits + shifts).sigmoid().float()
+    if (facts.temperature, facts.uniform) == (1.0, 0.0):
+        return scores
+    sure = (scores.clamp(min=TINY).log() / facts.temperature).softmax(1)
+    return (1 - facts.uniform) * sure + facts.uniform / scores.shape[1]
 
 
 def export(analyzer: Analyzer, file: Path, clips: Tensor) -> Parity:
@@ -97,8 +117,7 @@ def export(analyzer: Analyzer, file: Path, clips: Tensor) -> Parity:
     nothing is written then.
     """
     require_exportable(analyzer)
-    density = analyzer.calibration.density if analyzer.calibration else None
-    network = Network(analyzer.task, density).eval()
+    network = Network(analyzer.task, analyzer.calibration).eval()
     found: list[Parity] = []
 
     def write(path: Path) -> None:
@@ -132,13 +151,12 @@ def require_exportable(analyzer: Analyzer) -> None:
 
 def write_network(network: Network, path: Path, clips: Tensor) -> None:
     """Trace and write; the size of the batch stays open."""
-    names = [SCORES, FEATURES, DISTANCE][: 3 if network.calibrated else 2]
     example = clips[[0, -1]]  # two, since a batch of one would be taken to be always one
     try:
         with torch.no_grad(), quiet():
             torch.onnx.export(
                 network, (example,), str(path), dynamo=True, external_data=False, verbose=False,
-                input_names=[INPUT], output_names=names, dynamic_shapes=({0: torch.export.Dim("batch")},),
+                input_names=[INPUT], output_names=network.outputs, dynamic_shapes=({0: torch.export.Dim("batch")},),
             )  # fmt: skip
     except ImportError as error:
         raise ValueError(f"writing ONNX needs the extra export: {install('export')}") from error

@@ -23,9 +23,9 @@ from mien.modules.heads import ScoresHead
 
 INPUT = "video"
 """Clips, uint8 (batch, 3, T, size, size), RGB."""
-SCORES, FEATURES, DISTANCE = "scores", "features", "distance"
-"""What a network gives: outputs (batch, names); the mean token (batch, dim); of a calibrated model how far a clip lies from
-those that it was calibrated on (batch,)."""
+SCORES, FEATURES, CALIBRATED, DISTANCE = "scores", "features", "calibrated", "distance"
+"""What a network gives: outputs (batch, names); the mean token (batch, dim); of a calibrated model also calibrated outputs
+(batch, names), and how far each clip lies from those that it was calibrated on (batch,)."""
 
 
 class OnnxEncoder(Encoder):
