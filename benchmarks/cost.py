@@ -14,7 +14,7 @@ import sys
 import torch
 
 from mien.config import parse
-from mien.engine.cost import Cost, made_up, measure
+from mien.engine.cost import Cost, measure, noise_batch
 
 CPU = torch.device("cpu")
 
@@ -33,11 +33,11 @@ def one(recipe: str, batch: int) -> None:
     model = config.objective.build(config.encoder.build(config.clip.frames, config.clip.size), config.pixels)
     frames, size = config.clip.frames, config.clip.size
     if batch == 0:
-        print(measure(model, lambda n: model(made_up(n, frames, size, CPU))["loss"], 3 * frames * size**2, CPU))
+        print(measure(model, lambda n: model(noise_batch(n, frames, size, CPU))["loss"], 3 * frames * size**2, CPU))
         return
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     for _ in range(2):
-        model(made_up(batch, frames, size, CPU))["loss"].backward()
+        model(noise_batch(batch, frames, size, CPU))["loss"].backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     print(peak() - began)

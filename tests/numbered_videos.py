@@ -6,6 +6,7 @@ import struct
 import wave
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -32,6 +33,7 @@ def write(path: Path, count: int = 60, codec: str = "libx264", times: list[int] 
     """A numbered video; ``times`` are presentation times in 1/1000 s for variable frame rates."""
     with av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mp4" else {}) as container:
         stream = container.add_stream(codec, rate=25, options=options)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = 64, 32, "yuv420p"
         if times:
             stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
@@ -44,7 +46,7 @@ def write(path: Path, count: int = 60, codec: str = "libx264", times: list[int] 
     return path
 
 
-FILES = {
+FILES: dict[str, dict[str, Any]] = {
     "h264_b_frames.mp4": {"g": "12", "bf": "3"},
     "h264_no_b.mkv": {"g": "25", "bf": "0"},
     "mpeg4.avi": {"codec": "mpeg4", "g": "12"},

@@ -63,7 +63,7 @@ class Actor:
 def background(width: int = 640, height: int = 360, seed: int = 0) -> NDArray[np.uint8]:
     """Soft random colours: something to move over, with no face in it."""
     colours = np.random.default_rng(seed).integers(40, 200, (9, 16, 3), dtype=np.uint8)
-    return cv2.resize(colours, (width, height), interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(colours, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.uint8)
 
 
 def scene(
@@ -85,9 +85,9 @@ def scene(
         yield Frame(start + index, (start + index) / fps, pixels)
 
 
-def id_at(sighting: FrameFaces, place: tuple[float, float]) -> int | None:
-    """Who stands at a place, if anybody."""
-    for face in sighting.faces:
+def id_at(found: FrameFaces, place: tuple[float, float] | None) -> int | None:
+    """Id of the face at a place, if there is one; None is a place outside the picture."""
+    for face in found.faces if place is not None else ():
         x, y, width, height = face.box
         if abs(x + width / 2 - place[0]) < 0.5 * width and abs(y + height / 2 - place[1]) < 0.5 * height:
             return face.id

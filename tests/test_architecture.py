@@ -11,7 +11,18 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "src" / "mien"
 
-NOUNS = {"interfaces", "config", "files", "downloads", "extras", "model_files", "names", "progress", "help"}
+NOUNS = {
+    "interfaces",
+    "config",
+    "files",
+    "downloads",
+    "extras",
+    "model_files",
+    "names",
+    "progress",
+    "help",
+    "yaml_files",
+}
 """Files at the top of the package that every room may import, and that import one another only."""
 
 MODEL = {"modules", "encoders", "objectives", "tasks"}
@@ -51,8 +62,6 @@ PER_KIND = {"commands", "datasets"}
 """Rooms with a file per kind, which may grow."""
 FILES = 20
 LINES = 300
-LONGER = {"config.py": 310, "commands/demo.py": 310}
-"""Files above the limit, with what they may not exceed: split them before they grow."""
 
 
 def imports(file: Path) -> set[str]:
@@ -122,7 +131,7 @@ def test_rooms_and_files_stay_small() -> None:
         assert count <= FILES or folder.name in PER_KIND, f"{folder.name} has {count} files"
     for file in PACKAGE.rglob("*.py"):
         name, lines = str(file.relative_to(PACKAGE)), len(file.read_text().splitlines())
-        assert lines <= LONGER.get(name, LINES), f"{name} has {lines} lines"
+        assert lines <= LINES, f"{name} has {lines} lines"
 
 
 def test_a_room_says_what_it_is_for_and_imports_nothing_by_itself() -> None:
@@ -155,7 +164,7 @@ def test_importing_mien_is_cheap_and_does_nothing() -> None:
 
 ONE = {
     "os.replace(": "files.py", "os.fsync(": "files.py", ".add_stream(": "video/writer.py", "dist.barrier(": "engine/distributed.py",
-    "checkpoint.export(": "models/card.py", " = read_views(": "inference/analyzer.py",
+    "checkpoint.export(": "models/card.py", " = forward_views(": "inference/analyzer.py",
     "\n    device: str =": "engine/distributed.py",
     "\n    workers: NonNegativeInt = 2": "engine/distributed.py",
 }  # fmt: skip

@@ -15,7 +15,7 @@ from mien.calibration.clip_statistics import encode, size_of
 from mien.encoders import EncoderConfig
 from mien.engine.distributed import Session, wrap
 from mien.explanations.explanation import MapConfig, attention_maps, occlusion_maps
-from mien.explanations.question import ask
+from mien.explanations.question import question_about
 from mien.inference.analyzer import Analyzer
 from mien.interfaces import Encoder, Objective
 from mien.models.card import ModelCard
@@ -142,5 +142,5 @@ def test_calibration_features_and_explanations_take_it(encoder: Encoder) -> None
     assert tokens.shape[-1] == encoder.dim
     assert statistics.shape == (2, size_of(encoder))
     config = MapConfig(sites=4, slots=2)
-    for maps in occlusion_maps(ask(analyzer, video, "joy"), config), attention_maps(task, video, config):
+    for maps in occlusion_maps(question_about(analyzer, video, "joy"), config), attention_maps(task, video, config):
         assert all(one.shape == encoder.grid and np.isfinite(one).all() for one in maps)

@@ -105,12 +105,12 @@ def place(tmp_path: Path) -> Path:
     synth.run(synth.Config(output=drawn, clips=35, subjects=5, folds=5, size=96, frames=16, workers=1))
     table = pd.read_csv(drawn / "manifest.csv")
     table["path"] = "drawn/" + table["path"]
-    table["split"] = table["fold"].map({1: "train", 2: "train", 3: "val", 4: "val", 5: "test"})
+    table["split"] = [("train", "train", "val", "val", "test")[fold - 1] for fold in table["fold"]]
     table[["path", "subject", "fold", "split", "expression"]].to_csv(tmp_path / "labelled.csv", index=False)
     table["condition"] = ["calm", "loud", "calm", "loud", "calm"] * 7
     table.head(4)[["path", "subject", "condition"]].to_csv(tmp_path / "recordings.csv", index=False)
     for name in ("somebody.mp4", "interview.mp4"):
-        shutil.copy(tmp_path / table["path"][20], tmp_path / name)
+        shutil.copy(tmp_path / str(table["path"].tolist()[20]), tmp_path / name)
     others = tmp_path / "others"  # what pre-training saw may not be tested on
     synth.run(synth.Config(output=others, clips=6, subjects=3, folds=3, size=96, frames=16, workers=1, seed=1))
     shutil.move(others / "videos", tmp_path / "interviews")

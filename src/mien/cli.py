@@ -124,14 +124,14 @@ def run(name: str, arguments: Sequence[str]) -> int:
 
     from mien.api import perform
     from mien.config import explain, parse
-    from mien.engine.stopping import Stopped, ending_politely
+    from mien.engine.stopping import Stopped, sigterm_as_interrupt
 
     command, schema = import_module(f"mien.commands.{name.replace('-', '_')}"), None
     try:
         schema, prog, rest = choose(command, f"mien {name}", arguments)
         often = getattr(command, "OFTEN", ())
         config = parse(schema, rest, prog=prog, description=command.__doc__, often=often)
-        with ending_politely():
+        with sigterm_as_interrupt():
             perform(command, config)
     except KeyboardInterrupt as stop:
         print(f"\nmien {name}: {stop if str(stop) else GOES_ON}", file=sys.stderr)
@@ -141,14 +141,14 @@ def run(name: str, arguments: Sequence[str]) -> int:
     except Exception as error:
         from mien.engine import memory
 
-        short = memory.ran_out(error)
+        short = memory.is_out_of_memory(error)
         if not short and not isinstance(error, ValueError | OSError | ArithmeticError):
             raise
         if os.environ.get("MIEN_DEBUG"):
             raise
         message = explain(error) if isinstance(error, ValidationError) else error
         message = of_the_system(error) if isinstance(error, OSError) else message
-        message = memory.advice(schema, error) if short else message
+        message = memory.memory_advice(schema, error) if short else message
         print(f"mien {name}: {message}", file=sys.stderr)
         return 1
     return 0

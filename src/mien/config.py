@@ -7,7 +7,8 @@ with its unit under it, which is also its ``--help``.
 
 from __future__ import annotations
 
-import math
+import contextlib
+import io
 import re
 import reprlib
 import sys
@@ -15,13 +16,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar, get_args, get_type_hints
 
 import tyro
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from mien.help import choices_help, classes, kind_name, positional, short_help
+from mien.help import choices_help, classes, default_of, kind_name, positional, refusal, short_help
+from mien.yaml_files import read_yaml
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 STRICT = ConfigDict(extra="forbid", validate_default=True)
 
@@ -35,6 +40,9 @@ Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 """A rate at which something is dropped."""
 
 T = TypeVar("T")
+
+Tree = dict[str, Any]
+"""Sections and values by name, as JSON and YAML have them."""
 
 RENAMED = {"task.labels": "task.column", "labels": "column"}
 """Options by the name they had once, with the name they have now. The old one goes on working in flags and recipes, in the
@@ -50,12 +58,13 @@ def parse(
     """
     arguments = renamed_flags(arguments, schema)
     kinds = get_type_hints(schema, include_extras=True)
-    recipes = recipe_words(arguments, named=not any(map(positional, kinds.values())))
+    files = {f"--{name.replace('_', '-')}" for name, kind in kinds.items() if kind is Path or Path in get_args(kind)}
+    recipes = recipe_words(arguments, named=not any(map(positional, kinds.values())), files=files)
     flags = [a for a in arguments if a not in recipes]
     trees = [renamed(read_recipe(recipe_file(r)), renamings(schema), r) for r in recipes]
     sizes = {f"--{name}.size" for name, kind in kinds.items() if any(issubclass(one, Sized) for one in classes(kind))}
     chosen, flags = chosen_names(flags, sizes), without(flags, sizes)
-    options: dict[str, Any] = {}
+    options: Tree = {}
     if trees or chosen:
         options["default"] = partly(schema, layered(schema, *trees, chosen))
     if {"-h", "--help"} & set(flags):
@@ -64,12 +73,20 @@ def parse(
     if "--help-all" in flags:
         print(choices_help(schema, options.get("default")))
         flags = ["--help" if flag == "--help-all" else flag for flag in flags]
-    return tyro.cli(
-        schema, args=flags, prog=prog, description=description, config=(tyro.conf.AvoidSubcommands,), **options
-    )
+    printed, plain = io.StringIO(), (tyro.conf.AvoidSubcommands,)
+    try:
+        with contextlib.redirect_stderr(printed):
+            return tyro.cli(schema, args=flags, prog=prog, description=description, config=plain, **options)
+    except SystemExit:
+        if why := refusal(printed.getvalue()):
+            printed = io.StringIO()
+            raise ValueError(why) from None
+        raise
+    finally:
+        sys.stderr.write(printed.getvalue())
 
 
-def partly(schema: type[T], tree: Mapping[str, Any]) -> T:
+def partly(schema: type[T], tree: Mapping[str, object]) -> T:
     """A config whose fields without a default, such as the file to read, are still to come as flags."""
     missing = [f.name for f in fields(schema) if f.default is MISSING and f.default_factory is MISSING]  # pyright: ignore
     missing = [name for name in missing if name not in tree]
@@ -79,13 +96,13 @@ def partly(schema: type[T], tree: Mapping[str, Any]) -> T:
     return config
 
 
-def sections(schema: type[Any]) -> dict[str, Any]:
+def sections(schema: type) -> Tree:
     """The sections of a config as they are by default: what a recipe leaves out stays so, even in a section it names."""
     defaults = {field.name: field.default for field in fields(schema)}
     return {name: to_tree(default) for name, default in defaults.items() if is_dataclass(default)}
 
 
-def layered(schema: type[Any], *trees: Mapping[str, Any]) -> dict[str, Any]:
+def layered(schema: type, *trees: Mapping[str, object]) -> Tree:
     """Trees of sections over a config's defaults, later ones winning; a ``size`` counts where it stands."""
     merged, hints = sections(schema), get_type_hints(schema, include_extras=True)
     for tree in trees:
@@ -97,10 +114,10 @@ def layered(schema: type[Any], *trees: Mapping[str, Any]) -> dict[str, Any]:
 class Sized:
     """A config whose sizes have names: ``--SECTION.size NAME``, or ``size: NAME`` in a recipe, stands for their numbers."""
 
-    SIZES: ClassVar[Mapping[str, Mapping[str, Any]]]
+    SIZES: ClassVar[Mapping[str, Mapping[str, object]]]
 
     @classmethod
-    def numbers(cls, size: str) -> dict[str, Any]:
+    def numbers(cls, size: str) -> Tree:
         """The settings of a size: all that any size sets, so that nothing of another size is left."""
         if size not in cls.SIZES:
             raise ValueError(f"size {size!r}: {kind_name(cls)} has the sizes {', '.join(cls.SIZES)}")
@@ -108,12 +125,12 @@ class Sized:
         return {key: cls.SIZES[size].get(key, usual[key]) for one in cls.SIZES.values() for key in one}
 
     @classmethod
-    def sized(cls, size: str, **more: Any) -> Self:
+    def sized(cls, size: str, **more: object) -> Self:
         """The config of a size, and more settings."""
         return cls(**cls.numbers(size) | more)
 
 
-def in_numbers(section: Any, hint: Any, before: Any) -> Any:
+def in_numbers(section: object, hint: object, before: object) -> object:
     """A section with its ``size`` written out, if it is of a kind that has sizes; ``before`` is what it is merged into."""
     if not isinstance(section, Mapping) or "size" not in section:
         return section
@@ -128,12 +145,14 @@ RECIPES = Path(__file__).parent / "recipes"
 """The recipes that ship with mien."""
 
 
-def recipe_words(arguments: Sequence[str], named: bool = True) -> list[str]:
-    """The recipes among a command's arguments: YAML files, and, where recipes can be ``named``, words before the options."""
+def recipe_words(arguments: Sequence[str], named: bool = True, files: Collection[str] = ()) -> list[str]:
+    """The recipes among a command's arguments: YAML files, but for those behind an option that takes a file (``files``), and,
+    where recipes can be ``named``, words before the options."""
     front = list(takewhile(lambda word: not word.startswith("-"), arguments)) if named else []
+    rest = [word for before, word in pairwise(["", *arguments]) if before not in files][len(front) :]
     return [
         *front,
-        *(word for word in arguments[len(front) :] if word.endswith((".yaml", ".yml")) and Path(word).suffix),
+        *(word for word in rest if word.endswith((".yaml", ".yml")) and word[:2] != "--" and Path(word).suffix),
     ]
 
 
@@ -146,7 +165,7 @@ def recipe_file(recipe: str) -> Path:
     return file
 
 
-def read_recipe(path: Path) -> dict[str, Any]:
+def read_recipe(path: Path) -> Tree:
     """One YAML file as a tree of sections."""
     if not path.is_file():
         raise ValueError(f"{path}: no such recipe; those that ship with mien are named without a path: mien recipes")
@@ -156,61 +175,32 @@ def read_recipe(path: Path) -> dict[str, Any]:
     return tree
 
 
-def read_yaml(path: Path) -> Any:
-    """What a YAML file holds; ``ValueError`` that names the file if it is none, or if its aliases would swell it.
-
-    An alias costs nothing until somebody walks the tree, and a few lines of them can stand for billions of values.
-    """
-    try:
-        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
-        node = loader.get_single_node()
-        swollen = node is not None and expanded(node, {}) > NODES
-        tree = None if node is None or swollen else loader.construct_document(node)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if swollen:
-        raise ValueError(f"{path}: its aliases stand for more than {NODES:,} values")
-    return tree
-
-
-NODES = 100_000
-"""Values that a YAML file may stand for."""
-
-
-def expanded(node: Any, known: dict[int, float]) -> float:
-    """Number of values in a tree of YAML nodes with every alias written out; infinite where one holds itself."""
-    if id(node) not in known:
-        known[id(node)] = math.inf  # until it is known: a node inside itself
-        inner = [n for pair in node.value for n in pair] if isinstance(node, yaml.MappingNode) else node.value
-        parts = inner if isinstance(inner, list) else []
-        known[id(node)] = 1 + sum(expanded(part, known) for part in parts)
-    return known[id(node)]
-
-
-def merge(*trees: Mapping[str, Any]) -> dict[str, Any]:
+def merge(*trees: Mapping[str, object]) -> Tree:
     """Later trees win, key by key; a section that names another kind (``name``) starts afresh."""
-    merged: dict[str, Any] = {}
+    merged: Tree = {}
     for tree in trees:
         for key, value in tree.items():
             before = merged.get(key)
-            same = isinstance(before, dict) and isinstance(value, Mapping) and same_kind(before, value)
-            merged[key] = merge(before, value) if same and isinstance(before, dict) else value
+            if isinstance(before, dict) and isinstance(value, Mapping) and same_kind(before, value):
+                merged[key] = merge(before, value)
+            else:
+                merged[key] = value
     return merged
 
 
-def same_kind(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+def same_kind(before: Mapping[str, object], after: Mapping[str, object]) -> bool:
     """Whether two sections configure the same class."""
     return "name" not in after or before.get("name", after["name"]) == after["name"]
 
 
-def renamings(schema: type[Any]) -> dict[str, str]:
+def renamings(schema: type) -> dict[str, str]:
     """The old names of options that a command has under a new one."""
     names = {field.name for field in fields(schema)}
     return {old: new for old, new in RENAMED.items() if old not in names and new.split(".")[0] in names}
 
 
-def renamed_flags(arguments: Sequence[str], schema: type[Any]) -> list[str]:
-    """Flags under the names they have now; an old one is told."""
+def renamed_flags(arguments: Sequence[str], schema: type) -> list[str]:
+    """Flags under the names they have now; a note names an old one."""
     flags = {f"--{old}": f"--{new}" for old, new in renamings(schema).items()}
     words = [argument.split("=", 1) for argument in arguments]
     for word in words:
@@ -219,7 +209,7 @@ def renamed_flags(arguments: Sequence[str], schema: type[Any]) -> list[str]:
     return ["=".join([flags.get(word[0], word[0]), *word[1:]]) for word in words]
 
 
-def renamed(tree: Mapping[str, Any], names: Mapping[str, str], where: str = "") -> dict[str, Any]:
+def renamed(tree: Mapping[str, object], names: Mapping[str, str], where: str = "") -> Tree:
     """A tree of sections under the names its keys have now; with ``where``, a recipe's file, an old one is told."""
     tree = dict(tree)
     for old, new in names.items():
@@ -250,21 +240,21 @@ def without(flags: Sequence[str], options: Collection[str]) -> list[str]:
     ]
 
 
-def chosen_names(flags: Sequence[str], sizes: Collection[str] = ()) -> dict[str, Any]:
+def chosen_names(flags: Sequence[str], sizes: Collection[str] = ()) -> Tree:
     """Flags such as ``--encoder.name vit``, which decide the class that the other flags of a section belong to, and the
     ``sizes`` among them, which stand for other flags, as sections."""
-    tree: dict[str, Any] = {}
+    tree: Tree = {}
     words = [word for flag in flags for word in (flag.split("=", 1) if flag.startswith("--") else [flag])]
     for flag, value in pairwise(words):
         if flag.startswith("--") and (flag.endswith(".name") or flag in sizes):
-            section: dict[str, Any] = {flag[-4:]: value}
+            section: Tree = {flag[-4:]: value}
             for key in reversed(flag[2:-5].split(".")):
                 section = {key: section}
             tree = merge(tree, section)
     return tree
 
 
-def build(schema: type[T], tree: Mapping[str, Any]) -> T:
+def build(schema: type[T], tree: object) -> T:
     """A tree of sections -> a checked config; an unknown or impossible key is an error that names it."""
     if not isinstance(tree, Mapping):
         raise ValueError(f"config: this is {type(tree).__name__}, not keys and values")
@@ -285,23 +275,18 @@ def explain(error: ValidationError) -> str:
     return "\n".join([*own, *(["config: " + "\n        ".join(keys)] if keys else [])])
 
 
-def changed(config: Any, section: str = "", usual: Any = None) -> list[str]:
+def changed(config: DataclassInstance, section: str = "", usual: DataclassInstance | None = None) -> list[str]:
     """The options of a config that are not at their defaults (those of ``usual`` if given), as flags: ``--section.key``."""
     flags = {f"--{section}.{f.name}" if section else f"--{f.name}": f for f in fields(config)}
     before = {f.name: default_of(f) if usual is None else getattr(usual, f.name) for f in fields(config)}
     return [flag for flag, f in flags.items() if getattr(config, f.name) != before[f.name]]
 
 
-def default_of(field: Any) -> Any:
-    """What a field is when nothing is given."""
-    return field.default if field.default_factory is MISSING else field.default_factory()
-
-
-def to_tree(config: Any) -> dict[str, Any]:
+def to_tree(config: object) -> Tree:
     """A config as plain sections and values, for JSON and YAML."""
     return TypeAdapter(type(config)).dump_python(config, mode="json")
 
 
-def to_yaml(config: Any) -> str:
+def to_yaml(config: object) -> str:
     """A config as a recipe."""
     return yaml.safe_dump(to_tree(config), sort_keys=False, allow_unicode=True)

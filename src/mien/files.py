@@ -25,7 +25,7 @@ LOCK = ".lock"
 """Stands in a folder while a process writes there; says who it is."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Errors that can only come of writing."""
-HELD: set[Path] = set()
+HELD_FOLDERS: set[Path] = set()
 """Folders that this process holds."""
 
 
@@ -73,16 +73,16 @@ def on_disk(path: Path, folder: Path) -> Iterator[None]:
         fault = disk_fault(error)
         if fault is None or not (fault.errno in FULL or str(fault.filename).startswith(str(folder))):
             raise
-        raise refusal(path, fault) from error
+        raise disk_error(path, fault) from error
 
 
-def withdraw(folder: Path, names: Iterable[str]) -> None:
+def remove_files(folder: Path, names: Iterable[str]) -> None:
     """Remove files that are about to be written together, in this order: the one that is written last goes first, so that
     a kill on the way never leaves it beside files of another run. What a kill left of writing them goes too."""
     with on_disk(folder, folder):
         for name in names:
             (folder / name).unlink(missing_ok=True)
-        sweep(folder)
+        remove_leftovers(folder)
 
 
 def disk_fault(error: BaseException) -> OSError | None:
@@ -98,7 +98,7 @@ def disk_fault(error: BaseException) -> OSError | None:
     return None
 
 
-def refusal(path: Path, fault: OSError) -> DiskError:
+def disk_error(path: Path, fault: OSError) -> DiskError:
     """What to say of a file that cannot be written; the number of the fault is kept as ``errno``."""
     there = next((folder for folder in (path, *path.parents) if folder.is_dir()), Path())
     free = shutil.disk_usage(there).free / 2**20
@@ -122,18 +122,18 @@ def locked(lock: Path) -> Iterator[None]:
     locks, says so and goes on.
     """
     place = lock.absolute()
-    if place in HELD or fcntl is None:
+    if place in HELD_FOLDERS or fcntl is None:
         yield
         return
     made = [folder for folder in (lock.parent, *lock.parent.parents) if not folder.exists()]
-    number = take(lock)
-    HELD.add(place)
+    number = lock_file(lock)
+    HELD_FOLDERS.add(place)
     try:
         if lock.name == LOCK:
-            sweep(lock.parent)
+            remove_leftovers(lock.parent)
         yield
     finally:
-        HELD.discard(place)
+        HELD_FOLDERS.discard(place)
         if number is not None:
             with contextlib.suppress(OSError):
                 lock.unlink()
@@ -143,7 +143,7 @@ def locked(lock: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-def take(lock: Path) -> int | None:
+def lock_file(lock: Path) -> int | None:
     """Lock a file; the descriptor that holds it, or None where the file system has no locks."""
     assert fcntl is not None
     while True:
@@ -151,7 +151,7 @@ def take(lock: Path) -> int | None:
             lock.parent.mkdir(parents=True, exist_ok=True)
             number = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise refusal(lock.parent, error) from error
+            raise disk_error(lock.parent, error) from error
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -180,7 +180,7 @@ def holder_name() -> str:
     return f"process {os.getpid()} on {platform.node()}, since {since}: {command}"
 
 
-def sweep(folder: Path) -> None:
+def remove_leftovers(folder: Path) -> None:
     """Remove what ``write_whole`` left beside its files in a folder that this process holds, and in those directly in it."""
     for pattern in (".*", "*/.*"):
         for path in folder.glob(pattern):

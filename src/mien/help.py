@@ -1,6 +1,6 @@
 """The short help of a command: the options people use, each in a sentence, and every choice of every ``*.name``.
 
-All that is said stands in the configs: a field's default, and the sentence under it. ``--help-all`` is tyro's full help.
+All of it stands in the configs: a field's default, and the sentence under it. ``--help-all`` is tyro's full help.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import re
 import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, get_args, get_origin, get_type_hints
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 FEW = 20
 """A command with no more options than this shows them all."""
@@ -29,7 +32,7 @@ class Option:
     """With its sections: data.manifest."""
     takes: str
     """What to write behind it."""
-    default: Any
+    default: object
     about: str
     """The sentences under its field."""
     positional: bool = False
@@ -47,7 +50,7 @@ class Option:
         return f"--{self.name.replace('_', '-')}{' ' + self.takes if self.takes else ''}"
 
 
-def short_help(schema: type, often: Sequence[str], prog: str, description: str, default: Any = None) -> str:
+def short_help(schema: type, often: Sequence[str], prog: str, description: str, default: object = None) -> str:
     """Usage, what the command does, the options ``often`` used (all of them where they are few), and all choices."""
     every = list(options(schema, default))
     shown = [o for o in every if o.name in often] if often else [o for o in every if len(every) <= FEW or not o.section]
@@ -71,7 +74,7 @@ def short_help(schema: type, often: Sequence[str], prog: str, description: str, 
     return "\n".join(lines)
 
 
-def choices_help(schema: type, default: Any = None) -> str:
+def choices_help(schema: type, default: object = None) -> str:
     """Every ``*.name`` that takes one of several values, and what each of them is; empty where there is none."""
     width, lines, listed = screen(), list[str](), list[dict[str, str]]()
     for name, kinds, chosen in choices(schema, default):
@@ -105,11 +108,11 @@ def wrapped(left: str, text: str, width: int, column: int = 30) -> list[str]:
     return head + [" " * (column + 2) + line for line in lines[1:]]
 
 
-def options(schema: type, default: Any = None, prefix: str = "") -> Iterator[Option]:
+def options(schema: type, default: object = None, prefix: str = "") -> Iterator[Option]:
     """All options of a config, those of its sections behind their names; ``default`` is an instance that recipes made."""
     hints = get_type_hints(schema, include_extras=True)
     for field in fields(schema):
-        value = getattr(default, field.name, MISSING) if default is not None else first_value(field)
+        value = getattr(default, field.name, MISSING) if default is not None else default_of(field)
         if is_dataclass(value):
             yield from options(type(value), value, f"{prefix}{field.name}.")
         else:
@@ -124,17 +127,17 @@ def options(schema: type, default: Any = None, prefix: str = "") -> Iterator[Opt
             )
 
 
-def first_value(field: Any) -> Any:
+def default_of(field: Field) -> object:
     """The default of a field."""
     return field.default if field.default_factory is MISSING else field.default_factory()
 
 
-def positional(kind: Any) -> bool:
+def positional(kind: object) -> bool:
     """Whether a field is given by its place."""
     return any("Positional" in repr(extra) for extra in getattr(kind, "__metadata__", ()))
 
 
-def metavar(kind: Any) -> str:
+def metavar(kind: object) -> str:
     """What to write behind an option of a type; nothing for a switch."""
     if hasattr(kind, "__metadata__"):
         return metavar(get_args(kind)[0])
@@ -152,14 +155,14 @@ def metavar(kind: Any) -> str:
     return {int: "N", float: "X", str: "TEXT", Path: "PATH"}.get(kind, "VALUE")
 
 
-def choices(schema: type, default: Any = None, prefix: str = "") -> Iterator[tuple[str, dict[str, str], str]]:
+def choices(schema: type, default: object = None, prefix: str = "") -> Iterator[tuple[str, dict[str, str], str]]:
     """Every section of a config that can be of several kinds: its name, the kinds and their sentence, the one chosen.
 
     Outer sections come before those inside them.
     """
-    hints, inside = get_type_hints(schema, include_extras=True), list[tuple[type, Any, str]]()
+    hints, inside = get_type_hints(schema, include_extras=True), list[tuple[type, object, str]]()
     for field in fields(schema):
-        value = getattr(default, field.name, MISSING) if default is not None else first_value(field)
+        value = getattr(default, field.name, MISSING) if default is not None else default_of(field)
         kinds = {kind_name(kind): summary(kind) for kind in classes(hints[field.name])}
         if len(kinds) > 1:
             yield prefix + field.name, kinds, kind_name(type(value))
@@ -171,7 +174,7 @@ def choices(schema: type, default: Any = None, prefix: str = "") -> Iterator[tup
         yield from choices(*section)
 
 
-def classes(kind: Any) -> list[Any]:
+def classes(kind: object) -> list[type[DataclassInstance]]:
     """The configs with a ``name`` among the members of a union."""
     found = [one for part in get_args(kind) for one in classes(part)] if get_args(kind) else [kind]
     return [
@@ -181,9 +184,9 @@ def classes(kind: Any) -> list[Any]:
     ]
 
 
-def kind_name(kind: Any) -> str:
+def kind_name(kind: type) -> str:
     """The value of ``name`` by which a config is chosen."""
-    return next((str(first_value(field)) for field in fields(kind) if field.name == "name"), "")
+    return next((str(default_of(field)) for field in fields(kind) if field.name == "name"), "")
 
 
 def summary(kind: type) -> str:
@@ -208,3 +211,20 @@ def sentences(schema: type) -> dict[str, str]:
                 ):
                     found[field.target.id] = " ".join(str(below.value.value).split())  # pyright: ignore
     return found
+
+
+def refusal(box: str) -> str:
+    """What tyro printed of values that a config refused, as sentences, a line each; empty of anything else it printed."""
+    text = " ".join(line.strip("│╭╰─╮╯ ") for line in box.splitlines())
+    head = re.search(r"Error parsing (\S+): \d+ validation errors? for (\S+) ", text)
+    if head is None:
+        return ""
+    section = "" if head[1] == head[2] else f"{head[1]}."
+    lines = []
+    for part in re.split(r"For further information visit \S+", text[head.end() :])[:-1]:
+        reason, _, rest = part.strip().partition(" [type=")
+        own = reason.startswith("Value error, ")
+        field, _, why = reason.partition(" ")
+        value = rest.partition("input_value=")[2].rpartition(", input_type=")[0]
+        lines.append(reason.removeprefix("Value error, ") if own else f"--{section}{field}: {why} (given: {value})")
+    return "\n".join(lines)

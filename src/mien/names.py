@@ -40,20 +40,20 @@ def to_text(name: str | PurePath) -> str:
     text = str(name)
     if not HIDDEN.search(text) and "\\x" not in text:
         return text
-    return HIDDEN.sub(marked, MARK.sub(lambda found: r"\x5c" + found[0][1:], text))
+    return HIDDEN.sub(escape, MARK.sub(lambda found: r"\x5c" + found[0][1:], text))
 
 
 def from_text(text: str) -> str:
     """The name that ``to_text`` wrote."""
-    return MARK.sub(unmarked, text) if "\\x" in text else text
+    return MARK.sub(unescape, text) if "\\x" in text else text
 
 
-def marked(found: re.Match[str]) -> str:
+def escape(found: re.Match[str]) -> str:
     """A byte or control character as its mark."""
     return f"\\x{ord(found[0]) & 0xFF:02x}"
 
 
-def unmarked(found: re.Match[str]) -> str:
+def unescape(found: re.Match[str]) -> str:
     """A mark as what it stands for."""
     number = int(found[1], 16)
     return chr(number if number < 0x80 else 0xDC00 + number)
@@ -70,7 +70,7 @@ def folder_name(name: str) -> str:
 
 def printable(text: str) -> str:
     """Text for a page or a terminal: bytes that are not UTF-8 as marks, everything else as it is."""
-    return LONE.sub(lambda found: marked(found) if HIDDEN.match(found[0]) else "\N{REPLACEMENT CHARACTER}", text)
+    return LONE.sub(lambda found: escape(found) if HIDDEN.match(found[0]) else "\N{REPLACEMENT CHARACTER}", text)
 
 
 def register() -> str:
@@ -144,11 +144,11 @@ def write_parquet(table: Any, path: Any) -> None:
     safe = table.copy(deep=False)
     for place, kind in enumerate(table.dtypes):
         if kind.kind == "O":
-            safe.isetitem(place, table.iloc[:, place].map(plain, na_action="ignore"))
+            safe.isetitem(place, table.iloc[:, place].map(to_plain, na_action="ignore"))
     safe.to_parquet(path, index=False)
 
 
-def plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """A path by its name, text as Unicode, everything else as it is."""
     if isinstance(value, PurePath):
         return to_text(value)

@@ -1,6 +1,6 @@
 """How far a long piece of work has got: a bar for who watches, a line now and then in a log.
 
-The only place that draws progress. On a terminal it is tqdm's bar on stderr; where stderr is a file or a pipe, a line is
+The only place that draws progress. On a terminal and in a notebook it is tqdm's bar on stderr; where stderr is a file or a pipe, a line is
 written every few per cent, and at most one in ten seconds::
 
     faces: 412/20000 video (2 %), 3.1 video/s, 1:45:10 left, frames=98113
@@ -35,7 +35,8 @@ class ProgressBar(tqdm):
     """tqdm that writes lines where nobody watches, and whose clock no change of the system's time can move."""
 
     def __init__(self, items: Iterable[Any] | None = None, watched: bool | None = None, **options: Any) -> None:
-        self.watched = sys.stderr.isatty() if watched is None else watched
+        notebook = type(sys.stderr).__module__.startswith("ipykernel.")  # no terminal, and draws bars as one does
+        self.watched = sys.stderr.isatty() or notebook if watched is None else watched
         self.written, self.at = float(options.get("initial", 0)), monotonic()
         lines: dict[str, Any] = {} if self.watched else {"mininterval": PAUSE, "miniters": 0, "leave": False}
         super().__init__(items, **{"delay": QUIET, "leave": False, "dynamic_ncols": True} | options | lines)

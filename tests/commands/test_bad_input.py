@@ -209,3 +209,20 @@ def test_outputs(command: str, place: Path, monkeypatch, capsys) -> None:
 def test_options(arguments: list[str], place: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(place)
     fails_well(arguments, capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["synth", "x", "--clips", "0"], "mien synth: clips is 0: fewer than subjects (40)\n"),
+        (
+            ["pretrain", "--clip.size", "-4"],
+            "mien pretrain: --clip.size: Input should be greater than or equal to 1 (given: -4)\n",
+        ),
+    ],
+)
+def test_what_a_config_refuses_is_one_sentence(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 1
+    assert capsys.readouterr().err == words

@@ -98,7 +98,7 @@ def test_batch_size_does_not_change_scores(runs: Path, corpus: Path) -> None:
 def test_whole_videos_are_scored_by_the_mean_and_the_majority_of_sliding_windows(runs: Path, corpus: Path) -> None:
     analyzer, clips = mien.load(runs / "classes", device="cpu"), read_manifest(corpus)[:3]
     with torch.no_grad():
-        analyzer.task.head.linear.weight.mul_(3000.0)  # windows that disagree
+        analyzer.task.head.get_parameter("linear.weight").mul_(3000.0)  # windows that disagree
     scores = analyzer.score_clips(clips, ViewConfig(sliding=1), progress=False)
     items = ViewDataset(clips, analyzer.clip, ViewConfig(sliding=1))
     for i in range(len(clips)):
@@ -113,11 +113,11 @@ def test_whole_videos_are_scored_by_the_mean_and_the_majority_of_sliding_windows
 def test_the_majority_is_told_where_windows_disagree(runs: Path, tmp_path: Path, capsys) -> None:
     analyzer, targets = mien.load(runs / "classes", device="cpu"), np.arange(7)
     agreed = np.eye(7)
-    evaluate.tell_majority(Scores(agreed, agreed), targets, analyzer, tmp_path)
+    evaluate.report_majority(Scores(agreed, agreed), targets, analyzer, tmp_path)
     assert capsys.readouterr().out == ""
     split = agreed.copy()
     split[0] = [0.25, 0.75, 0, 0, 0, 0, 0]  # most windows of the first clip say the second class
-    evaluate.tell_majority(Scores(agreed, split), targets, analyzer, tmp_path)
+    evaluate.report_majority(Scores(agreed, split), targets, analyzer, tmp_path)
     assert "majority of the windows: WAR 0.8571" in capsys.readouterr().out
     assert json.loads((tmp_path / "majority.json").read_text())["WAR"] == pytest.approx(6 / 7)
 

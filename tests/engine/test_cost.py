@@ -14,7 +14,7 @@ from mien import cli
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.encoders.vit import ViTConfig
 from mien.engine import memory
-from mien.engine.cost import made_up, measure, products
+from mien.engine.cost import forward_macs, measure, noise_batch
 from mien.modules.pixels import PixelsConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.training import preflight
@@ -34,7 +34,7 @@ def test_measuring_leaves_weights_gradients_mode_and_chance_alone() -> None:
     model = objective().eval()
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    cost = measure(model, lambda n: model(made_up(n, 8, 32, CPU))["loss"], 3 * 8 * 32**2, CPU)
+    cost = measure(model, lambda n: model(noise_batch(n, 8, 32, CPU))["loss"], 3 * 8 * 32**2, CPU)
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
@@ -44,15 +44,15 @@ def test_measuring_leaves_weights_gradients_mode_and_chance_alone() -> None:
 
 def test_memory_grows_with_clips_by_what_autograd_keeps() -> None:
     model = objective()
-    cost = measure(model, lambda n: model(made_up(n, 8, 32, CPU))["loss"], 3 * 8 * 32**2, CPU)
+    cost = measure(model, lambda n: model(noise_batch(n, 8, 32, CPU))["loss"], 3 * 8 * 32**2, CPU)
     found: dict[int, int] = {}
     with torch.autograd.graph.saved_tensors_hooks(
         lambda t: found.setdefault(t.untyped_storage().data_ptr(), t.untyped_storage().nbytes()) and t, lambda t: t
     ):
-        model(made_up(16, 8, 32, CPU))
+        model(noise_batch(16, 8, 32, CPU))
     kept = sum(found.values())
     assert 0.5 * kept < cost.fixed + 16 * cost.per_clip < 1.5 * kept
-    assert cost.memory(20) - cost.memory(10) == pytest.approx(10 * cost.each)
+    assert cost.memory(20) - cost.memory(10) == pytest.approx(10 * cost.bytes_per_clip)
 
 
 def test_products_of_a_transformer_by_hand() -> None:
@@ -60,7 +60,7 @@ def test_products_of_a_transformer_by_hand() -> None:
     tokens, dim = 4 * 4 * 4, 32
     embed = tokens * (3 * 2 * 8 * 8) * dim
     block = tokens * dim * 12 * dim + 2 * tokens * tokens * dim
-    counted = products(encoder, lambda n: encoder(torch.zeros(n, 3, 8, 32, 32)).sum())
+    counted = forward_macs(encoder, lambda n: encoder(torch.zeros(n, 3, 8, 32, 32)).sum())
     assert counted == embed + 2 * block
 
 
@@ -83,7 +83,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_made(command, corpus, t
 
 def test_a_split_of_the_batch_that_fits_is_named(corpus, tmp_path, monkeypatch, capsys) -> None:
     model = objective()
-    cost = measure(model, lambda n: model(made_up(n, 8, 32, CPU))["loss"], 3 * 8 * 32**2, CPU)
+    cost = measure(model, lambda n: model(noise_batch(n, 8, 32, CPU))["loss"], 3 * 8 * 32**2, CPU)
     monkeypatch.setattr(preflight, "available", lambda device: cost.memory(3) - cost.weights)
     assert train(corpus, tmp_path / "run") == 1
     assert "--train.accumulate 4" in capsys.readouterr().err
@@ -124,17 +124,17 @@ def test_memory_that_runs_out_names_what_to_lower(corpus, tmp_path, monkeypatch,
     ],
 )
 def test_shortage_is_told_from_other_faults(error: Exception, short: bool) -> None:
-    assert memory.ran_out(error) is short
+    assert memory.is_out_of_memory(error) is short
 
 
 def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
-    assert memory.room_of_group(tmp_path) is None
+    assert memory.container_memory(tmp_path) is None
     (tmp_path / "memory.current").write_text("600\n")
     (tmp_path / "memory.stat").write_text("anon 100\ninactive_file 50\n")
     (tmp_path / "memory.max").write_text("max\n")
-    assert memory.room_of_group(tmp_path) is None
+    assert memory.container_memory(tmp_path) is None
     (tmp_path / "memory.max").write_text("1000\n")
-    assert memory.room_of_group(tmp_path) == 450
+    assert memory.container_memory(tmp_path) == 450
 
 
 @pytest.mark.parametrize(
@@ -204,5 +204,5 @@ def test_quick_steps_are_timed_over_as_many_clips_as_a_micro_step_has() -> None:
         clips.append(count)
         return layer(torch.ones(count, 2)).sum()
 
-    assert measure(layer, loss, 2, CPU, most=24).measured == max(clips) == 24
-    assert measure(layer, loss, 2, CPU).measured == 2
+    assert measure(layer, loss, 2, CPU, most=24).timed_clips == max(clips) == 24
+    assert measure(layer, loss, 2, CPU).timed_clips == 2

@@ -14,12 +14,20 @@ from torch import Tensor, nn
 from conftest import ONE_PROCESS, TINY_DECODER, TINY_TPSBT
 from mien.cli import main
 from mien.encoders.tpsbt import TPSBTConfig
-from mien.explanations.checks import curves, randomised, similarity
-from mien.explanations.explanation import MapConfig, occlusion_maps, surviving
-from mien.explanations.face_windows import Stretch, Windows, read_face, spread_over
-from mien.explanations.map_overlay import MapWindow, paint
-from mien.explanations.occlusion import boxes, hide, losses, occlusion_map, spatial, spread, temporal
-from mien.explanations.question import answers, ask
+from mien.explanations.checks import randomised_copy, removal_curves, similarity
+from mien.explanations.explanation import MapConfig, occlusion_maps, randomisation_correlations
+from mien.explanations.face_windows import FaceWindows, WindowClips, evenly_spaced, read_face
+from mien.explanations.map_overlay import MapWindow, map_over_frame
+from mien.explanations.occlusion import (
+    box_losses,
+    boxes,
+    mean_over_boxes,
+    occlusion_map,
+    spatial_map,
+    temporal_map,
+    with_hidden_box,
+)
+from mien.explanations.question import question_about, window_outputs
 from mien.explanations.reconstruction import error_map, load_autoencoder
 from mien.inference.analyzer import Analyzer, load
 from mien.inference.predict import ReadConfig
@@ -59,7 +67,7 @@ def test_boxes_cover_every_patch_equally_often() -> None:
     for box in found:
         count[box] += 1
     assert (count == 6).all()
-    assert (spread(np.ones(len(found)), found, (3, 5, 4)) == 1).all()
+    assert (mean_over_boxes(np.ones(len(found)), found, (3, 5, 4)) == 1).all()
 
 
 @pytest.mark.parametrize("fill", ["blur", "mean"])
@@ -75,8 +83,13 @@ def test_occlusion_finds_the_moment_and_the_site(noise: Tensor) -> None:
         change = clips.float().diff(dim=2).abs()
         return change[:, :, 4, 8:16, 16:24].mean(dim=(1, 2, 3))  # from frame 4 to 5, in site (1, 2)
 
-    assert temporal(motion, noise, GRID, PATCH, 1, "hold", 32).round(3).tolist() == [0, 0, pytest.approx(85, abs=8), 0]
-    where = spatial(motion, noise, GRID, PATCH, 1, "mean", 32)
+    assert temporal_map(motion, noise, GRID, PATCH, 1, "hold", 32).round(3).tolist() == [
+        0,
+        0,
+        pytest.approx(85, abs=8),
+        0,
+    ]
+    where = spatial_map(motion, noise, GRID, PATCH, 1, "mean", 32)
     assert np.unravel_index(where.argmax(), where.shape) == (1, 2)
     assert np.count_nonzero(where) == 1
 
@@ -84,12 +97,12 @@ def test_occlusion_finds_the_moment_and_the_site(noise: Tensor) -> None:
 def test_what_is_hidden_is_gone_and_the_rest_stays(noise: Tensor) -> None:
     box = (slice(1, 2), slice(0, 1), slice(3, 4))
     for fill in ("blur", "mean", "hold"):
-        changed = hide(noise, box, PATCH, fill)  # pyright: ignore[reportArgumentType]
+        changed = with_hidden_box(noise, box, PATCH, fill)  # pyright: ignore[reportArgumentType]
         differs = (changed != noise).any(dim=0)
         assert differs[2:4, :8, 24:].float().mean() > 0.9
         differs[2:4, :8, 24:] = False
         assert not differs.any()
-    first = hide(noise, (slice(0, 1), slice(0, 4), slice(0, 4)), PATCH, "hold")
+    first = with_hidden_box(noise, (slice(0, 1), slice(0, 4), slice(0, 4)), PATCH, "hold")
     assert torch.equal(first[:, 0], noise[:, 2])
 
 
@@ -101,11 +114,11 @@ def test_randomised_weights_destroy_the_map(noise: Tensor) -> None:
 
     maps = make(model)
     before = model.weight.clone()
-    left = surviving(model, make, maps, draws=5)
+    left = randomisation_correlations(model, make, maps, draws=5)
     assert torch.equal(model.weight, before)
     assert abs(np.mean(left)) < 0.2
     assert similarity(maps[0], maps[0]) == pytest.approx(1)
-    shuffled = randomised(model, 0).weight
+    shuffled = randomised_copy(model, 0).weight
     assert torch.equal(shuffled.sort().values, before.sort().values)
     assert not torch.equal(shuffled, before)
     assert similarity(maps[0], np.ones(GRID)) == 0
@@ -113,14 +126,14 @@ def test_randomised_weights_destroy_the_map(noise: Tensor) -> None:
 
 def test_deletion_and_insertion_tell_the_map_from_random_regions(noise: Tensor) -> None:
     model, found = Looker(), boxes(GRID, (1, 2, 2))
-    values = spread(losses(model, noise, found, PATCH, "blur", 32), found, GRID)
-    good = curves(model, noise, values, found, PATCH)
+    values = mean_over_boxes(box_losses(model, noise, found, PATCH, "blur", 32), found, GRID)
+    good = removal_curves(model, noise, values, found, PATCH)
     areas = good.areas()
     assert areas["deletion_AUC"] < areas["deletion_AUC_random"]
     assert areas["insertion_AUC"] > areas["insertion_AUC_random"]
     assert areas["deletion_beats_random"] == areas["insertion_beats_random"] == 1
     assert good.deletion[0] == pytest.approx(good.insertion[-1]) == pytest.approx(float(model(noise[None])[0]))
-    wrong = curves(model, noise, -values, found, PATCH).areas()
+    wrong = removal_curves(model, noise, -values, found, PATCH).areas()
     assert wrong["deletion_beats_random"] == wrong["insertion_beats_random"] == 0
 
 
@@ -139,7 +152,7 @@ def test_paint_leaves_grey_what_says_nothing_and_colours_the_rest() -> None:
     frame = np.full((32, 32, 3), 128, np.uint8)
     values = np.zeros((4, 4))
     values[0, 0], values[3, 3] = 1, -1
-    painted = paint(frame, values, (-1, 1), signed=True).astype(int)
+    painted = map_over_frame(frame, values, (-1, 1), signed=True).astype(int)
     assert abs(painted[16, 16] - 128).max() < 8
     assert painted[2, 2, 0] > painted[2, 2, 2] + 40
     assert painted[-2, -2, 2] > painted[-2, -2, 0] + 40
@@ -173,18 +186,18 @@ def explain(*arguments: object) -> int:
     return main(["explain", *map(str, arguments), *flags])
 
 
-def windows_of(analyzer: Analyzer, video: Path, count: int = 0) -> Windows:
+def windows_of(analyzer: Analyzer, video: Path, count: int = 0) -> WindowClips:
     reading = ReadConfig(faces="whole")
     with open_source(video) as source:
         _, there = read_face(analyzer, source, reading, None)
-        return Stretch(source, reading, analyzer.clip, None, spread_over(there, count)).read()
+        return FaceWindows(source, reading, analyzer.clip, None, evenly_spaced(there, count)).read()
 
 
 def test_batch_size_does_not_change_the_maps(runs: Path, video: Path) -> None:
     analyzer = load(runs / "classes", "cpu")
     windows = windows_of(analyzer, video)
     assert len(windows.clips) == 2
-    question = ask(analyzer, windows.clips)
+    question = question_about(analyzer, windows.clips)
     maps = [np.stack(occlusion_maps(question, MapConfig(batch=batch))) for batch in (1, 7, 64)]
     assert np.ptp(maps[0]) > 1e-3
     np.testing.assert_allclose(maps[1], maps[0], atol=1e-5)
@@ -237,10 +250,10 @@ def test_error_is_larger_where_nothing_can_be_guessed() -> None:
 def test_joined_windows_are_asked_as_the_model_reads_them(runs: Path, video: Path) -> None:
     analyzer = load(runs / "joint", "cpu", matmul="highest")
     windows = windows_of(analyzer, video)
-    question = ask(analyzer, windows.clips, "fear")
+    question = question_about(analyzer, windows.clips, "fear")
     assert len(windows.clips) == 2
     whole = float(analyzer.predict(video, faces="whole").windows["fear"].iloc[0])
-    assert float(answers(question)[0, question.output]) == pytest.approx(whole, abs=1e-6)
+    assert float(window_outputs(question)[0, question.output]) == pytest.approx(whole, abs=1e-6)
     for i, window in enumerate(windows.clips):
         probability = float(question.score(i, "answer")(window[None])[0])
         assert probability == pytest.approx(whole, abs=1e-6)

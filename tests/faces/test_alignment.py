@@ -46,9 +46,13 @@ def test_the_roll_of_a_tilted_head_is_found_and_its_eyes_are_level_in_the_crop(
     straight, at = turned(media / "stills" / still, 0)
     tilted, to = turned(media / "stills" / still, angle)
     upright = followed(media, straight)[0]
+    assert upright.landmarks is not None
+    assert upright.pose is not None
     move = to @ np.linalg.inv(np.vstack([at, [0, 0, 1]]))
     truth = upright.landmarks @ move[:, :2].T + move[:, 2]
     for face in followed(media, tilted):
+        assert face.landmarks is not None
+        assert face.pose is not None
         assert face.pose[2] - upright.pose[2] == pytest.approx(angle, abs=9)
         matrix = crop_transform(face.box, face.landmarks, CropConfig())
         right, left = truth[:2] @ matrix[:, :2].T
@@ -62,5 +66,6 @@ def test_between_second_looks_points_keep_their_places_in_the_box() -> None:
     shifted = np.array([0.1, 0.0, 0.8, 1.0])
     upright = Level(np.radians(5.0), points, shifted).apply(face)
     assert upright.box == face.box
+    assert upright.landmarks is not None
     np.testing.assert_allclose(upright.landmarks, points * (40, 60) + (100, 50), rtol=1e-6)
     assert Level(np.radians(-40.0), points, shifted).apply(face).box == pytest.approx((104, 50, 32, 60))

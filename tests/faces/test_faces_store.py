@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -90,8 +91,8 @@ def files_of(output: Path) -> pd.DataFrame:
     return pd.read_csv(output / "files.csv").set_index("input")
 
 
-def rows_of(output: Path, name: str) -> pd.DataFrame:
-    """Rows of one video."""
+def rows_of(output: Path, name: str) -> Any:
+    """Rows of one video, a table of pandas."""
     rows = pd.read_parquet(output / "frames")
     return rows[rows["input"] == name]
 
@@ -121,7 +122,7 @@ def test_rows_without_a_face_are_in_the_half_without_a_face(store: tuple[Path, o
 
 @pytest.mark.media
 def test_a_clip_holds_the_crops_of_its_track_at_their_times(videos: Path, store: tuple[Path, object]) -> None:
-    manifest = pd.read_csv(store[0] / "manifest.csv")
+    manifest: Any = pd.read_csv(store[0] / "manifest.csv")
     assert set(manifest["input"]) == set(GOOD) - {"cartoon.mp4"} | {"coupé.mkv"}
     for clip in manifest.itertuples():
         rows = rows_of(store[0], clip.input)
@@ -143,7 +144,7 @@ def test_a_clip_holds_the_crops_of_its_track_at_their_times(videos: Path, store:
 
 @pytest.mark.media
 def test_the_index_says_where_faces_come_from_and_how_good_they_are(store: tuple[Path, object]) -> None:
-    tracks = pd.read_parquet(store[0] / "tracks.parquet")
+    tracks: Any = pd.read_parquet(store[0] / "tracks.parquet")
     assert tracks["path"].isna().equals(tracks["reason"].notna())
     assert (tracks["n_valid"] <= tracks["n_frames"]).all()
     assert tracks["confidence"].between(0, 1).all()
@@ -286,7 +287,7 @@ def test_a_ray_cluster_that_loses_a_node_makes_the_same_store(
     from ray.cluster_utils import Cluster
 
     output = tmp_path / "faces"
-    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+    node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
     cluster = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
     try:
         second = cluster.add_node(**node)
@@ -322,7 +323,7 @@ def test_shards_make_the_same_store(videos: Path, yunet: Path, store: tuple[Path
         counts.append(len(stamps(output)))
     assert counts == [4, 8]
     tables = [pd.read_csv(folder / "manifest.csv") for folder in (output, store[0])]
-    pd.testing.assert_frame_equal(*tables)
+    pd.testing.assert_frame_equal(tables[0], tables[1])
     with pytest.raises(ValueError, match="write i/n"):
         extract_faces.run(extract_faces.Config(videos, output, shard="0/2"))
 
@@ -342,7 +343,7 @@ def test_a_manifest_gives_its_stretches_and_labels(videos: Path, yunet: Path, tm
     clips = {clip.row: clip for clip in read_manifest(output / "manifest.csv")}
     assert [clip.columns["subject"] for clip in clips.values()] == ["007", "007"]
     assert sorted(str(clip.columns["expression"]) for clip in clips.values()) == ["None", "neutral"]
-    rows = pd.read_parquet(output / "frames")
+    rows: Any = pd.read_parquet(output / "frames")
     stretch = rows[rows["input"].str.contains("#")]
     assert stretch["timestamp"].between(0.5, 1.5, inclusive="left").all()
     times = [f.time for f in read_frames(videos / "neutral.flv") if 0.5 <= f.time < 1.5]
@@ -357,7 +358,7 @@ def test_no_face_anywhere_is_a_valid_empty_result(tmp_path: Path) -> None:
     assert said.returncode == 0, said.stderr
     assert "no face anywhere" in said.stdout
     assert len(pd.read_csv(output / "manifest.csv")) == len(pd.read_parquet(output / "tracks.parquet")) == 0
-    rows = pd.read_parquet(output / "frames")
+    rows: Any = pd.read_parquet(output / "frames")
     assert rows["frame"].tolist() == list(range(60))
     assert rows["success"].sum() == 0
     with pytest.raises(ValueError, match="no rows"):

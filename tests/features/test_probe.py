@@ -7,6 +7,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,11 +21,13 @@ from conftest import DATA, ONE_PROCESS, TINY_VJEPA
 from mien import cli
 from mien.commands import convert, evaluate, probe
 from mien.config import parse
+from mien.encoders.vjepa import VJEPAConfig
 from mien.features.cache import Features, ProbeFeatureConfig
 from mien.features.frozen import Frozen, load_encoder
 from mien.features.probes import Best, ProbeConfig, train_probes
-from mien.modules.heads import AttentiveHeadConfig, MeanHeadConfig
+from mien.modules.heads import AttentiveHeadConfig, MeanHeadConfig, StandardisedHead
 from mien.modules.pixels import Pixels
+from mien.tasks.classification import ClassificationConfig
 from mien.tasks.regression import RegressionConfig
 from mien.video.manifest import read_manifest
 from mien.video.transforms import AugmentConfig
@@ -48,13 +51,14 @@ def encoder(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def features(encoder: Path, corpus: Path, folder: Path, **options) -> Features:
+def features(encoder: Path, corpus: Path, folder: Path, **options: Any) -> Features:
     """Features of all clips, prepared; options go to where they belong."""
     source = options.pop("source", None) or load_encoder(encoder, CPU)
     views = ViewConfig(segments=2, crops=options.pop("crops", 1), batch=options.pop("batch", 32))
     clip = options.pop("clip", source.clip)
     changes = options.pop("augmentation", None)
-    config = ProbeFeatureConfig(folder=folder, **({"dtype": "fp32"} | options))
+    options.setdefault("dtype", "fp32")
+    config = ProbeFeatureConfig(folder=folder, **options)
     clips = read_manifest(corpus)
     found = Features(source.encoder, Pixels(source.pixels), clips, clip, views, config, CPU, changes)
     found.prepare()
@@ -117,7 +121,7 @@ def test_a_changed_byte_weight_or_setting_meets_no_stale_feature(encoder: Path, 
 
     source = load_encoder(encoder, CPU)
     with torch.no_grad():
-        source.encoder.norm.bias[0] += 1e-6
+        source.encoder.get_parameter("norm.bias")[0] += 1e-6
     features(encoder, table, folder, source=source)
     assert len(kept(folder)) == 29 + 28
     for changed in (
@@ -191,13 +195,14 @@ def test_many_probes_at_once_are_each_what_they_are_alone() -> None:
         alone, _ = trained((lr,))
         for a, b in zip(together[i].parameters(), alone[0].parameters(), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
-    assert not torch.equal(together[0].linear.weight, together[2].linear.weight)
+    assert not torch.equal(*(together[i].get_parameter("linear.weight") for i in (0, 2)))
 
 
 def test_standardising_makes_small_channels_count_and_travels_with_the_weights() -> None:
     torch.manual_seed(0)
     tokens = torch.randn(64, 5, 16) * torch.logspace(-3, 2, 16) + 10
     head = AttentiveHeadConfig(heads=2, standardise=True).build(16, 3)
+    assert isinstance(head, StandardisedHead)
     head.standard.fit(tokens.split(10))
     seen = head.standard(tokens).flatten(0, 1)
     torch.testing.assert_close(seen.mean(0), torch.zeros(16), atol=2e-2, rtol=0)  # fp32 tokens around 10
@@ -311,7 +316,9 @@ def test_v_jepa_1_converts_with_its_probe(tmp_path: Path, capsys) -> None:
     frozen = load_encoder(tmp_path / "jepa", CPU)
     vectors = load_file(DATA / "vjepa.safetensors")
     target = {k.split("backbone.")[1]: v for k, v in vectors.items() if k.startswith("target_encoder/")}
-    assert torch.equal(frozen.encoder.norm.weight, target["norm.weight"])  # the teacher is what is used frozen
+    assert torch.equal(
+        frozen.encoder.get_parameter("norm.weight"), target["norm.weight"]
+    )  # the teacher is what is used frozen
     names = ["--names", *"abcdefgh"]
     convert_to(str(tmp_path / "classes"), f"--probe={tmp_path / 'probe.pth.tar'}", "--segments=2", *names)
     about = json.loads((tmp_path / "classes" / "model.json").read_text())
@@ -331,12 +338,16 @@ def test_v_jepa_2_folder_converts(tmp_path: Path, capsys) -> None:
     flags = [str(tmp_path / "official"), str(tmp_path / "ours"), "--clip.frames=8", "--clip.size=32"]
     convert.run(parse(convert.Config, flags, prog="mien convert"))
     assert "predictor is left out" in capsys.readouterr().out
-    assert load_encoder(tmp_path / "ours", CPU).config.positions == "rotary"
+    config = load_encoder(tmp_path / "ours", CPU).config
+    assert isinstance(config, VJEPAConfig)
+    assert config.positions == "rotary"
 
 
 def test_a_kind_named_keeps_the_commands_own_defaults() -> None:
     read = lambda *flags: parse(probe.Config, flags, prog="x")  # noqa: E731
     assert read("--head.name=attentive", "--head.depth=4").head == AttentiveHeadConfig(depth=4, standardise=True)
     assert read("--head.name=mean").head == MeanHeadConfig()
-    assert read("--task.name=classification").task.smoothing == 0.0  # as without the flag
+    task = read("--task.name=classification").task
+    assert isinstance(task, ClassificationConfig)
+    assert task.smoothing == 0.0  # as without the flag
     assert read("--task.name=regression").task == RegressionConfig()

@@ -46,7 +46,7 @@ def evaluation(folder: Path, version: int) -> None:
 
 def crossed(folder: Path, version: int) -> None:
     """As the command does it."""
-    files.withdraw(folder, cross_corpus.WRITTEN)
+    files.remove_files(folder, cross_corpus.WRITTEN)
     cross_corpus.save_answers(clips(version), ["anger"] * 4, np.full((4, 2), 0.5), NAMES, folder)
     files.write_whole(folder / "cross.json", lambda path: path.write_text(str(version)))
 

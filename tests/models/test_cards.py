@@ -20,16 +20,16 @@ from safetensors.torch import load_file, save_file
 import mien
 from conftest import DATA
 from mien import cli
-from mien.config import read_yaml
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.engine.torch_files import load_pickled
 from mien.faces.crop import CropConfig
 from mien.features.frozen import load_encoder
-from mien.models.card import Chosen, ModelCard
+from mien.models.card import ModelCard, Selection
 from mien.modules.pixels import PixelsConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.video.clips import ClipConfig
+from mien.yaml_files import read_yaml
 
 SVFAP = ["--heads=4", "--clip.size=64", "--depths", "2", "3", "2"]
 
@@ -147,7 +147,7 @@ def test_a_card_reads_back_as_it_was_written(tmp_path: Path) -> None:
         replace(plain, objective=MaskedAutoencodingConfig(decoder_dim=24, decoder_heads=2, decoder_depth=1), rates={"25": 3}),
         replace(
             plain, task=ClassificationConfig(), names=("fear", "joy"), face_crop=CropConfig(), selection="best on validation",
-            chosen=Chosen("UAR", 0.5, 7), leaks=("a leak",), skipped=("line 3",),
+            chosen=Selection("UAR", 0.5, 7), leaks=("a leak",), skipped=("line 3",),
         ),
     )  # fmt: skip
     for i, card in enumerate(cards):

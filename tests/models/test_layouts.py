@@ -101,7 +101,7 @@ def test_heads_of_videomae_are_the_published_ones(width: int, heads: int) -> Non
         "encoder.patch_embed.proj.weight": torch.empty(width, 3, 2, 16, 16, device="meta"),
         "encoder.blocks.0.mlp.fc1.weight": torch.empty(hidden, width, device="meta"),
     }
-    config = autoencoder_weights.encoder_of(official, 0, ())
+    config = autoencoder_weights.encoder_config_of(official, 0, ())
     assert config.heads == heads
     with torch.device("meta"):
         assert config.build(16, 32).blocks[0].mlp.fc1.out_features == hidden

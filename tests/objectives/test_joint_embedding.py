@@ -8,7 +8,7 @@ import torch
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.encoders.vit import ViTConfig
 from mien.encoders.vjepa import VJEPAConfig
-from mien.modules.block_masks import Blocks, block_mask, hidden_sites, lengths
+from mien.modules.block_masks import BlockMaskConfig, block_mask, hidden_sites, mask_lengths
 from mien.modules.masks import WORD, uniforms
 from mien.modules.pixels import PixelsConfig
 from mien.objectives.joint_embedding import JointEmbedding, JointEmbeddingConfig, feature_spread
@@ -79,9 +79,9 @@ def test_the_teacher_is_the_closed_form_moving_average() -> None:
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
 @pytest.mark.parametrize(("count", "scale"), [(8, 0.15), (2, 0.7)])
 def test_no_context_and_no_target_is_ever_empty(grid, count: int, scale: float) -> None:
-    blocks = Blocks(count, scale, (0.75, 1.5))
+    blocks = BlockMaskConfig(count, scale, (0.75, 1.5))
     keys = torch.arange(10_000) * 104_729 & WORD
-    context, targets = lengths(grid, blocks)
+    context, targets = mask_lengths(grid, blocks)
     visible, hidden = block_mask(keys, grid, blocks, context, targets)
     patches = grid[0] * grid[1] * grid[2]
     assert visible.shape == (10_000, grid[0] * context)
@@ -95,9 +95,9 @@ def test_no_context_and_no_target_is_ever_empty(grid, count: int, scale: float) 
 
 
 def test_no_frame_and_no_corner_is_dropped_more_than_others() -> None:
-    grid, blocks = (8, 14, 14), Blocks(8, 0.15, (0.75, 1.5))
+    grid, blocks = (8, 14, 14), BlockMaskConfig(8, 0.15, (0.75, 1.5))
     keys = torch.arange(5000)
-    visible, hidden = block_mask(keys, grid, blocks, *lengths(grid, blocks))
+    visible, hidden = block_mask(keys, grid, blocks, *mask_lengths(grid, blocks))
     for patches in (visible, hidden):
         share = torch.bincount(patches.flatten(), minlength=8 * 196).view(8, 14, 14).float() / 5000
         assert (share == share[0]).all()  # every frame alike; the released code drops the last ones
@@ -106,7 +106,7 @@ def test_no_frame_and_no_corner_is_dropped_more_than_others() -> None:
 
 
 def test_blocks_cover_what_they_are_told() -> None:
-    sites = hidden_sites(torch.arange(4000), (8, 14, 14), Blocks(1, 0.15, (0.75, 1.5))).float().sum(1)
+    sites = hidden_sites(torch.arange(4000), (8, 14, 14), BlockMaskConfig(1, 0.15, (0.75, 1.5))).float().sum(1)
     assert sites.mean() == pytest.approx(0.15 * 196, rel=0.05)
 
 

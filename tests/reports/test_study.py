@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from mien.calibration.reliability import Limits
 from mien.cli import main
 from mien.inference.reliability_share import ReliabilityShare, combined
-from mien.reports.study import by_condition, condition_plot
+from mien.reports.study import condition_means, condition_plot
 from toy_models import calibrated, write_model, write_video
 
 WHOLE = ["--faces", "whole", "--device", "cpu", "--no-pictures"]
@@ -159,7 +159,7 @@ def test_the_picture_of_a_study_names_its_axes_and_stays_among_probabilities() -
     assert drawn.min() >= 0
     assert drawn.max() <= 1
     assert "unreliable frames only" not in labels(figure)
-    assert by_condition(few)["lower"].min() < 0, "of values that may be negative nothing is cut off"
+    assert condition_means(few)["lower"].min() < 0, "of values that may be negative nothing is cut off"
     assert "unreliable frames only" in labels(condition_plot(few.assign(share_unreliable=1.0, only_unreliable=True)))
 
 

@@ -23,10 +23,10 @@ from mien.inference.predict import ReadConfig
 from mien.inference.sources import open_source
 from mien.inference.tables import RECT
 from mien.inference.timeline import Timeline
-from mien.reports.curves import curves, palette, stretches
+from mien.reports.curves import curves, palette, true_runs
 from mien.reports.plots import png
 from mien.reports.portraits import KEEP, Portraits
-from mien.reports.timeline_overlay import Painter, doubt_of, overlay
+from mien.reports.timeline_overlay import Painter, overlay, status_of
 from mien.reports.timeline_page import figure, write_page
 from mien.reports.timeline_plots import mosaic, timeline_plot
 from mien.video.decode import open_video
@@ -50,8 +50,8 @@ def gapped(analyzer: Analyzer) -> Timeline:
 def test_gaps_stay_gaps(gapped: Timeline) -> None:
     drawn = curves(gapped)
     assert [c.face_id for c in drawn] == [0, 1]
-    assert list(stretches(~drawn[0].seen)) == [(40, 60)]
-    assert list(stretches(~drawn[1].seen)) == [(40, 100)]
+    assert list(true_runs(~drawn[0].seen)) == [(40, 60)]
+    assert list(true_runs(~drawn[1].seen)) == [(40, 100)]
     np.testing.assert_allclose(sum(drawn[0].values.values())[drawn[0].seen], 1, atol=1e-5)
 
 
@@ -160,8 +160,8 @@ def test_panels_of_two_faces_cover_neither_faces_nor_one_another(gapped: Timelin
     alone = painter.paint(Frame(1, 0.0, clear), rows[1:])
     changed = np.flatnonzero((both[:, 600:] != alone[:, 600:]).any(axis=(1, 2)))
     assert changed.max() < 180, "the second face keeps its place when the first one leaves"
-    assert doubt_of(rows[0]) == ""
-    assert doubt_of(rows[1]) == "unreliable: blur"
+    assert status_of(rows[0]) == ""
+    assert status_of(rows[1]) == "unreliable: blur"
     crowd = [rows[0] | {"face_id": i} for i in range(20)]
     many = Painter(replace(gapped, frames=pd.concat([gapped.frames[:1].assign(face_id=i) for i in range(20)])))
     assert (many.paint(Frame(2, 0.0, clear), crowd)[4:-4, 604:] != both[4:-4, 604:]).any()

@@ -15,7 +15,7 @@ import mien
 from conftest import ONE_PROCESS, TINY_TPSBT
 from mien import cli
 from mien.encoders.vit import ViTConfig
-from mien.evaluation.clip_groups import mean_by
+from mien.evaluation.clip_groups import mean_by_column
 from mien.interfaces import Clip
 from mien.modules.pixels import PixelsConfig
 from mien.tasks.classification import ClassificationConfig
@@ -173,23 +173,23 @@ def of_video(video: str | None, subject: str = "s", row: int = 2) -> Clip:
 def test_clips_of_a_video_are_marked_by_their_mean() -> None:
     clips = [of_video("b", row=2), of_video("a", row=3), of_video("b", row=4)]
     predictions = np.array([[0.8, 0.2], [0.5, 0.5], [0.1, 0.9]])
-    grouped, means, targets = mean_by(clips, predictions, np.array([1, 0, 1]), "video")
+    grouped, means, targets = mean_by_column(clips, predictions, np.array([1, 0, 1]), "video")
     assert [(clip.path.name, dict(clip.columns)) for clip in grouped] == [
         ("b", {"video": "b", "subject": "s"}), ("a", {"video": "a", "subject": "s"}),
     ]  # fmt: skip
     np.testing.assert_allclose(means, [[0.45, 0.55], [0.5, 0.5]])
     assert targets.tolist() == [1, 0]
-    values = mean_by(clips, predictions, np.array([[1.0, 2], [0, 0], [1, 2]]), "video")[2]
+    values = mean_by_column(clips, predictions, np.array([[1.0, 2], [0, 0], [1, 2]]), "video")[2]
     assert values.tolist() == [[1, 2], [0, 0]]
 
 
 def test_groups_that_cannot_be_name_their_rows() -> None:
     ones = np.ones((2, 2))
     with pytest.raises(ValueError, match=r"line 3 .*another label than line 2, though both are video a"):
-        mean_by([of_video("a"), of_video("a", row=3)], ones, np.array([0, 1]), "video")
+        mean_by_column([of_video("a"), of_video("a", row=3)], ones, np.array([0, 1]), "video")
     with pytest.raises(ValueError, match=r"line 3 .*no video"):
-        mean_by([of_video("a"), of_video(None, row=3)], ones, np.array([0, 0]), "video")
-    assert dict(mean_by([of_video("a"), of_video("a", "t", 3)], ones, np.zeros(2), "video")[0][0].columns) == {
+        mean_by_column([of_video("a"), of_video(None, row=3)], ones, np.array([0, 0]), "video")
+    assert dict(mean_by_column([of_video("a"), of_video("a", "t", 3)], ones, np.zeros(2), "video")[0][0].columns) == {
         "video": "a"
     }
 

@@ -12,7 +12,7 @@ from mien.encoders.vit import ViTConfig
 from mien.interfaces import Clip
 from mien.modules.heads import MeanHeadConfig
 from mien.modules.pixels import PixelsConfig
-from mien.tasks.classification import ClassificationConfig, draw_mix, mix
+from mien.tasks.classification import ClassificationConfig, blend, draw_blend
 from mien.tasks.labels import canonical
 from mien.tasks.regression import RegressionConfig, ccc_loss
 
@@ -79,7 +79,7 @@ def test_targets_are_blended_by_what_was_mixed(mixup, cutmix) -> None:
     torch.manual_seed(0)
     video = torch.stack([torch.zeros(3, 2, 16, 16), torch.ones(3, 2, 16, 16)])
     for _ in range(20):
-        mixed, target = mix(video, torch.eye(2), draw_mix(16, 16, mixup, cutmix))
+        mixed, target = blend(video, torch.eye(2), draw_blend(16, 16, mixup, cutmix))
         assert mixed[0].mean() == pytest.approx(float(target[0, 1]), abs=1e-5)
         assert target.sum(dim=1).tolist() == pytest.approx([1, 1])
     task = ClassificationConfig(mixup=0.0, cutmix=0.0).build(

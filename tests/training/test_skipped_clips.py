@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -141,7 +142,7 @@ def test_a_clip_that_crashes_the_decoder_is_named(corpus: Path, tmp_path: Path, 
     table.to_csv(manifest, index=False)
     open_clip = clips.open_clip
 
-    def crashing(clip: Clip, *rest: object):
+    def crashing(clip: Clip, *rest: Any):
         if clip.path == killer and get_worker_info() is not None:
             signal.signal(signal.SIGILL, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGILL)

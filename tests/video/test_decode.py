@@ -43,9 +43,10 @@ def test_edit_list_hides_frames(tmp_path: Path) -> None:
     with av.open(str(source)) as given, av.open(str(cut), "w") as made:
         stream = given.streams.video[0]
         copy = made.add_stream_from_template(stream)
+        assert stream.time_base is not None
         offset = round(0.4 / stream.time_base)  # frame 10, inside the first group of pictures
         for packet in given.demux(stream):
-            if packet.dts is not None:
+            if packet.dts is not None and packet.pts is not None:
                 packet.pts, packet.dts, packet.stream = packet.pts - offset, packet.dts - offset, copy
                 made.mux(packet)
     with av.open(str(cut)) as container:

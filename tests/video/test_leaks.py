@@ -57,7 +57,7 @@ def test_three_parts_are_compared_in_pairs() -> None:
 
 def test_contents_come_from_the_manifest_or_the_files(tmp_path: Path) -> None:
     one, folder = trees.video(tmp_path / "a.mp4"), trees.frames(tmp_path / "frames")
-    copied, same = shutil.copy(one, tmp_path / "b.mp4"), shutil.copytree(folder, tmp_path / "same")
+    copied, same = Path(shutil.copy(one, tmp_path / "b.mp4")), shutil.copytree(folder, tmp_path / "same")
     told = Clip(tmp_path / "absent.mp4", columns={"sha256": "A" * 64})
     found = hash_clips([*map(clip, (one, copied, folder, same)), told])
     assert found[one] == found[copied]

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from mien.cli import main
-from mien.commands.study import clip_name
+from mien.commands.study import folder_names
 from mien.datasets.layout import walk_clips
 from mien.files import locked
 from mien.inference.journal import Journal
@@ -104,7 +104,7 @@ def test_folders_are_named_safely(tmp_path: Path) -> None:
     assert long[0] != long[1]
     assert all(len(name.encode()) <= 200 for name in long)
     assert natural_key(Path("1²1.mp4")) == ["", 1, "²", 1, ".mp", 4, ""]
-    names = clip_name([Clip(tmp_path / "...mp4", row=1), Clip(tmp_path / "x.mp4", row=2)], tmp_path)
+    names = folder_names([Clip(tmp_path / "...mp4", row=1), Clip(tmp_path / "x.mp4", row=2)], tmp_path)
     assert names == ["_..", "x"]
 
 
@@ -165,7 +165,7 @@ def test_studies_and_predictions_keep_a_name_of_bytes(tmp_path: Path, capsys) ->
     assert set(read_csv(tmp_path / "s" / "study.csv")["video"]) == {"caf\\xe9", "=1+1"}
     assert read_csv(tmp_path / "s" / "failures.csv")["path"].tolist() == [str(folder / os.fsdecode(b"bad\xe9.mp4"))]
     table = pd.read_csv(tmp_path / "s" / names[0][:-4] / "frames.csv")
-    assert from_text(table["input"][0]) == names[0]
+    assert from_text(str(table["input"][0])) == names[0]
     capsys.readouterr()
     assert main(["predict", str(folder / names[0]), *flags, "--json"]) == 0
     assert from_text(json.loads(capsys.readouterr().out)["path"]) == str(folder / names[0])

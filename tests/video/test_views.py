@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mien.interfaces import Clip
-from mien.models.batching import read_views
+from mien.models.batching import forward_views
 from mien.video import clips as reading_clips
 from mien.video.clips import ClipConfig
 from mien.video.transforms import AugmentConfig
@@ -68,7 +68,7 @@ def test_equal_views_are_computed_once_and_count_twice(tmp_path: Path) -> None:
         seen.append(len(views))
         return views.float().mean(dim=(1, 2, 3, 4))
 
-    first, second = (out for _, out in read_views(brightness, [short, long], batch=4, device=torch.device("cpu")))
+    first, second = (out for _, out in forward_views(brightness, [short, long], batch=4, device=torch.device("cpu")))
     assert seen == [4, 4, 1]  # batches reach over clips
     assert first.shape == second.shape == (2, 3)
     assert torch.equal(first[0], first[1])

@@ -7,6 +7,7 @@ import socket
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -213,7 +214,8 @@ def test_an_image_that_claims_too_many_pixels_is_named(side: int, tmp_path: Path
 
 def test_where_an_index_leads_astray_reading_goes_from_the_start(tmp_path: Path) -> None:
     """A refresh spread over many frames: nothing can be decoded right after a seek."""
-    path = write(tmp_path / "refresh.mkv", g="8", **{"x264-params": "intra-refresh=1"})
+    options: dict[str, Any] = {"g": "8", "x264-params": "intra-refresh=1"}
+    path = write(tmp_path / "refresh.mkv", **options)
     with open_video(path) as video:
         assert [number(frame) for frame in video.read([40, 12, 59])] == [40, 12, 59]
 

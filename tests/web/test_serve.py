@@ -147,7 +147,7 @@ def test_an_upload_without_announced_size_is_cut_off_at_the_limit(idle: TestClie
 def test_long_videos_forms_and_unknown_models_are_refused(
     idle: TestClient, queue: Queue, video: Path, tmp_path: Path
 ) -> None:
-    long = write_video(tmp_path / "long.mp4", pictures(30), np.arange(30.0))
+    long = write_video(tmp_path / "long.mp4", pictures(30), np.arange(30.0).tolist())
     assert "longer than the 0.333333 minutes" in give(idle, long.read_bytes()).json()["detail"]
     form = idle.post("/api/jobs", files={"file": video.read_bytes()})
     assert (form.status_code, "--data-binary" in form.text) == (422, True)

@@ -80,9 +80,9 @@ class ClassSets(Calibrated):
         return ("prediction_set",)
 
     def cells(self, row: int, names: Sequence[str]) -> dict[str, str]:
-        return {"prediction_set": SEPARATOR.join(self.inside(row, names))}
+        return {"prediction_set": SEPARATOR.join(self.members(row, names))}
 
-    def inside(self, row: int, names: Sequence[str]) -> list[str]:
+    def members(self, row: int, names: Sequence[str]) -> list[str]:
         """The classes in a set."""
         return [name for name, inside in zip(names, self.sets[row], strict=True) if inside]
 
@@ -99,15 +99,15 @@ class ClassSets(Calibrated):
         return {"coverage": covered.mean(), "set_size": size.mean(), "empty_sets": (size == 0).mean()}
 
     def columns(self, targets: Array, names: Sequence[str]) -> dict[str, Any]:
-        sets = [SEPARATOR.join(self.inside(row, names)) for row in range(len(self.sets))]
+        sets = [SEPARATOR.join(self.members(row, names)) for row in range(len(self.sets))]
         values = {name: self.values[:, i] for i, name in enumerate(names)}
         return values | {"set": sets, "covered": self.covers(targets)}
 
     def to_json(self, row: int, names: Sequence[str]) -> dict[str, Any]:
-        return {"set": self.inside(row, names)}
+        return {"set": self.members(row, names)}
 
     def describe(self, row: int, names: Sequence[str], coverage: float) -> tuple[dict[str, str], str]:
-        return {}, f"{coverage:.0%} set: {', '.join(self.inside(row, names)) or 'empty, no label is plausible'}"
+        return {}, f"{coverage:.0%} set: {', '.join(self.members(row, names)) or 'empty, no label is plausible'}"
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class LabelSets(Calibrated):
         return tuple(f"{name}_set" for name in names)
 
     def cells(self, row: int, names: Sequence[str]) -> dict[str, str]:
-        return dict(zip(self.column_names(names), map(word, self.sets[row]), strict=True))
+        return dict(zip(self.column_names(names), map(label_set_text, self.sets[row]), strict=True))
 
     def covers(self, targets: ArrayLike) -> Array:
         """1, 0 or, where the truth is not known, NaN (N, names)."""
@@ -196,25 +196,30 @@ class LabelSets(Calibrated):
     def columns(self, targets: Array, names: Sequence[str]) -> dict[str, Any]:
         found, covered = {}, self.covers(targets)
         for i, name in enumerate(names):
-            found |= {name: self.values[:, i], f"{name}_set": [word(one) for one in self.sets[:, i]]}
+            found |= {name: self.values[:, i], f"{name}_set": [label_set_text(one) for one in self.sets[:, i]]}
             found[f"{name}_covered"] = [None if np.isnan(one) else bool(one) for one in covered[:, i]]
         return found
 
     def to_json(self, row: int, names: Sequence[str]) -> dict[str, Any]:
         return {
             "sets": dict(
-                zip(names, (word(one).split(SEPARATOR) if one.any() else [] for one in self.sets[row]), strict=True)
+                zip(
+                    names,
+                    (label_set_text(one).split(SEPARATOR) if one.any() else [] for one in self.sets[row]),
+                    strict=True,
+                )
             )
         }
 
     def describe(self, row: int, names: Sequence[str], coverage: float) -> tuple[dict[str, str], str]:
         texts = {
-            n: word(one).replace(SEPARATOR, " or ") or "neither" for n, one in zip(names, self.sets[row], strict=True)
+            n: label_set_text(one).replace(SEPARATOR, " or ") or "neither"
+            for n, one in zip(names, self.sets[row], strict=True)
         }
         return texts, f"these sets hold yes in {coverage:.0%} of such clips where it is true, and no likewise"
 
 
-def word(plausible: Array) -> str:
+def label_set_text(plausible: Array) -> str:
     """(no, yes) as a cell: no, yes, no|yes, or nothing."""
     return SEPARATOR.join(name for name, inside in zip(("no", "yes"), plausible, strict=True) if inside)
 

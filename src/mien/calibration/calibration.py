@@ -24,12 +24,13 @@ from mien.calibration.calibrated import Calibrated, calibration_error
 from mien.calibration.density import Density
 from mien.calibration.maps import MAPS, CalibrationMap
 from mien.calibration.reliability import Limits
-from mien.config import STRICT, build, read_yaml, to_tree
+from mien.config import STRICT, build, to_tree
 from mien.files import write_whole
 from mien.interfaces import Outputs
 from mien.model_files import ONNX, read_notes, weights_file
 from mien.tasks import outputs_of
 from mien.video.inspection import digest
+from mien.yaml_files import read_yaml
 
 Array = NDArray[Any]
 
@@ -182,7 +183,7 @@ def fit(
 ) -> Calibration:
     """Outputs (N, names) and truth of validation clips of a task -> their calibration.
 
-    ``origin`` has the fields of ``Facts`` from weights to views.
+    ``origin`` has the fields of ``CalibrationFacts`` from weights to views.
     """
     raw, truth = np.asarray(outputs, dtype=float), np.asarray(targets)
     found = MAPS[task.calibration].fit(raw, truth, names)
@@ -198,12 +199,12 @@ def fit(
         coverage=coverage,
         thresholds=found.thresholds(scores, coverage),
         limits=limits,
-        fitted_on=before_after(found, raw, values, truth),
+        fitted_on=errors_before_and_after(found, raw, values, truth),
     )
     return Calibration(facts, scores, density)
 
 
-def before_after(found: CalibrationMap, raw: Array, values: Array, truth: Array) -> dict[str, float]:
+def errors_before_and_after(found: CalibrationMap, raw: Array, values: Array, truth: Array) -> dict[str, float]:
     """Cross-entropy and expected calibration error of probabilities before and after; nothing for values."""
     pairs = {end: found.confidence(given, truth) for end, given in (("before", raw), ("after", values))}
     errors = {f"ECE_{end}": calibration_error(*pair) for end, pair in pairs.items() if pair is not None}

@@ -20,15 +20,15 @@ def threshold(scores: ArrayLike, coverage: float) -> Any:
     ordered = np.sort(np.asarray(scores, dtype=float), axis=0)
     require_share(coverage)
     require_enough(len(ordered), coverage)
-    return ordered[rank(len(ordered), coverage)]
+    return ordered[quantile_index(len(ordered), coverage)]
 
 
 def quantile(scores: NDArray[Any], coverage: float) -> float:
     """The same of scores (M,) in rising order; infinite where M is too small for it."""
-    return float(scores[rank(len(scores), coverage)]) if len(scores) >= min_clips(coverage) else math.inf
+    return float(scores[quantile_index(len(scores), coverage)]) if len(scores) >= min_clips(coverage) else math.inf
 
 
-def rank(clips: int, coverage: float) -> int:
+def quantile_index(clips: int, coverage: float) -> int:
     """Place of the conformal quantile among so many scores in rising order, counted from 0."""
     return math.ceil((clips + 1) * coverage - 1e-9) - 1
 

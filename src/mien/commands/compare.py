@@ -19,7 +19,7 @@ from tyro.conf import Positional
 from mien.config import STRICT
 from mien.evaluation import reference
 from mien.evaluation.runs import Run, read_runs
-from mien.files import withdraw, write_whole
+from mien.files import remove_files, write_whole
 from mien.reports import comparison
 from mien.reports.document import Section, markdown, page
 from mien.statistics.intervals import RESAMPLES
@@ -30,7 +30,7 @@ class Config:
     """Options of ``mien compare``."""
 
     runs: Positional[tuple[Path, ...]]
-    """Folders of marked runs."""
+    """Folders of evaluated runs."""
     corpus: str = ""
     """Corpus whose published results stand beside the runs; by default that of the first run's protocol."""
     labels: str = ""
@@ -48,14 +48,14 @@ class Config:
 def run(config: Config) -> None:
     """Compare, print and save."""
     if not config.runs:
-        raise ValueError("no runs; name the folder of a marked run: mien compare runs/finetune/evaluation")
+        raise ValueError("no runs; name the folder of an evaluated run: mien compare runs/finetune/evaluation")
     runs = read_runs(config.runs)
     require_one_task(runs)
     folder = config.output or runs[0].folder / "comparison"
     title = "Comparison"
     parts = sections(config, runs, folder)
     text = markdown(title, parts)
-    withdraw(folder, ("compare.html", "compare.md"))
+    remove_files(folder, ("compare.html", "compare.md"))
     write_whole(folder / "compare.md", lambda path: path.write_text(text, encoding="utf-8"))
     page(title, parts).save(folder / "compare.html")
     print(text)
@@ -73,15 +73,18 @@ def sections(config: Config, runs: list[Run], folder: Path) -> list[Section]:
     """All tables, and the radar plot in ``folder``."""
     own = runs[0].protocol.corpus if runs[0].protocol else None
     corpus = config.corpus or (own if own and reference.find_corpus(own) else "")
-    lines = comparison.compared(runs, corpus, config.labels, config.methods, config.draws, config.seed)
+    lines = comparison.comparison_lines(runs, corpus, config.labels, config.methods, config.draws, config.seed)
     names, task = runs[0].predictions.names, runs[0].task
     metric = task.by_name[0]
     what = f"{metric} per {task.noun}"
     place = reference.title(corpus) if corpus else "Runs"
-    picture = comparison.draw(lines, names, metric, f"{place}, {what}", folder / "radar.png")
+    picture = comparison.draw_radar(lines, names, metric, f"{place}, {what}", folder / "radar.png")
     heading = what[0].upper() + what[1:]
-    found = [comparison.overall(task, lines, place), comparison.by_part(lines, names, metric, picture, heading)]
-    found += [comparison.pair(runs[0], other, config.draws, config.seed) for other in runs[1:]]
+    found = [
+        comparison.overall_section(task, lines, place),
+        comparison.section_by_name(lines, names, metric, picture, heading),
+    ]
+    found += [comparison.pair_section(runs[0], other, config.draws, config.seed) for other in runs[1:]]
     return [*found, legend()] if corpus else [*found, Section("Published results", [none_named()])]
 
 

@@ -19,11 +19,12 @@ from pathlib import Path
 import tyro
 from pydantic.dataclasses import dataclass
 
-from mien.config import STRICT, build, changed, read_yaml
+from mien.config import STRICT, build, changed
 from mien.models.layouts import WeightLayout, import_weights
 from mien.models.layouts.import_options import ImportOptions
 from mien.models.layouts.onnx_file import FrameCard, save_frame_model
 from mien.models.layouts.source import Imported
+from mien.yaml_files import read_yaml
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -70,8 +71,8 @@ def refuse_unread(config: Config, imported: Imported, layout: WeightLayout) -> N
         "--encoder-only": ("not together with --probe, which reads the encoder", probed),
     }
     given = [flag.replace("_", "-") for flag in changed(config)]
-    if said := [f"{flag} is {what}" for flag, (what, lost) in unread.items() if lost and flag in given]:
-        raise ValueError(f"{config.checkpoint} ({layout.name}): {'; '.join(said)}; leave it out")
+    if ineffective := [f"{flag} is {what}" for flag, (what, lost) in unread.items() if lost and flag in given]:
+        raise ValueError(f"{config.checkpoint} ({layout.name}): {'; '.join(ineffective)}; leave it out")
 
 
 def convert_onnx(config: Config) -> None:

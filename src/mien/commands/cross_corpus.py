@@ -1,9 +1,9 @@
-"""Mark a classifier on another corpus, whose classes may not be its own; every handling of the difference is given.
+"""Evaluate a classifier on another corpus, whose classes may not be its own; every handling of the difference is given.
 
 mien cross-corpus --model runs/crema_d --data.manifest ravdess.csv --merge calm=neutral
 
 The classes that only one side has are counted as errors, dropped as rows, merged (--merge), or dropped as predictions
-(marked optimistic). The report says what each number left out. --rename gives the corpus's labels the model's names.
+(labelled optimistic). The report says what each number left out. --rename gives the corpus's labels the model's names.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass
 from mien.config import STRICT
 from mien.engine import distributed
 from mien.evaluation.cross_corpus import Handling, handlings
-from mien.files import LOCK, withdraw, write_whole
+from mien.files import LOCK, remove_files, write_whole
 from mien.inference.analyzer import load
 from mien.interfaces import Clip
 from mien.names import write_csv
@@ -30,7 +30,7 @@ from mien.reports import plots
 from mien.reports.evaluation_report import warnings
 from mien.reports.page import Report
 from mien.statistics import metrics
-from mien.tasks.labels import canonical, cell
+from mien.tasks.labels import canonical, label_text
 from mien.training.data import DataConfig, load_clips, located, warn
 from mien.training.partition import provenance
 from mien.video.container import FrameLimit
@@ -70,7 +70,7 @@ def run(config: Config) -> list[dict[str, object]]:
         analyzer = load(config.model, config.device)
         if not analyzer.outputs.exclusive:
             raise ValueError(
-                f"{config.model} gives {analyzer.outputs.nouns}, not classes; mien evaluate marks it on any corpus"
+                f"{config.model} gives {analyzer.outputs.nouns}, not classes; mien evaluate measures it on any corpus"
             )
         clips = load_clips(config.data, config.workers)
         warn(config.data, clips, analyzer.card)
@@ -83,7 +83,7 @@ def run(config: Config) -> list[dict[str, object]]:
     merge = pairs(config.merge, "--merge")
     found = handlings(probabilities, analyzer.names, labels, merge)
     folder = config.output or config.model / "cross"
-    withdraw(folder, WRITTEN)
+    remove_files(folder, WRITTEN)
     save_answers(clips, labels, probabilities, analyzer.names, folder)
     return report(found, len(clips), config, folder, touched)
 
@@ -101,7 +101,7 @@ def pairs(texts: Sequence[str], option: str) -> dict[str, str]:
 
 def labels_of(clips: Sequence[Clip], column: str, rename: dict[str, str]) -> list[str]:
     """The class of every clip in the model's words; a renaming that meets no clip is a mistake."""
-    labels = [canonical(cell(clip, column)) for clip in clips]
+    labels = [canonical(label_text(clip, column)) for clip in clips]
     absent = sorted(set(rename) - set(labels))
     if absent:
         raise ValueError(f"--rename {', '.join(absent)}: column {column!r} has {', '.join(sorted(set(labels)))}")

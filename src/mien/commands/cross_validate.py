@@ -1,4 +1,4 @@
-"""Train and mark on every fold of a corpus, and pool the predictions of all folds as papers do.
+"""Train and evaluate on every fold of a corpus, and pool the predictions of all folds as papers do.
 
 mien cross-validate finetune svfap_finetune --data.manifest dfew/manifest.csv --init runs/pretrain --output runs/dfew
 
@@ -14,57 +14,25 @@ device at a time.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass as plain
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from mien.commands import finetune, probe
 from mien.config import STRICT, to_yaml
 from mien.engine import distributed
 from mien.engine.runlog import open_run
-from mien.evaluation import results
-from mien.evaluation.protocol import Protocol, write_protocol
 from mien.interfaces import Clip
-from mien.names import read_csv
-from mien.reports import cross_validation as table
 from mien.reports import evaluation_report
-from mien.reports.document import markdown
-from mien.statistics.intervals import cross_validation
-from mien.statistics.predictions import predictions_of
-from mien.tasks import TaskConfig
 from mien.training import selection
-from mien.training.data import load_clips, located
+from mien.training.fold_table import FoldsConfig, pool, read_corpus
 from mien.training.outcome import CrossValidationResults
 from mien.training.partition import SplitConfig
 from mien.training.run_config import decisive, identity_of
-from mien.training.scoring import origin
-from mien.video.splits import Rows, find_folds, refuse_shared_groups
-
-
-@dataclass(frozen=True, config=STRICT)
-class FoldsConfig:
-    """The folds, where they are trained, and what is reported of them."""
-
-    column: str = "fold"
-    """Column of the manifest that names the fold in which a clip is tested."""
-    group: str = "subject"
-    """Column whose values (people) must not be in two folds; rows without a value are not looked at."""
-    devices: tuple[str, ...] = ()
-    """Devices that take the folds in turn, one process each: cuda:0 cuda:1, or cpu cpu; empty trains one after another."""
-    subgroups: tuple[str, ...] = ()
-    """Columns of the manifest whose groups are marked on their own: sex, age (in bands), or age:30,45 (at these)."""
-    corpus: str = ""
-    """Name of the corpus in mien compare; empty takes what mien prepare wrote beside the manifest, if it did."""
-    split: str = ""
-    """Name of the scheme of the folds in mien compare: official folds, actor blocks, ..."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -94,19 +62,6 @@ Config = Finetune | Probe
 C = TypeVar("C")
 
 
-@plain(frozen=True)
-class FoldedCorpus:
-    """All clips and what is asked of them."""
-
-    clips: list[Clip]
-    names: tuple[str, ...]
-    targets: NDArray[Any]
-    folds: dict[str, Rows]
-    """Rows by fold, in natural order."""
-    task: TaskConfig
-    """The task over the column that these clips have."""
-
-
 def run(config: Config) -> CrossValidationResults | None:
     """Run what is not done, pool, print and save; None on all ranks but the first."""
     require_folds_alone(config)
@@ -118,18 +73,19 @@ def run(config: Config) -> CrossValidationResults | None:
             raise ValueError("--folds.devices starts its own processes: leave torchrun out, or the devices")
         for device in config.folds.devices:
             distributed.choose_device(device)
-        corpus = read_corpus(config, where.workers, session)
+        corpus = read_corpus(config.data, config.task, config.folds, where.workers, session)
         config = replace(config, task=corpus.task)
         if session.first:
             open_run(config.output, to_yaml(config), identity(config, corpus.clips))
-        settled = replace(config, task=config.task.with_names(corpus.names))
-        waiting = [fold for fold in corpus.folds if not marked(config, fold)]
+        with_names = replace(config, task=config.task.with_names(corpus.names))
+        waiting = [fold for fold in corpus.folds if not evaluations(config, fold)]
         if alone:
-            distributed.over_devices(partial(logged_fold, settled), waiting, config.folds.devices)
+            distributed.over_devices(partial(logged_fold, with_names), waiting, config.folds.devices)
         for fold in waiting if not alone else ():
             session.print(f"\n== fold {fold} of {', '.join(corpus.folds)}")
-            run_fold(settled, fold)
-        return pool(config, corpus) if session.first else None
+            run_fold(with_names, fold)
+        each = {fold: evaluations(config, fold) for fold in corpus.folds} if session.first else {}
+        return pool(corpus, each, config.folds, config.output) if session.first else None
 
 
 def require_folds_alone(config: Config) -> None:
@@ -148,23 +104,12 @@ def require_folds_alone(config: Config) -> None:
                 "out of the manifest and begin again in another --output"
             )
         if config.split.group_by:
-            raise ValueError("cross-validation marks each clip: leave --split.group_by out")
+            raise ValueError("cross-validation evaluates each clip: leave --split.group_by out")
         return
     if config.train or config.validation or config.test:
         raise ValueError("the folds say which rows train and test: leave --train, --validation and --test out")
     if len(config.model) != 1 or config.baselines:
         raise ValueError("cross-validation takes one --model, and no --baselines")
-
-
-def read_corpus(config: Config, workers: int, session: distributed.Session) -> FoldedCorpus:
-    """The clips, their folds, and the classes over all folds, so that every fold has the same outputs."""
-    clips = load_clips(config.data, workers, session.print)
-    task = located(config.task, clips, session.print)
-    names = task.names(clips)
-    results.require_columns(clips, config.folds.subgroups, names)
-    folds = find_folds(clips, config.folds.column)
-    refuse_shared_groups(clips, folds, config.folds.group)
-    return FoldedCorpus(clips, tuple(names), task.targets(clips, names).numpy(), folds, task)
 
 
 def identity(config: Config, clips: Sequence[Clip]) -> str:
@@ -179,7 +124,7 @@ def fold_folder(config: Config, fold: str) -> Path:
     return config.output / f"fold-{fold}"
 
 
-def marked(config: Config, fold: str) -> dict[str, Path]:
+def evaluations(config: Config, fold: str) -> dict[str, Path]:
     """The evaluations of a fold by how its weights were chosen; nothing while they are not whole."""
     folder = fold_folder(config, fold)
     if isinstance(config, Probe):
@@ -191,13 +136,13 @@ def marked(config: Config, fold: str) -> dict[str, Path]:
 
 
 def logged_fold(config: Config, fold: str, device: str) -> None:
-    """A fold in a process of its own: what it says goes into a file."""
+    """A fold in a process of its own: its output goes into a file."""
     log = config.output / f"fold-{fold}.log"
     print(f"fold {fold} on {device}: {log}", flush=True)
     config = on_device(config, device)
     with log.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         run_fold(config, fold)
-    print(f"fold {fold} is marked", flush=True)
+    print(f"fold {fold} is evaluated", flush=True)
 
 
 def on_device(config: Config, device: str) -> Config:
@@ -208,7 +153,7 @@ def on_device(config: Config, device: str) -> Config:
 
 
 def run_fold(config: Config, fold: str) -> None:
-    """Train on all folds but one and mark that one; goes on where a killed run stopped."""
+    """Train on all folds but one and evaluate on that one; goes on where a killed run stopped."""
     folder, column = fold_folder(config, fold), config.folds.column
     if isinstance(config, Probe):
         chosen = {"train": f"{column}!={fold}", "test": f"{column}={fold}"}
@@ -218,77 +163,6 @@ def run_fold(config: Config, fold: str) -> None:
     finetune.run(narrowed(finetune.Config, config, output=folder, split=split))
 
 
-def narrowed(schema: type[C], config: Any, **changes: Any) -> C:
+def narrowed(schema: type[C], config: Config, **changes: object) -> C:
     """A command's own config out of the wider one."""
     return schema(**{field.name: getattr(config, field.name) for field in fields(schema)} | changes)  # pyright: ignore[reportArgumentType]
-
-
-def pool(config: Config, corpus: FoldedCorpus) -> CrossValidationResults:
-    """The table of every choice of weights; that of the first lies in the run's folder and is returned."""
-    first, *others = marked(config, next(iter(corpus.folds)))
-    found = pool_choice(config, corpus, first, config.output)
-    for kind in others:
-        pool_choice(config, corpus, kind, config.output / kind.replace(" ", "-"))
-    return found
-
-
-def pool_choice(config: Config, corpus: FoldedCorpus, kind: str, folder: Path) -> CrossValidationResults:
-    """All predictions as one evaluation, and the folds beside it."""
-    outputs = np.full((len(corpus.clips), len(corpus.names)), np.nan)
-    folds = np.empty(len(corpus.clips), dtype=object)
-    for fold, rows in corpus.folds.items():
-        place = marked(config, fold)[kind]
-        outputs[rows], folds[rows] = read_outputs(place, [corpus.clips[row] for row in rows], corpus.names), fold
-    task = config.task.outputs
-    answers = predictions_of(task, outputs, corpus.targets, corpus.names)
-    found = cross_validation(answers, folds.tolist())
-    marks = results.evaluate(
-        task, corpus.clips, outputs, corpus.targets, corpus.names, folder, config.folds.subgroups, [config.folds.column]
-    )
-    evaluation_report.clear(folder)
-    section = table.section(found, marks, folder, kind)
-    print("\n" + markdown("Cross-validation", [section]), flush=True)
-    evaluation_report.print_subgroups(marks)
-    leaks = [leak for fold in corpus.folds for leak in leaks_of(marked(config, fold)[kind])]
-    notes = {"selection": kind} | ({"leaks": list(dict.fromkeys(leaks))} if leaks else {})
-    notes |= origin(config.output, config.data, corpus.clips)
-    write_protocol(folder, replace(protocol(config, corpus), selection=kind))
-    evaluation_report.write(marks, outputs, corpus.targets, corpus.names, [section], notes)
-    return CrossValidationResults(folder, marks, found)
-
-
-def leaks_of(folder: Path) -> list[str]:
-    """The leaks that were allowed in a fold."""
-    return json.loads((folder / "metrics.json").read_text(encoding="utf-8")).get("leaks", [])
-
-
-def read_outputs(folder: Path, clips: Sequence[Clip], names: Sequence[str]) -> NDArray[np.float64]:
-    """A fold's predictions (clips, names), checked to be of its clips in their order."""
-    saved = read_csv(folder / "predictions.csv")
-    if list(map(Path, saved["path"])) != [clip.path for clip in clips]:
-        raise ValueError(
-            f"{folder / 'predictions.csv'}: not the {len(clips)} clips of the fold; delete it and run again"
-        )
-    return saved[list(names)].to_numpy().astype(float)
-
-
-def protocol(config: Config, corpus: FoldedCorpus) -> Protocol:
-    """How the pooled numbers came about."""
-    return Protocol(
-        corpus=config.folds.corpus or recorded_corpus(Path(config.data.manifest)),
-        modality="video",
-        split=config.folds.split or None,
-        folds=len(corpus.folds),
-        clips=len(corpus.clips),
-        pooling="pooled",
-        **config.task.protocol(corpus.names),
-    )
-
-
-def recorded_corpus(manifest: Path) -> str | None:
-    """The corpus that ``mien prepare`` names beside a manifest of its own."""
-    account = manifest.parent / "report.json"
-    if not account.is_file():
-        return None
-    tree = json.loads(account.read_text(encoding="utf-8"))
-    return tree["corpus"]["name"] if isinstance(tree.get("corpus"), dict) else None

@@ -3,7 +3,7 @@
 mien demo
 
 Draws its own corpus, so nothing is downloaded. The same few labels and steps train a pre-trained and an untrained
-encoder; both are marked on people neither has seen. Open mien-demo/report.html afterwards. A second run goes on where
+encoder; both are evaluated on people neither has seen. Open mien-demo/report.html afterwards. A second run goes on where
 a killed one stopped.
 """
 
@@ -25,7 +25,7 @@ from mien.config import STRICT
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.engine.loop import TrainConfig
 from mien.engine.optim import OptimConfig
-from mien.engine.runlog import read_metrics, worth_keeping
+from mien.engine.runlog import has_results, read_metrics
 from mien.evaluation.runs import paired_predictions, read_run
 from mien.modules.heads import MeanHeadConfig
 from mien.names import to_cell
@@ -74,23 +74,23 @@ def run(config: Config) -> None:
     began = perf_counter()
     out = config.output
     unlabelled, labelled, test = draw_corpus(config)
-    say("pre-training on unlabelled clips")
+    announce("pre-training on unlabelled clips")
     pretrain.run(pretraining(config, unlabelled))
     results: Results = {}
     for name, init in (("pre-trained", str(out / "pretrain")), ("from scratch", "")):
-        say(f"fine-tuning {name} on {config.labels} labelled clips, then marking on unseen people")
+        announce(f"fine-tuning {name} on {config.labels} labelled clips, then evaluating on unseen people")
         run_folder = out / name.replace(" ", "-")
         finetune.run(finetuning(config, labelled, init, run_folder))
-        marks = evaluate.Config(model=run_folder, data=DataConfig(manifest=str(test)), workers=0, device="cpu")
-        results[name] = {n: i for n, i in evaluate.run(marks).metrics.items() if "." not in n}
-    say("reading one video")
+        options = evaluate.Config(model=run_folder, data=DataConfig(manifest=str(test)), workers=0, device="cpu")
+        results[name] = {n: i for n, i in evaluate.run(options).metrics.items() if "." not in n}
+    announce("reading one video")
     video = read_manifest(test)[0].path
     predict.run(predict.Config(video=video, model=str(out / "pre-trained"), faces="whole", device="cpu"))
     write_report(config, results, video, perf_counter() - began)
     verdict(config, results, perf_counter() - began)
 
 
-def say(what: str) -> None:
+def announce(what: str) -> None:
     """Announce a step."""
     print(f"\n== {what}", flush=True)
 
@@ -99,8 +99,8 @@ def draw_corpus(config: Config) -> tuple[Path, Path, Path]:
     """Draw the videos; manifests of unlabelled, labelled and test clips, the test persons being nobody else's."""
     folder = config.output / "corpus"
     manifest = folder / "manifest.csv"
-    if not manifest.is_file() or (not as_asked(config, folder) and not worth_keeping(config.output)):
-        say("drawing a corpus")
+    if not manifest.is_file() or (not as_asked(config, folder) and not has_results(config.output)):
+        announce("drawing a corpus")
         synth.run(
             synth.Config(
                 output=folder, clips=config.clips, subjects=config.subjects, size=64, frames=32, seed=config.seed,
@@ -192,7 +192,7 @@ def verdict(config: Config, results: Results, seconds: float) -> None:
 
 
 def difference(config: Config) -> Difference:
-    """UAR of the pre-trained run minus that from scratch, both marked on the same draws of subjects."""
+    """UAR of the pre-trained run minus that from scratch, both evaluated on the same draws of subjects."""
     runs = [read_run(config.output / name) for name in ("pre-trained", "from-scratch")]
     return differences(*paired_predictions(*runs))["UAR"]
 
@@ -213,7 +213,7 @@ def next_steps(config: Config) -> dict[str, str]:
     """Commands that go on from here, as they would be typed."""
     model = config.output / "pre-trained"
     return {
-        "say which answers to rely on": f"mien calibrate --model {model} --data.manifest VALIDATION.csv",
+        "learn which predictions to rely on": f"mien calibrate --model {model} --data.manifest VALIDATION.csv",
         "read a video of your own": f"mien analyze VIDEO --model {model}",
         "look at all of it in the browser": f"mien serve --model {model}",
         "train on a corpus of real faces": "mien prepare --help, then mien finetune svfap_finetune",
@@ -268,7 +268,7 @@ def apex(video: Path) -> bytes:
 
 
 def basis_of(run: Path) -> str:
-    """What the intervals of a marked run rest on."""
+    """What the intervals of an evaluated run rest on."""
     return str(json.loads((run / "evaluation" / "metrics.json").read_text())["intervals"]["basis"])
 
 

@@ -1,4 +1,4 @@
-"""Mark a fine-tuned model on labelled clips it has not seen.
+"""Metrics of a fine-tuned model, with intervals, on labelled clips it has not seen.
 
 mien evaluate --model runs/finetune --data.manifest clips.csv --data.select 'split=test'
 
@@ -23,7 +23,7 @@ from mien.calibration.calibration import Calibration, require_calibration
 from mien.config import STRICT
 from mien.engine import distributed
 from mien.evaluation import results
-from mien.evaluation.clip_groups import mean_by
+from mien.evaluation.clip_groups import mean_by_column
 from mien.evaluation.results import Evaluation
 from mien.files import LOCK, write_whole
 from mien.inference.analyzer import Analyzer, Scores, load
@@ -48,9 +48,9 @@ class Config(FrameLimit, distributed.ReaderOptions):
     """Folder for the report; by default the folder evaluation inside the model's; beside a file, in a folder of its name."""
     data: DataConfig = DataConfig()
     subgroups: tuple[str, ...] = ()
-    """Columns of the manifest whose groups are marked on their own: sex, age (in bands), or age:30,45 (at these)."""
+    """Columns of the manifest whose groups are evaluated on their own: sex, age (in bands), or age:30,45 (at these)."""
     group_by: str = ""
-    """Column whose clips are marked together by their mean answer, such as video for AVCAffe; empty marks each clip."""
+    """Column whose clips are evaluated together by their mean output, such as video for AVCAffe; empty takes each clip."""
     coverage: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of the truth that sets and intervals shall hold, in (0, 1); by default what the model was calibrated for."""
     views: ViewConfig = ViewConfig()
@@ -79,30 +79,30 @@ def run(config: Config) -> Evaluation:
         measure = calibration is not None
         scores = score(analyzer, clips, config.views, config.workers, session, measure)
         notes = provenance(config.model, clips, config.workers) if session.first else {}
-        judged = calibration_quality.assess(
+        quality = calibration_quality.assess(
             analyzer.outputs, calibration, scores, targets, analyzer.names, config.coverage
         )
         if session.first:
             clear(folder)
-        lines = calibration_quality.write(judged, clips, config.subgroups, folder) if session.first else []
-        cautions = caution(calibration, config.data, analyzer.compatible_views(config.views))
+        lines = calibration_quality.write(quality, clips, config.subgroups, folder) if session.first else []
+        cautions = calibration_notes(calibration, config.data, analyzer.compatible_views(config.views))
         notes |= origin(config.model, config.data, clips) | {"cautions": cautions}
         predictions = scores.mean
         if config.group_by:
-            clips, predictions, targets = mean_by(clips, predictions, targets, config.group_by)
+            clips, predictions, targets = mean_by_column(clips, predictions, targets, config.group_by)
         names = analyzer.names
         evaluation = results.evaluate(analyzer.outputs, clips, predictions, targets, names, folder, config.subgroups)
         if session.first:
             if not config.group_by:
-                tell_majority(scores, targets, analyzer, folder)
+                report_majority(scores, targets, analyzer, folder)
             print_summary(evaluation)
             write(evaluation, predictions, targets, names, notes=notes)
             print("\n".join([*lines, *cautions]), flush=True)
     return evaluation
 
 
-def caution(calibration: Calibration | None, data: DataConfig, views: ViewConfig) -> list[str]:
-    """What a reader of the calibration's marks must know."""
+def calibration_notes(calibration: Calibration | None, data: DataConfig, views: ViewConfig) -> list[str]:
+    """What a reader of the calibration's figures must know."""
     if calibration is None:
         return ["not calibrated: mien calibrate gives probabilities that mean what they say, and prediction sets"]
     facts, found = calibration.facts, calibration_quality.view_warnings(calibration, views)
@@ -111,10 +111,10 @@ def caution(calibration: Calibration | None, data: DataConfig, views: ViewConfig
     return found
 
 
-def tell_majority(scores: Scores, targets: Targets, analyzer: Analyzer, folder: Path) -> None:
-    """Where a clip has several windows, also mark what most of them say; printed and saved as majority.json."""
+def report_majority(scores: Scores, targets: Targets, analyzer: Analyzer, folder: Path) -> None:
+    """Where a clip has several windows, also the metrics of what most of them say; printed and saved as majority.json."""
     if not analyzer.outputs.exclusive or scores.votes.max(axis=1).min() == 1.0:
         return
-    marks = analyzer.task.score(scores.majority, targets)
-    print("majority of the windows: " + ", ".join(f"{name} {value:.4f}" for name, value in marks.items()), flush=True)
-    write_whole(folder / "majority.json", lambda path: path.write_text(json.dumps(marks, indent=2) + "\n"))
+    metrics = analyzer.task.score(scores.majority, targets)
+    print("majority of the windows: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()), flush=True)
+    write_whole(folder / "majority.json", lambda path: path.write_text(json.dumps(metrics, indent=2) + "\n"))

@@ -26,8 +26,8 @@ from mien.engine import distributed
 from mien.engine.distributed import choose_device
 from mien.explanations import explanation
 from mien.explanations.explanation import MapConfig, Maps
-from mien.explanations.face_windows import Stretch, find_windows, read_face, spread_over
-from mien.explanations.question import answers, ask, own_answer, refuse_unknown
+from mien.explanations.face_windows import FaceWindows, evenly_spaced, find_windows, read_face
+from mien.explanations.question import question_about, require_known_target, top_output, window_outputs
 from mien.explanations.reconstruction import load_autoencoder
 from mien.explanations.result import Explanation
 from mien.inference.analyzer import load
@@ -74,19 +74,19 @@ def run(config: Config) -> Explanation:
 def explain_answer(config: Config, source: Source) -> Explanation:
     """Maps of a fine-tuned model."""
     analyzer, reading = load(config.model, config.device), config.reading()
-    refuse_unknown(analyzer, config.target)
+    require_known_target(analyzer, config.target)
     timeline, there = read_face(analyzer, source, reading, config.face)
     row = timeline.face(there[0].face_id)
-    stretch = Stretch(source, reading, analyzer.clip, analyzer.card.face_crop, spread_over(there, config.windows))
+    stretch = FaceWindows(source, reading, analyzer.clip, analyzer.card.face_crop, evenly_spaced(there, config.windows))
     windows = stretch.read()
-    name = config.target or own_answer(analyzer, row)
-    question = ask(analyzer, windows.clips, name)
+    name = config.target or top_output(analyzer, row)
+    question = question_about(analyzer, windows.clips, name)
     about = {"target": name, "answer": float(row[name]), "unit": analyzer.outputs.evidence or name}
     about |= {"face": there[0].face_id, "windows": len(there)}
-    about["explained"] = answers(question)[:, question.output].tolist()
+    about["explained"] = window_outputs(question)[:, question.output].tolist()
     found = Explanation(
         config.video, stretch, windows, about,
-        moments=explanation.moments(question, config.maps), regions=explanation.regions(question, config.maps),
+        moments=explanation.temporal_maps(question, config.maps), regions=explanation.spatial_maps(question, config.maps),
     )  # fmt: skip
     makers = {
         "occlusion": lambda task: explanation.occlusion_maps(question.of(task), config.maps),
@@ -97,8 +97,10 @@ def explain_answer(config: Config, source: Source) -> Explanation:
             continue
         found.maps[method] = maps
         if config.check:
-            found.survival[method] = explanation.surviving(analyzer.task, make, found.maps[method], config.maps.draws)
-            found.curves[method] = explanation.removal(question, found.maps[method], config.maps)
+            found.survival[method] = explanation.randomisation_correlations(
+                analyzer.task, make, found.maps[method], config.maps.draws
+            )
+            found.curves[method] = explanation.curves_per_window(question, found.maps[method], config.maps)
     return found
 
 
@@ -109,7 +111,7 @@ def explain_guesses(config: Config, source: Source) -> Explanation:
     objective, clip, face_crop = load_autoencoder(config.model, choose_device(config.device))
     reading = config.reading()
     there = find_windows(source, reading, clip, face_crop, config.face)
-    stretch = Stretch(source, reading, clip, face_crop, spread_over(there, config.windows))
+    stretch = FaceWindows(source, reading, clip, face_crop, evenly_spaced(there, config.windows))
     windows, about = stretch.read(), {"target": "reconstruction", "unit": "squared error"}
     found = Explanation(config.video, stretch, windows, about | {"face": there[0].face_id, "windows": len(there)})
 
@@ -118,6 +120,8 @@ def explain_guesses(config: Config, source: Source) -> Explanation:
 
     found.maps["reconstruction"] = make(objective)
     if config.check:
-        survival = explanation.surviving(objective, make, found.maps["reconstruction"], config.maps.draws)
+        survival = explanation.randomisation_correlations(
+            objective, make, found.maps["reconstruction"], config.maps.draws
+        )
         found.survival["reconstruction"] = survival
     return found

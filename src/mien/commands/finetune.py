@@ -5,7 +5,7 @@ mien finetune svfap_finetune --init runs/pretrain --data.manifest clips.csv --sp
 
 Without --init the encoder starts from scratch. Run the same command again to go on after a kill. With --split.test,
 one person in five is taken out of training for validation; at the end the weights of the last epoch and those that did
-best on validation are both marked on the test rows. What training and test share (clips, contents, people, also of the
+best on validation are both evaluated on the test rows. What training and test share (clips, contents, people, also of the
 pre-training) is refused before training.
 """
 
@@ -74,7 +74,7 @@ def run(config: Config) -> TrainingRun:
             distributed.seed_step(train.seed)
             leaks = tuple(map(str, history.leaks))
             card = replace(card_of(config, divided["train"]), task=config.task, names=parts.names, leaks=leaks)
-            encoder = card.untrained_encoder()
+            encoder = card.initial_encoder()
             start_encoder(encoder, init, card, session.print)
             task = config.task.build(encoder, config.pixels, parts.names, parts.targets["train"])
             learn(task, parts, config, card, history, hashes, evaluator)

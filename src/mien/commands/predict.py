@@ -73,19 +73,19 @@ def describe(
     row, names = timeline.face(number), timeline.names
     windows = timeline.windows[timeline.windows["face_id"] == number]
     frames = timeline.frames[(timeline.frames["face_id"] == number) & (timeline.frames["success"] == 1)]
-    found: dict[str, Any] = {"face_id": number, "frames": int(row["frames"]), "windows": len(windows)}
-    found |= {"first": float(row["first"]), "last": float(row["last"])}
-    found["scores"] = {name: float(row[name]) for name in names}
+    facts: dict[str, Any] = {"face_id": number, "frames": int(row["frames"]), "windows": len(windows)}
+    facts |= {"first": float(row["first"]), "last": float(row["last"])}
+    facts["scores"] = {name: float(row[name]) for name in names}
     if timeline.layout.label:
-        found[timeline.layout.label] = row[timeline.layout.label]
+        facts[timeline.layout.label] = row[timeline.layout.label]
     share = share_of(frames)
-    found |= {"reliable": not share.unreliable if share.judged else None, "reasons": list(share.reasons)}
-    found |= {"unreliable": share.share, "reliability": share.sentence()}
+    facts |= {"reliable": not share.unreliable if share.judged else None, "reasons": list(share.reasons)}
+    facts |= {"unreliable": share.share, "reliability": share.sentence()}
     if analyzer.calibration is None:
-        return found, {}, ""
+        return facts, {}, ""
     around = analyzer.calibration.conformal([[row[name] for name in names]], coverage)
-    found["coverage"] = coverage or analyzer.calibration.facts.coverage
-    return found | around.to_json(0, names), *around.describe(0, names, found["coverage"])
+    facts["coverage"] = coverage or analyzer.calibration.facts.coverage
+    return facts | around.to_json(0, names), *around.describe(0, names, facts["coverage"])
 
 
 def lines(task: Outputs, face: dict[str, Any], beside: Mapping[str, str], closing: str, several: bool) -> list[str]:

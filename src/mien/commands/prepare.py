@@ -92,7 +92,7 @@ def run(config: Config) -> None:
     root, output = whole_path(config.root), refuse_others(config.output)
     listing = list_clips(corpus, root, config)
     output.mkdir(parents=True, exist_ok=True)
-    findings = look(corpus, root, output, listing, config)
+    findings = inspect_clips(corpus, root, output, listing, config)
     account = settle_all(corpus, root, listing, findings, config)
     write(account, output, config)
     print(as_text(account))
@@ -163,7 +163,7 @@ def add_folds(listing: Listing, config: Config) -> None:
     ]
 
 
-def look(corpus: Corpus, root: Path, output: Path, listing: Listing, config: Config) -> dict[Path, Finding]:
+def inspect_clips(corpus: Corpus, root: Path, output: Path, listing: Listing, config: Config) -> dict[Path, Finding]:
     """Look at every listed clip that is there and whose rows are sound."""
     paths = [entry.path for entry in listing.entries if entry.fault is None and entry.path.exists()]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -219,9 +219,9 @@ def failures(account: CorpusReport, config: Config) -> dict[str, int]:
 def refuse(account: CorpusReport, output: Path, config: Config) -> None:
     """Fail where something is wrong that is not allowed, and where no clip is left."""
     if found := failures(account, config):
-        said = ", ".join(f"{kind} {number}" for kind, number in found.items())
+        counts = ", ".join(f"{kind} {number}" for kind, number in found.items())
         raise ValueError(
-            f"the corpus is not whole: {said}. {output / 'problems.csv'} lists the clips; put them right and run this "
+            f"the corpus is not whole: {counts}. {output / 'problems.csv'} lists the clips; put them right and run this "
             f"again, or accept them with --allow {' '.join(found)}"
         )
     if not account.usable:

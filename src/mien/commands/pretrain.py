@@ -65,7 +65,7 @@ def run(config: Config) -> TrainingRun:
             return TrainingRun(output)
         distributed.seed_step(train.seed)
         card = replace(card_of(config, clips), objective=config.objective)
-        objective = config.objective.build(card.untrained_encoder(), config.pixels)
+        objective = config.objective.build(card.initial_encoder(), config.pixels)
         if not checkpoints(output):
             start_objective(objective, config.init, card, session.print)
         preflight(objective, config.clip, train, len(clips), session, fits=FITS)

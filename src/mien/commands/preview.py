@@ -1,4 +1,4 @@
-"""Show what was found in one video: a contact sheet (PNG) and an overlay video, for a person to judge.
+"""Show which faces are found in one video: a contact sheet (PNG) and an overlay video, for a person to judge.
 
 mien preview VIDEO --output preview
 
@@ -51,7 +51,7 @@ class Config(FrameLimit):
 
 @plain
 class Tally:
-    """What a line at the end says."""
+    """Counts for the lines at the end."""
 
     frames: int = 0
     shots: int = 0
@@ -72,12 +72,12 @@ class Tally:
         """The count for a person."""
         empty = sum(self.reasons.values())
         states = ", ".join(f"{count} {state}" for state, count in self.states.most_common())
-        told = [
+        lines = [
             f"{self.frames} frames, {self.shots} shots, {self.frames - empty} frames with a face ({states or 'none'})"
         ]
-        told += [f"  without a face: {count} frames: {reason}" for reason, count in self.reasons.most_common()]
-        told += [f"  face {id}: {count} frames" for id, count in sorted(self.people.items())[:20]]
-        return told if self.people else [*told, "no face anywhere in this video"]
+        lines += [f"  without a face: {count} frames: {reason}" for reason, count in self.reasons.most_common()]
+        lines += [f"  face {id}: {count} frames" for id, count in sorted(self.people.items())[:20]]
+        return lines if self.people else [*lines, "no face anywhere in this video"]
 
 
 def run(config: Config) -> None:

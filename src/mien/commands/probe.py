@@ -3,7 +3,7 @@
 mien probe --model runs/vjepa --data.manifest clips.csv --train 'split=train' --test 'split=test'
 
 Every learning rate is tried with every weight decay, all at once; the probe that does best on *validation* clips is kept
-(--validation, or one person in five of the training rows) and marked once on the test clips. Several --model folders
+(--validation, or one person in five of the training rows) and evaluated once on the test clips. Several --model folders
 make one table; --baselines adds the same encoders with random weights, and raw pixels. Each probe's folder then serves
 as --model of evaluate and predict.
 """
@@ -55,7 +55,7 @@ class Config(FrameLimit, distributed.ReaderOptions):
     validation: str = ""
     """Rows to choose the probe on; empty takes one group in five out of the training rows."""
     test: str = ""
-    """Rows to mark the chosen probe on; empty marks nothing, and only validation scores are given."""
+    """Rows to evaluate the chosen probe on; empty evaluates nothing, and only validation scores are given."""
     group: str = "subject"
     """Column whose values (people) must not be in two parts."""
     leaks_allowed: bool = False

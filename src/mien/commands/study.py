@@ -24,7 +24,7 @@ from mien.calibration.calibration import require_calibration
 from mien.commands.analyze import AnalysisOptions
 from mien.config import STRICT
 from mien.engine import distributed
-from mien.files import withdraw, write_whole
+from mien.files import remove_files, write_whole
 from mien.inference.analyzer import Analyzer, load
 from mien.inference.predict import predict_into
 from mien.inference.reliability_share import combined
@@ -35,7 +35,15 @@ from mien.names import printable, write_csv
 from mien.progress import progress_bar
 from mien.reports import plots
 from mien.reports.portraits import Portraits
-from mien.reports.study import Study, by_condition, clip_name, condition_plot, of_participants, require_column, tidy
+from mien.reports.study import (
+    Study,
+    condition_means,
+    condition_plot,
+    folder_names,
+    participant_means,
+    require_column,
+    tidy_rows,
+)
 from mien.reports.timeline_report import illustrate
 from mien.video.manifest import read_manifest, select
 
@@ -65,7 +73,7 @@ def run(config: Config) -> Study:
     clips = select(read_manifest(config.videos), config.select)
     who = require_column(clips, config.participant, "participant", "subject")
     what = require_column(clips, config.condition, "condition", "condition")
-    names = clip_name(clips, config.videos)
+    names = folder_names(clips, config.videos)
     done: dict[str, Timeline] = {}
     failures: list[dict[str, Any]] = []
     with distributed.session(config.device, config.matmul):
@@ -84,9 +92,9 @@ def run(config: Config) -> Study:
                 if done[name].about["stopped"]:
                     failures.append({"path": clip.path, "reason": printable(str(done[name].about["stopped"]))})
     read = {name: clip for clip, name in zip(clips, names, strict=True) if name in done}
-    withdraw(config.output, ("study.png", "summary.csv", "participants.csv", "study.csv", "failures.csv"))
+    remove_files(config.output, ("study.png", "summary.csv", "participants.csv", "study.csv", "failures.csv"))
     write_failures(config.output, failures, bool(done))
-    tables = [tidy(done[n], n, clip, who, what, config.reliable_only) for n, clip in read.items()]
+    tables = [tidy_rows(done[n], n, clip, who, what, config.reliable_only) for n, clip in read.items()]
     return report(config, pd.concat(tables, ignore_index=True), done, (who, what), len(failures))
 
 
@@ -119,7 +127,7 @@ def report(
     """Write and print what came out, how far to rely on it first; ``columns`` are participant and condition, or ''."""
     out = config.output
     bounds = next(iter(done.values())).layout.outputs.bounds
-    people, summary = of_participants(table), by_condition(table, bounds)
+    people, summary = participant_means(table), condition_means(table, bounds)
     for name, rows in (("study", table), ("participants", people), ("summary", summary)):
         write_whole(out / f"{name}.csv", lambda path, rows=rows: write_csv(rows, path))
     plots.save(condition_plot(table, columns[1], bounds), out / "study.png")

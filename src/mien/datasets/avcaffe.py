@@ -38,41 +38,44 @@ def list_clips(root: Path, options: Options) -> Listing:
         require(truths / f"{name}.txt", root, LAYOUT)
     folder = choose_folder(root, options.clips, ("videos/shorter_segments",), LAYOUT)
     listing = Listing([])
-    marks = {name: read_labels(truths / f"{name}.txt", listing) for name in (*CLASSES, *DEMANDS)}
+    labels = {name: read_labels(truths / f"{name}.txt", listing) for name in (*CLASSES, *DEMANDS)}
     for path in walk_clips(folder):
         parts = path.relative_to(folder).parts
         if len(parts) == 3:
-            listing.entries.append(entry_of(path, parts[0], parts[1], marks))
+            listing.entries.append(entry_of(path, parts[0], parts[1], labels))
         else:
             listing.ignored["videos that are not in <person>/<task>/"] += 1
-    listing.entries += entries_without_clips(listing, marks, folder)
+    found = {entry.columns["video"] for entry in listing.entries}
+    for video in sorted({video for values in labels.values() for video in values} - found):
+        person, _, task = video.partition("_")
+        listing.entries.append(entry_of(folder / person / task, person, task, labels))
     return listing
 
 
 def read_labels(path: Path, listing: Listing) -> TaskLabels:
     """One file of labels; lines without a comma are headings and counted as ignored."""
-    marks: TaskLabels = {}
+    labels: TaskLabels = {}
     for line, text in enumerate(read_utf8(path).splitlines() if path.is_file() else [], start=1):
         video, comma, value = (part.strip() for part in text.partition(","))
         if comma:
-            marks[video] = (value, f"{path.name} line {line}")
+            labels[video] = (value, f"{path.name} line {line}")
         elif text.strip():
             listing.ignored[f"lines without a comma in {path.name}"] += 1
-    return marks
+    return labels
 
 
-def entry_of(path: Path, person: str, task: str, marks: Mapping[str, TaskLabels]) -> Entry:
+def entry_of(path: Path, person: str, task: str, labels: Mapping[str, TaskLabels]) -> Entry:
     """One clip with the labels of its task."""
     video = f"{person}_{task}"
     columns: dict[str, Cell] = {"subject": person, "task": task, "video": video, "split": split_of(person)}
     faults = []
-    for name, values in marks.items():
+    for name, values in labels.items():
         if video in values:
             columns[name], fault = value_of(name, *values[video])
             faults += [fault] if fault else []
         else:
             columns[name] = None
-    if all(columns[name] is None for name in marks) and not faults:
+    if all(columns[name] is None for name in labels) and not faults:
         faults.append(Fault("label", f"{path}: no file in ground_truths has a line for {video}"))
     if columns["split"] is None:
         faults.append(Fault("fold", f"{path}: {person!r} is not aiim and a number, so it is in no part"))
@@ -94,15 +97,6 @@ def value_of(name: str, text: str, source: str) -> tuple[Cell, Fault | None]:
     if text not in CLASSES[name]:
         return None, Fault("label", f"{source}: {name} {text!r} is none of {', '.join(CLASSES[name])}")
     return text.lower(), None
-
-
-def entries_without_clips(listing: Listing, marks: Mapping[str, TaskLabels], folder: Path) -> list[Entry]:
-    """Labelled tasks of which no clip lies there."""
-    there = {entry.columns["video"] for entry in listing.entries}
-    absent = sorted({video for values in marks.values() for video in values} - there)
-    return [
-        entry_of(folder / person / task, person, task, marks) for person, _, task in (v.partition("_") for v in absent)
-    ]
 
 
 CORPUS = Corpus(

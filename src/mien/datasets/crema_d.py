@@ -129,8 +129,12 @@ def winner_columns(row: Row) -> dict[str, Cell]:
 
 
 def agreement(entries: list[Entry]) -> list[str]:
-    """How often raters of the silent face saw what was acted."""
-    rated = [(str(e.columns["expression"]), str(e.columns["face_vote"]).split(":")) for e in entries if voted(e)]
+    """A note on how often raters of the silent face saw what was acted."""
+    rated = [
+        (str(e.columns["expression"]), str(e.columns["face_vote"]).split(":"))
+        for e in entries
+        if e.columns.get("face_vote")
+    ]
     if not rated:
         return []
     alone = sum(winners == [acted] for acted, winners in rated)
@@ -139,11 +143,6 @@ def agreement(entries: list[Entry]) -> list[str]:
         f"face votes: the acted emotion wins alone in {alone} of {len(rated)} clips ({alone / len(rated):.2%}) and "
         f"ties with others in {tied} ({tied / len(rated):.2%})"
     ]
-
-
-def voted(entry: Entry) -> bool:
-    """Whether a clip has votes."""
-    return entry.columns.get("face_vote") is not None
 
 
 CORPUS = Corpus(

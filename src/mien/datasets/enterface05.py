@@ -47,7 +47,8 @@ def list_clips(root: Path, options: Options) -> Listing:
     if not subjects:
         raise unknown_layout(root, "no folder 'subject 1' ... 'subject 44' with videos is there", LAYOUT)
     listing.entries = [entry_of(key, found.get(key), root) for key in keys()]
-    renamed = sum(said_subject(path) not in (None, key[0]) for key, path in found.items())
+    named = [(key[0], re.match(r"s_?(\d+)_", path.name, re.IGNORECASE)) for key, path in found.items()]
+    renamed = sum(match is not None and int(match[1]) != subject for subject, match in named)
     listing.notes.append(f"{renamed} files are named after another subject than their folder's; the folder counts")
     return listing
 
@@ -61,12 +62,6 @@ def keys() -> list[Key]:
 def number_of(word: str, folder: str) -> int | None:
     """The number in ``subject 12`` or ``sentence_3``."""
     match = re.fullmatch(rf"{word}[ _-]?(\d+)", folder.strip(), re.IGNORECASE)
-    return int(match[1]) if match else None
-
-
-def said_subject(path: Path) -> int | None:
-    """The subject that a file name claims."""
-    match = re.match(r"s_?(\d+)_", path.name, re.IGNORECASE)
     return int(match[1]) if match else None
 
 

@@ -29,17 +29,13 @@ def list_clips(root: Path, options: Options) -> Listing:
     tables = require(root / "4_setups/All_scenes", root, LAYOUT)
     folder = choose_folder(root, options.clips, ("2_ClipsforFaceCrop",), LAYOUT)
     lists, absent = read_lists(("split",), lambda _, part: tables / f"{part}_All.csv", read_set, root, LAYOUT)
-    there = {name_in(folder, path): path for path in walk_clips(folder)}
+    paths = ((path.with_suffix("") if is_video(path) else path, path) for path in walk_clips(folder))
+    there = {name.relative_to(folder).as_posix(): path for name, path in paths}
     listing = combine(lists, LABELS, lambda clip: there.get(clip, folder / clip), whole=not absent)
     listing.entries = [with_scene(entry, folder) for entry in listing.entries]
     listing.problems += absent
     listing.ignore_unlisted(there.values())
     return listing
-
-
-def name_in(folder: Path, path: Path) -> str:
-    """A clip as the lists name it."""
-    return (path.with_suffix("") if is_video(path) else path).relative_to(folder).as_posix()
 
 
 def read_set(path: Path) -> list[Line]:

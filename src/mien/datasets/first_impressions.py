@@ -7,6 +7,7 @@ strings and numbers. Which person is in a clip is not published; the column ``vi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from mien.datasets.corpus import Cell, Corpus, Entry, Fault, Listing, Options, number_in
@@ -38,7 +39,7 @@ def list_clips(root: Path, options: Options) -> Listing:
             listing.problems.append((root / SPLITS[split], fault))
         else:
             listing.entries += read_split(path, split, there, folder)
-    listing.entries = refuse_twice(listing.entries)
+    listing.entries = with_split_faults(listing.entries)
     listing.ignore_unlisted(there.values())
     return listing
 
@@ -75,19 +76,13 @@ def entry_of(
     return Entry(there.get(stem, folder / clip), columns, source, fault)
 
 
-def refuse_twice(entries: list[Entry]) -> list[Entry]:
-    """A clip of two annotation files is in two parts: both rows carry the fault."""
+def with_split_faults(entries: list[Entry]) -> list[Entry]:
+    """The entries; a clip of two annotation files is in two parts, and both its entries carry the fault."""
     sources: dict[Path, list[str]] = {}
     for entry in entries:
         sources.setdefault(entry.path, []).append(entry.source)
-    return [twice(entry, sources[entry.path]) for entry in entries]
-
-
-def twice(entry: Entry, sources: list[str]) -> Entry:
-    """The entry, with the fault if it has several sources."""
-    if len(sources) == 1 or entry.fault:
-        return entry
-    return Entry(entry.path, entry.columns, entry.source, Fault("fold", f"in two parts: {' and '.join(sources)}"))
+    faults = {p: Fault("fold", f"in two parts: {' and '.join(s)}") for p, s in sources.items() if len(s) > 1}
+    return [replace(entry, fault=entry.fault or faults.get(entry.path)) for entry in entries]
 
 
 CORPUS = Corpus(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -39,19 +39,13 @@ def read_table(path: Path, needed: Sequence[str] = ()) -> list[Row]:
     absent = [name for name in needed if name not in header]
     if absent:
         raise ValueError(f"{path}: no column {', '.join(absent)}; the columns are {', '.join(header) or 'none'}")
-    return [
-        Row(dict(zip(header, cells, strict=False)), f"{path.name} line {line}")
-        for line, cells in checked(path, header, lines)
-    ]
-
-
-def checked(path: Path, header: list[str], lines: list[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
-    """Lines with as many cells as the header; blank ones are passed over."""
+    rows = []
     for line, cells in lines:
-        if any(cells):
+        if any(cells):  # blank lines are passed over
             if len(cells) != len(header):
                 raise ValueError(f"{path} line {line}: {len(cells)} cells under {len(header)} columns; mend this line")
-            yield line, cells
+            rows.append(Row(dict(zip(header, cells, strict=True)), f"{path.name} line {line}"))
+    return rows
 
 
 def read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

@@ -11,8 +11,11 @@ from mien.video.decode import IMAGES, VIDEOS, ends_in
 
 def unknown_layout(root: Path, why: str, layout: str) -> ValueError:
     """The error for a tree that is not the corpus's: what is missing, the expected tree, the found one."""
+    found = f"{root} is {'a file' if root.exists() else 'not there'}"
+    if root.is_dir():
+        found = "\n".join([f"{root}/", *branches(root, depth=3, width=6, margin="  ")])
     return ValueError(
-        f"{root}: {why}\nexpected:\n{indent(layout)}\nfound:\n{indent(found_tree(root))}\n"
+        f"{root}: {why}\nexpected:\n{indent(layout)}\nfound:\n{indent(found)}\n"
         "Name the folder that holds this tree as ROOT."
     )
 
@@ -21,15 +24,8 @@ def indent(text: str) -> str:
     return "\n".join(f"  {line}" for line in text.strip("\n").splitlines())
 
 
-def found_tree(root: Path, depth: int = 3, width: int = 6) -> str:
-    """The upper ``depth`` levels below a folder, at most ``width`` names of each."""
-    if not root.is_dir():
-        return f"{root} is {'a file' if root.exists() else 'not there'}"
-    return "\n".join([f"{root}/", *branches(root, depth, width, "  ")])
-
-
 def branches(folder: Path, depth: int, width: int, margin: str) -> list[str]:
-    """The lines of a tree below one folder; folders come first."""
+    """The upper ``depth`` levels of a tree below one folder, at most ``width`` names of each; folders come first."""
     names = sorted(folder.iterdir(), key=lambda f: (not f.is_dir(), f.name))
     lines = []
     for path in names[:width]:

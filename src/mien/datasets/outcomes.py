@@ -1,4 +1,4 @@
-"""What became of every clip of a corpus: usable, or not and why. Nothing is lost: the two add up to the listing."""
+"""The outcome of every clip of a corpus: usable, or not and why; the two add up to the listing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COUNTED = ("expression", "split", "fold", "seeded_fold")
 
 @dataclass(frozen=True)
 class Outcome:
-    """One clip of the listing, what was seen of its file, and what is wrong with it."""
+    """One clip of the listing, the finding of its file, and what is wrong with it."""
 
     entry: Entry
     finding: Finding | None
@@ -87,9 +87,9 @@ def duplicate_faults(entries: Sequence[Entry], places: Sequence[int], labels: Se
     values = [tuple(entry.columns.get(name) for name in labels) for entry in entries]
     first = entries[0]
     if len(set(values)) > 1:
-        said = "; ".join(f"{e.path.name} is {', '.join(map(str, v))}" for e, v in zip(entries, values, strict=True))
+        labelled = "; ".join(f"{e.path.name} is {', '.join(map(str, v))}" for e, v in zip(entries, values, strict=True))
         return [
-            (place, Fault("duplicate", f"{entry.path}: one content, several labels: {said}"))
+            (place, Fault("duplicate", f"{entry.path}: one content, several labels: {labelled}"))
             for place, entry in zip(places, entries, strict=True)
         ]
     return [
@@ -107,14 +107,10 @@ def count_clips(corpus: Corpus, outcomes: Sequence[Outcome]) -> list[Count]:
     counts += [count_of(condition, number, outcomes) for condition, number in corpus.expected.items() if condition]
     covered = {part.partition("=")[0].strip() for condition in corpus.expected for part in condition.split(";")}
     for column in (c for c in COUNTED if c not in covered):
-        counts += [count_of(f"{column}={value}", None, outcomes) for value in values_of(column, outcomes)]
+        values = {outcome.entry.columns.get(column) for outcome in outcomes} - {None}
+        ordered = sorted(values, key=lambda value: (isinstance(value, str), value))
+        counts += [count_of(f"{column}={value}", None, outcomes) for value in ordered]
     return counts
-
-
-def values_of(column: str, outcomes: Sequence[Outcome]) -> list[str]:
-    """The values of a column, in order."""
-    values = {outcome.entry.columns.get(column) for outcome in outcomes} - {None}
-    return [str(value) for value in sorted(values, key=lambda v: (isinstance(v, str), v))]
 
 
 def count_subjects(outcomes: Sequence[Outcome]) -> int:

@@ -53,9 +53,9 @@ def refuse_programs(path: Path, data: bytes) -> None:
     try:
         for code, argument, place in pickletools.genops(data):
             if code.name not in HARMLESS:
-                said = f" {argument!r}" if argument is not None else ""
+                shown = f" {argument!r}" if argument is not None else ""
                 raise ValueError(
-                    f"{path}: refused at byte {place}: {code.name}{said}. A pickle may hold dicts, strings and numbers only"
+                    f"{path}: refused at byte {place}: {code.name}{shown}. A pickle may hold dicts, strings and numbers only"
                 )
             if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(str(argument)) > len(data):
                 raise ValueError(f"{path}: refused at byte {place}: {code.name} {argument} is beyond the file's size")

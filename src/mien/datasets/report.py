@@ -13,7 +13,7 @@ from mien.datasets.outcomes import Count, Outcome
 from mien.names import to_cell, to_text
 
 FILE_COLUMNS = ("frames", "seconds", "sha256")
-"""Columns of a manifest that come from looking at the files."""
+"""Columns of a manifest that come from inspecting the files."""
 PROBLEM_COLUMNS = ("kind", "path", "source", "reason")
 SHOWN = 3
 """Problems of each kind that are printed."""
@@ -21,7 +21,7 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class CorpusReport:
-    """Everything known about a corpus after its files were looked at."""
+    """Everything known about a corpus after its files were inspected."""
 
     corpus: Corpus
     root: Path
@@ -56,23 +56,21 @@ def differs(count: Count) -> bool:
     return count.expected is not None and count.expected != count.listed
 
 
-def manifest_rows(account: CorpusReport, folder: Path) -> tuple[list[str], list[dict[str, Cell]]]:
+def manifest_rows(report: CorpusReport, folder: Path) -> tuple[list[str], list[dict[str, Cell]]]:
     """Header and rows of the manifest in ``folder``; paths are absolute, or relative where they lie below it."""
-    columns = dict.fromkeys(name for outcome in account.outcomes for name in outcome.entry.columns)
+    columns = dict.fromkeys(name for outcome in report.outcomes for name in outcome.entry.columns)
     header = ["path", *columns, *(name for name in FILE_COLUMNS if name not in columns)]
-    return header, [manifest_row(outcome, folder) for outcome in account.usable]
+    rows: list[dict[str, Cell]] = []
+    for outcome in report.usable:
+        inspected = {name: getattr(outcome.finding, name) for name in FILE_COLUMNS}
+        rows.append({"path": to_cell(relative_path(outcome.entry.path, folder)), **inspected, **outcome.entry.columns})
+    return header, rows
 
 
-def manifest_row(outcome: Outcome, folder: Path) -> dict[str, Cell]:
-    """One row of the manifest."""
-    seen: dict[str, Cell] = {name: getattr(outcome.finding, name) for name in FILE_COLUMNS}
-    return {"path": to_cell(relative_path(outcome.entry.path, folder)), **seen, **outcome.entry.columns}
-
-
-def problem_rows(account: CorpusReport) -> Iterator[dict[str, Cell]]:
+def problem_rows(report: CorpusReport) -> Iterator[dict[str, Cell]]:
     """One row for everything that is wrong."""
-    for path, source, fault in account.faults:
-        where = to_cell(relative_path(path, account.root))
+    for path, source, fault in report.faults:
+        where = to_cell(relative_path(path, report.root))
         yield {"kind": fault.kind, "path": where, "source": source, "reason": fault.reason}
 
 
@@ -81,27 +79,27 @@ def relative_path(path: Path, folder: Path) -> Path:
     return path.relative_to(folder) if path.is_relative_to(folder) else path
 
 
-def as_tree(account: CorpusReport) -> dict[str, Any]:
+def as_tree(report: CorpusReport) -> dict[str, Any]:
     """The account as plain values for JSON."""
-    corpus, usable = account.corpus, len(account.usable)
+    corpus, usable = report.corpus, len(report.usable)
     return {
         "corpus": {n: getattr(corpus, n) for n in ("name", "title", "task", "labels", "citation", "licence", "access")},
-        "root": to_text(account.root),
-        "clips": {"listed": len(account.outcomes), "usable": usable, "unusable": len(account.outcomes) - usable},
-        "counts": [asdict(count) for count in account.counts],
-        "problems": dict(account.kinds),
-        "ignored": {reason: number for reason, number in account.listing.ignored.items() if number},
-        "notes": account.listing.notes,
+        "root": to_text(report.root),
+        "clips": {"listed": len(report.outcomes), "usable": usable, "unusable": len(report.outcomes) - usable},
+        "counts": [asdict(count) for count in report.counts],
+        "problems": dict(report.kinds),
+        "ignored": {reason: number for reason, number in report.listing.ignored.items() if number},
+        "notes": report.listing.notes,
     }
 
 
-def as_text(account: CorpusReport) -> str:
+def as_text(report: CorpusReport) -> str:
     """The account for a person."""
-    corpus, listed, usable = account.corpus, len(account.outcomes), len(account.usable)
-    lines = [f"{corpus.title} in {account.root}: {listed} clips listed = {usable} usable + {listed - usable} not", ""]
-    lines += [*count_lines(account.counts), "", *problem_lines(account)]
-    lines += [f"left aside: {number} {reason}" for reason, number in account.listing.ignored.items() if number]
-    lines += [f"note: {note}" for note in account.listing.notes]
+    corpus, listed, usable = report.corpus, len(report.outcomes), len(report.usable)
+    lines = [f"{corpus.title} in {report.root}: {listed} clips listed = {usable} usable + {listed - usable} not", ""]
+    lines += [*count_lines(report.counts), "", *problem_lines(report)]
+    lines += [f"left aside: {number} {reason}" for reason, number in report.listing.ignored.items() if number]
+    lines += [f"note: {note}" for note in report.listing.notes]
     lines += [f"{name}: {value}" for name, value in (("cite", corpus.citation), ("licence", corpus.licence)) if value]
     return "\n".join(lines)
 
@@ -117,11 +115,11 @@ def count_lines(counts: Sequence[Count]) -> list[str]:
     return lines
 
 
-def problem_lines(account: CorpusReport) -> list[str]:
+def problem_lines(report: CorpusReport) -> list[str]:
     """Each kind of problem with its number and its first cases."""
     lines = []
-    for kind, number in account.kinds.most_common():
-        reasons = [fault.reason for _, _, fault in account.faults if fault.kind == kind]
+    for kind, number in report.kinds.most_common():
+        reasons = [fault.reason for _, _, fault in report.faults if fault.kind == kind]
         lines += [f"{kind}: {number}", *(f"  {reason}" for reason in reasons[:SHOWN])]
         if number > SHOWN:
             lines.append(f"  ... and {number - SHOWN} more in problems.csv")

@@ -23,7 +23,17 @@ from torch import Tensor, nn
 
 from mien.config import STRICT, Depth, Ratio, Share, Sized, Width
 from mien.interfaces import Encoder
-from mien.modules.layers import MLP, Block, CrossAttention, DropPath, LayerNorm, PatchEmbed, divide, drop_rates, xavier
+from mien.modules.layers import (
+    MLP,
+    Block,
+    CrossAttention,
+    DropPath,
+    LayerNorm,
+    PatchEmbed,
+    divide_exactly,
+    drop_rates,
+    xavier,
+)
 from mien.modules.masks import tubes
 from mien.modules.positions import sinusoid
 
@@ -126,10 +136,12 @@ class TPSBT(Encoder):
         c = config
         self.dim, self.heads, self.depths = c.dim, c.heads, c.depths
         self.patch = (c.tubelet, c.patch, c.patch)
-        side = divide("image size / patch", size, c.patch)
-        self.grid = (divide("frames / tubelet", frames, c.tubelet), side, side)
-        divide("encoder.dim / heads", c.dim, c.heads)
-        divide("time slots of the clip / 2 for every stage after the first", self.grid[0], 2 ** (len(c.depths) - 1))
+        side = divide_exactly("image size / patch", size, c.patch)
+        self.grid = (divide_exactly("frames / tubelet", frames, c.tubelet), side, side)
+        divide_exactly("encoder.dim / heads", c.dim, c.heads)
+        divide_exactly(
+            "time slots of the clip / 2 for every stage after the first", self.grid[0], 2 ** (len(c.depths) - 1)
+        )
         if min(c.depths[1:], default=2) < 2:
             raise ValueError(f"encoder.depths {c.depths}: a stage after the first needs at least 2 blocks")
         self.layers = sum(c.depths) + 1
@@ -150,16 +162,16 @@ class TPSBT(Encoder):
 
         ``up`` repeats a token over the time slots it came from. ``visible`` must hold tubes (``masking.tubes``).
         """
-        first, *later = self.stages(video, visible)  # B T S C each, T halving
+        first, *later = self.stage_tokens(video, visible)  # B T S C each, T halving
         for i, x in enumerate(later, start=1):
             first = first + x.repeat_interleave(2**i, dim=1)
         return first.flatten(1, 2)
 
     def features(self, video: Tensor) -> Tensor:
         """The last stage's tokens (B, T/2^(stages-1) * S, dim): what SVFAP pools when fine-tuning."""
-        return self.stages(video)[-1].flatten(1, 2)
+        return self.stage_tokens(video)[-1].flatten(1, 2)
 
-    def stages(self, video: Tensor, visible: Tensor | None = None) -> list[Tensor]:
+    def stage_tokens(self, video: Tensor, visible: Tensor | None = None) -> list[Tensor]:
         """Each stage's output (B, T_i, S, dim), S being the visible sites."""
         x = self.embed(video, visible)  # B T S C
         times = x.shape[1]
@@ -214,8 +226,8 @@ class TPSBT(Encoder):
 
     def grid_of(self, video: Tensor) -> tuple[int, int, int]:
         """Token grid of a video of any size that divides."""
-        t, h, w = (divide("video / patch", n, p) for n, p in zip(video.shape[2:], self.patch, strict=True))
-        divide("time slots of the video / 2 for every stage after the first", t, 2 ** (len(self.depths) - 1))
+        t, h, w = (divide_exactly("video / patch", n, p) for n, p in zip(video.shape[2:], self.patch, strict=True))
+        divide_exactly("time slots of the video / 2 for every stage after the first", t, 2 ** (len(self.depths) - 1))
         return t, h, w
 
     def layer_of(self, parameter: str) -> int:
@@ -234,7 +246,7 @@ def halve_time(pool: nn.Module, x: Tensor) -> Tensor:
 
 def require_tubes(visible: Tensor, grid: tuple[int, int, int]) -> None:
     """Refuse visible sets that are not the same sites at every time; on a GPU only the count is looked at."""
-    per_time = divide("visible patches / time slots (TPSBT needs tubes)", visible.shape[1], grid[0])
+    per_time = divide_exactly("visible patches / time slots (TPSBT needs tubes)", visible.shape[1], grid[0])
     sites = visible[:, :per_time]
     if visible.device.type == "cpu" and not torch.equal(tubes(sites, grid), visible):
         raise ValueError("TPSBT needs tubes: the same sites visible at every time, in rising order")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mien.config import STRICT, Depth, Ratio, Share, Sized, Width
 from mien.encoders import tpsbt
 from mien.interfaces import Encoder
-from mien.modules.layers import Block, PatchEmbed, divide, drop_rates, xavier
+from mien.modules.layers import Block, PatchEmbed, divide_exactly, drop_rates, xavier
 from mien.modules.positions import sinusoid
 
 
@@ -64,9 +64,9 @@ class ViT(Encoder):
         c = config
         self.dim, self.heads, self.layers = c.dim, c.heads, c.depth + 1
         self.patch = (c.tubelet, c.patch, c.patch)
-        side = divide("image size / patch", size, c.patch)
-        self.grid = (divide("frames / tubelet", frames, c.tubelet), side, side)
-        divide("encoder.dim / heads", c.dim, c.heads)
+        side = divide_exactly("image size / patch", size, c.patch)
+        self.grid = (divide_exactly("frames / tubelet", frames, c.tubelet), side, side)
+        divide_exactly("encoder.dim / heads", c.dim, c.heads)
         rates = drop_rates(c.drop_path, c.depth)
         self.patch_embed = PatchEmbed(self.patch, c.dim)
         self.blocks = nn.ModuleList(Block(c.dim, c.heads, c.mlp_ratio, rate) for rate in rates)
@@ -74,7 +74,7 @@ class ViT(Encoder):
         self.apply(xavier)
 
     def forward(self, video: Tensor, visible: Tensor | None = None) -> Tensor:
-        t, h, w = (divide("video / patch", n, p) for n, p in zip(video.shape[2:], self.patch, strict=True))
+        t, h, w = (divide_exactly("video / patch", n, p) for n, p in zip(video.shape[2:], self.patch, strict=True))
         position = self.position if (t, h, w) == self.grid else sinusoid(t * h * w, self.dim).to(video)
         x = self.patch_embed(video, visible) + (position if visible is None else position[visible])  # B N C
         for block in self.blocks:

@@ -22,7 +22,15 @@ from torch import Tensor, nn
 
 from mien.config import STRICT, Depth, Ratio, Share, Sized, Width
 from mien.interfaces import Encoder
-from mien.modules.layers import Block, LayerNorm, PatchEmbed, divide, drop_rates, rescale, truncated_normal
+from mien.modules.layers import (
+    Block,
+    LayerNorm,
+    PatchEmbed,
+    divide_exactly,
+    drop_rates,
+    scale_residual_outputs,
+    truncated_normal,
+)
 from mien.modules.positions import Grid, interpolate, rotary, sincos3d
 
 
@@ -86,14 +94,14 @@ class VJEPA(Encoder):
         self.dim, self.heads, self.layers = c.dim, c.heads, c.depth + 1
         self.patch = (c.tubelet, c.patch, c.patch)
         self.grid = self.grid_of(frames, size, size)
-        divide("encoder.dim / heads", c.dim, c.heads)
+        divide_exactly("encoder.dim / heads", c.dim, c.heads)
         rates = drop_rates(c.drop_path, c.depth)
         self.patch_embed = PatchEmbed(self.patch, c.dim)
         self.blocks = nn.ModuleList(Block(c.dim, c.heads, c.mlp_ratio, rate, key_bias=True) for rate in rates)
         self.norm = LayerNorm(c.dim)
         self.register_buffer("table", self.positions(self.grid), persistent=False)
         self.apply(truncated_normal)
-        rescale(self.blocks)
+        scale_residual_outputs(self.blocks)
 
     def forward(self, video: Tensor, visible: Tensor | None = None) -> Tensor:
         grid = self.grid_of(*video.shape[2:])
@@ -115,9 +123,9 @@ class VJEPA(Encoder):
         """Token grid of a clip of any size that divides."""
         t, h, w = self.patch
         return (
-            divide("frames / tubelet", frames, t),
-            divide("image size / patch", height, h),
-            divide("image size / patch", width, w),
+            divide_exactly("frames / tubelet", frames, t),
+            divide_exactly("image size / patch", height, h),
+            divide_exactly("image size / patch", width, w),
         )
 
     def positions(self, grid: Grid) -> Tensor:
@@ -152,11 +160,11 @@ def convert(official: dict[str, Tensor]) -> dict[str, Tensor]:
     names = {key.removeprefix("module.").removeprefix("backbone."): value for key, value in official.items()}
     if "pos_embed" in names:
         table = names.pop("pos_embed")
-        power_of(table, table_of(table.shape[1])[0])
+        has_uniform_power(table, table_grid(table.shape[1])[0])
     return names
 
 
-def power_of(table: Tensor, laid: Grid) -> bool:
+def has_uniform_power(table: Tensor, laid: Grid) -> bool:
     """Whether a stored table (1, N, dim) shares its channels evenly (``uniform_power``) or half of them are time's.
 
     One that is neither raises ``ValueError``.
@@ -169,7 +177,7 @@ def power_of(table: Tensor, laid: Grid) -> bool:
     )
 
 
-def table_of(positions: int) -> tuple[Grid, int]:
+def table_grid(positions: int) -> tuple[Grid, int]:
     """Grid and frames of a table of so many positions: 16 frames in all published weights, or as square as fits."""
     for frames in (16, 8, 32, 64, 4, 2):
         side = round((positions * 2 / frames) ** 0.5)

@@ -34,7 +34,7 @@ from mien.files import write_whole as write_whole
 from mien.model_files import weights_file
 
 CARD = "model.json"
-WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+FULL_STATE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 KEEP = 2
 """Checkpoints kept: the newest, and the one before it."""
 
@@ -47,7 +47,7 @@ def save(run: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimize
     """
     if not optimizer.state:
         return
-    state: tuple[dict[str, Any], Any] = get_state_dict(model, optimizer, options=WHOLE)
+    state: tuple[dict[str, Any], Any] = get_state_dict(model, optimizer, options=FULL_STATE)
     weights, moments = state
     if write:
         refuse_non_finite(
@@ -75,7 +75,7 @@ def resume(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, sessio
 
     One that is damaged is said, put aside as ``damaged-...`` and left out; if no other is there, ``ValueError``.
     """
-    newest = newest_whole(run, session.print) if session.first else None
+    newest = newest_intact(run, session.print) if session.first else None
     newest = gather([newest], session)[0]
     if newest is None:
         return 0
@@ -85,16 +85,16 @@ def resume(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, sessio
         optimizer,
         model_state_dict=state["model"],
         optim_state_dict=state["optimizer"],
-        options=WHOLE,
+        options=FULL_STATE,
     )
     return state["step"]
 
 
-def newest_whole(run: Path, say: Callable[[str], object]) -> Path | None:
+def newest_intact(run: Path, say: Callable[[str], object]) -> Path | None:
     """The newest checkpoint that can be relied on."""
     found = checkpoints(run)
     for path in reversed(found):
-        if (fault := damage(path)) is None:
+        if (fault := fault_of(path)) is None:
             return path
         say(f"{path} is damaged ({fault}): it is put aside, and the run goes on from the checkpoint before it")
         path.rename(path.with_name(f"damaged-{path.name}"))
@@ -106,7 +106,7 @@ def newest_whole(run: Path, say: Callable[[str], object]) -> Path | None:
     return None
 
 
-def damage(path: Path) -> str | None:
+def fault_of(path: Path) -> str | None:
     """What is wrong with a checkpoint, by the checksums that torch writes into it and by its numbers; None if nothing is."""
     try:
         with ZipFile(path) as file:
@@ -142,7 +142,7 @@ def export(run: Path, model: nn.Module, card: str, write: bool = True) -> None:
     Every rank must call, one of them writes. The card is removed first and written last: where it is missing, the weights
     are not finished.
     """
-    state: dict[str, Any] = get_model_state_dict(model, options=WHOLE)
+    state: dict[str, Any] = get_model_state_dict(model, options=FULL_STATE)
     weights = {name: value.contiguous() for name, value in state.items()}
     if not write:
         return
@@ -152,7 +152,7 @@ def export(run: Path, model: nn.Module, card: str, write: bool = True) -> None:
     write_whole(run / CARD, lambda path: path.write_text(card))
 
 
-def locate(name: str | Path) -> Path:
+def model_folder(name: str | Path) -> Path:
     """The folder of a model: a path, a name that ``mien models get`` made a folder for, or ``hf://owner/name@revision``, which is
     fetched from the Hugging Face hub.
 

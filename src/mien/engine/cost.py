@@ -27,13 +27,13 @@ COPIES = 5
 """Copies of a clip in fp32 that are alive at once while it is normalised, cut into patches and compared."""
 RUNTIME = 150e6
 """Bytes that the libraries take when they first work."""
-TIMED = 2
+FIRST_CLIPS = 2
 """Clips of the first step that is timed."""
-ENOUGH = 1.5
+TIMING_SECONDS = 1.5
 """Seconds of timing; until then each step is followed by one over four times as many clips."""
-ROOM = 1e9
+TIMING_BYTES = 1e9
 """Bytes that timing may take for its clips."""
-PATIENCE = 10.0
+SLOW_FORWARD = 10.0
 """Seconds of a forward pass over one clip beyond which nothing more is measured, and the rest is reckoned from it."""
 STEP_OVER_FORWARD = 3.0
 """A backward pass does about twice the products of the forward pass."""
@@ -60,26 +60,26 @@ class Cost:
     """Numbers of one clip of video."""
     seconds: float
     """Of a forward and a backward pass, per clip."""
-    measured: int
+    timed_clips: int
     """Clips of the step that was timed; 0 where the time is reckoned from a forward pass."""
 
     @property
-    def states(self) -> int:
+    def optimizer_bytes(self) -> int:
         """Bytes of gradients and of AdamW's moments."""
         return 12 * self.trained
 
     def memory(self, clips: int) -> float:
         """Bytes at the peak of a step over ``clips`` clips at once."""
-        return self.weights + self.states + RUNTIME + self.fixed + self.each * clips
+        return self.weights + self.optimizer_bytes + RUNTIME + self.fixed + self.bytes_per_clip * clips
 
     @property
-    def each(self) -> float:
+    def bytes_per_clip(self) -> float:
         """Bytes for each clip of a micro-step."""
         return self.per_clip + 4 * COPIES * self.pixels
 
 
 def measure(
-    module: nn.Module, loss: Loss, pixels: int, device: torch.device, precision: str = "fp32", most: int = TIMED
+    module: nn.Module, loss: Loss, pixels: int, device: torch.device, precision: str = "fp32", most: int = FIRST_CLIPS
 ) -> Cost:
     """Cost of training ``module`` on clips of so many ``pixels`` (numbers); it is left as it was, and the random state too.
 
@@ -90,13 +90,13 @@ def measure(
     tensors = [*module.parameters(), *module.buffers()]
     known = {t.untyped_storage().data_ptr() for t in tensors}
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), training(module):
+    with torch.random.fork_rng(devices=devices), training_mode(module):
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            one, first = kept(loss, 1, known, device)
-            quick = first < PATIENCE
-            two = kept(loss, 2, known, device)[0] if quick else 2 * one
-        most = min(most, int(ROOM / max(two - one + 4 * COPIES * pixels, 1)))
-        seconds, timed = time(loss, most, device, precision) if quick else (STEP_OVER_FORWARD * first, 0)
+            one, first = saved_bytes(loss, 1, known, device)
+            quick = first < SLOW_FORWARD
+            two = saved_bytes(loss, 2, known, device)[0] if quick else 2 * one
+        most = min(most, int(TIMING_BYTES / max(two - one + 4 * COPIES * pixels, 1)))
+        seconds, timed = seconds_per_clip(loss, most, device, precision) if quick else (STEP_OVER_FORWARD * first, 0)
     module.zero_grad(set_to_none=True)
     return Cost(
         sum(n for n, _ in sizes), sum(n for n, learnt in sizes if learnt),
@@ -105,7 +105,7 @@ def measure(
     )  # fmt: skip
 
 
-def kept(loss: Loss, clips: int, known: set[int], device: torch.device) -> tuple[float, float]:
+def saved_bytes(loss: Loss, clips: int, known: set[int], device: torch.device) -> tuple[float, float]:
     """Bytes that autograd keeps of a forward pass, storages of ``known`` left out, and its seconds."""
     found: dict[int, int] = {}
     alive: list[Tensor] = []  # so that no storage takes the place of another one
@@ -120,45 +120,45 @@ def kept(loss: Loss, clips: int, known: set[int], device: torch.device) -> tuple
     began = perf_counter()
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         loss(clips)
-    finish(device)
+    synchronize(device)
     return float(sum(found.values())), perf_counter() - began
 
 
-def time(loss: Loss, most: int, device: torch.device, precision: str) -> tuple[float, int]:
+def seconds_per_clip(loss: Loss, most: int, device: torch.device, precision: str) -> tuple[float, int]:
     """Seconds per clip of a forward and a backward pass at its quickest, and over how many clips, ``most`` at most, the
     last one was."""
-    clips, spent, best = TIMED, 0.0, float("inf")
+    clips, spent, best = FIRST_CLIPS, 0.0, float("inf")
     while True:
         began = perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             value = loss(clips)
         value.backward()
-        finish(device)
+        synchronize(device)
         seconds = perf_counter() - began
         spent, best = spent + seconds, min(best, seconds / clips)
-        if spent >= ENOUGH or clips >= most:
+        if spent >= TIMING_SECONDS or clips >= most:
             return best, clips
         clips = min(4 * clips, most)
 
 
-def finish(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     """Wait for a device that works on its own."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def products(module: nn.Module, loss: Loss) -> float:
+def forward_macs(module: nn.Module, loss: Loss) -> float:
     """Multiplications with an addition (MACs) of a forward pass over one clip; the module stays as it was."""
     from torch.utils.flop_counter import FlopCounterMode
 
     counter = FlopCounterMode(display=False)
-    with torch.random.fork_rng(devices=[]), torch.no_grad(), training(module), counter:
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), training_mode(module), counter:
         loss(1)
     return counter.get_total_flops() / 2
 
 
 @contextmanager
-def training(module: nn.Module) -> Iterator[None]:
+def training_mode(module: nn.Module) -> Iterator[None]:
     """As when it trains, for a while."""
     before = module.training
     module.train()
@@ -168,7 +168,9 @@ def training(module: nn.Module) -> Iterator[None]:
         module.train(before)
 
 
-def made_up(clips: int, frames: int, size: int, device: torch.device, target: Tensor | None = None) -> dict[str, Any]:
+def noise_batch(
+    clips: int, frames: int, size: int, device: torch.device, target: Tensor | None = None
+) -> dict[str, Any]:
     """A batch of noise: clips of ``frames`` x ``size`` x ``size`` pixels, each with the ``target`` of one clip."""
     batch: dict[str, Any] = {
         "video": torch.randint(0, 256, (clips, 3, frames, size, size), dtype=torch.uint8, device=device),

@@ -85,7 +85,7 @@ class Session:
             whole[rank :: self.world] = part
         return whole
 
-    def any(self, number: int) -> int:
+    def max_over_ranks(self, number: int) -> int:
         """The largest of a number over all ranks, on every rank."""
         if self.world == 1:
             return number
@@ -145,8 +145,8 @@ def over_devices(work: Callable[[T, str], object], items: Sequence[T], devices: 
     waiting = list(reversed(items))
 
     def serve(device: str) -> None:
-        with ProcessPoolExecutor(1, context, begin_child, (threads,)) as process:
-            while item := take(waiting):
+        with ProcessPoolExecutor(1, context, start_child, (threads,)) as process:
+            while item := pop_last(waiting):
                 try:
                     process.submit(work, item[0], device).result()
                 except BrokenProcessPool as error:
@@ -169,7 +169,7 @@ def over_devices(work: Callable[[T, str], object], items: Sequence[T], devices: 
             raise
 
 
-def take(waiting: list[T]) -> list[T]:
+def pop_last(waiting: list[T]) -> list[T]:
     """The last item, taken out, or nothing; two threads never take the same."""
     try:
         return [waiting.pop()]
@@ -177,7 +177,7 @@ def take(waiting: list[T]) -> list[T]:
         return []
 
 
-def begin_child(threads: int) -> None:
+def start_child(threads: int) -> None:
     """A process of ``over_devices``: its share of the cores, and an end when its parent ends."""
     torch.set_num_threads(threads)
     parent = multiprocessing.parent_process()
@@ -226,7 +226,7 @@ def accumulating(model: nn.Module, last: bool) -> Iterator[None]:
         yield
 
 
-def meet() -> None:
+def barrier() -> None:
     """Wait for all ranks, so that what one has written the others can read."""
     if dist.is_initialized():
         dist.barrier()

@@ -28,7 +28,7 @@ from mien.engine.optim import OptimConfig, adamw, set_rates
 from mien.engine.runlog import RunLog
 from mien.engine.stopping import Stopped, Stopper
 from mien.interfaces import Batch, Objective
-from mien.modules.layers import divide, drawn_paths
+from mien.modules.layers import divide_exactly, drawn_paths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +84,7 @@ class TrainConfig(distributed.ReaderOptions):
 
     def micro_batch(self, world: int) -> int:
         """Clips per rank and micro-step."""
-        return divide("train.batch / (ranks x train.accumulate)", self.batch, world * self.accumulate)
+        return divide_exactly("train.batch / (ranks x train.accumulate)", self.batch, world * self.accumulate)
 
 
 EXECUTION = ("device", "workers", "log_every", "save_every", "picture_every", "tensorboard", "compile", "skip")
@@ -154,7 +154,7 @@ def train(
             if scores or done % config.log_every == 0 or done == steps:
                 log.write(done, scalars | scores)
                 log.warn(done, objective.alarms(scalars | scores))
-            number = session.any(stop.number)
+            number = session.max_over_ranks(stop.number)
             if number or done % config.save_every == 0 or done == steps:
                 checkpoint.save(folder, done, model, optimizer, write=session.first)
             if draw and (done % config.picture_every == 0 or done == steps):

@@ -24,7 +24,7 @@ def available(device: torch.device) -> int | None:
         return torch.cuda.mem_get_info(device)[0]
     if device.type != "cpu":
         return None
-    found = [room for room in (free_memory(), room_of_group()) if room is not None]
+    found = [room for room in (free_memory(), container_memory()) if room is not None]
     return min(found) if found else None
 
 
@@ -38,7 +38,7 @@ def free_memory(file: Path = Path("/proc/meminfo")) -> int | None:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else None
 
 
-def room_of_group(folder: Path = GROUPS) -> int | None:
+def container_memory(folder: Path = GROUPS) -> int | None:
     """What a container may still take; None without a limit."""
     limit, used = folder / "memory.max", folder / "memory.current"
     if not (limit.is_file() and used.is_file()) or not limit.read_text().strip().isdecimal():
@@ -51,7 +51,7 @@ def room_of_group(folder: Path = GROUPS) -> int | None:
     return int(limit.read_text()) - int(used.read_text()) + sum(map(int, cache))
 
 
-def ran_out(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
@@ -73,7 +73,7 @@ LOWER = {
 """What to lower in a command that has such a section or option."""
 
 
-def advice(schema: Any, error: BaseException) -> str:
+def memory_advice(schema: Any, error: BaseException) -> str:
     """What to lower after memory ran out, of the options of a command with the config ``schema``."""
     names = {field.name for field in fields(schema)} if schema else set()
     ways = [way for name, way in LOWER.items() if name in names] or ["what else runs on this machine"]
@@ -84,6 +84,6 @@ def advice(schema: Any, error: BaseException) -> str:
     return f"memory ran out ({reason[:150]}). Lower {', '.join(ways)}; mien cost says what training needs"
 
 
-def gigabytes(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Bytes for a reader."""
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"

@@ -34,7 +34,7 @@ def open_run(folder: Path, config: str, started_with: str) -> None:
     """
     refuse_other_run(folder, started_with)
     before = folder / IDENTITY
-    if before.is_file() and settings_in(before.read_text()) != settings_in(started_with):
+    if before.is_file() and identity_lines(before.read_text()) != identity_lines(started_with):
         for name in ("seen.csv", "skipped.json", "metrics.jsonl"):
             (folder / name).unlink(missing_ok=True)
         for name in ("checkpoints", "pictures", "tensorboard"):
@@ -52,8 +52,8 @@ def refuse_other_run(folder: Path, started_with: str) -> None:
         if folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
             raise ValueError(f"{folder} is not empty and holds no run; choose another --output")
         return
-    difference = list(difflib.unified_diff(settings_in(before.read_text()), settings_in(started_with), n=0))[2:]
-    if difference and worth_keeping(folder):
+    difference = list(difflib.unified_diff(identity_lines(before.read_text()), identity_lines(started_with), n=0))[2:]
+    if difference and has_results(folder):
         shown = "\n  ".join(line for line in difference if not line.startswith("@@"))
         hint = (
             "\nIf a clip broke since the run began, leave its row in the manifest and give --train.skip LINE."
@@ -65,12 +65,12 @@ def refuse_other_run(folder: Path, started_with: str) -> None:
         )
 
 
-def settings_in(text: str) -> list[str]:
+def identity_lines(text: str) -> list[str]:
     """The lines of a run's identity under the names they have now; their order says nothing."""
     return sorted(renamed_lines(text).splitlines())
 
 
-def worth_keeping(folder: Path) -> bool:
+def has_results(folder: Path) -> bool:
     """Whether a run's folder holds anything that training or evaluation has made."""
     return any(next(folder.rglob(name), None) for name in KEPT)
 

@@ -28,7 +28,7 @@ def stop_at_once(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def ending_politely() -> Iterator[None]:
+def sigterm_as_interrupt() -> Iterator[None]:
     """Let SIGTERM end the command of this process as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -47,7 +47,7 @@ class Stopper:
         self.number = 0
         self.before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
-    def note(self, number: int, frame: FrameType | None) -> None:
+    def handle(self, number: int, frame: FrameType | None) -> None:
         """The handler."""
         if self.number:
             raise Stopped(number)
@@ -68,7 +68,7 @@ class Stopper:
 
     def __enter__(self) -> Stopper:
         if threading.current_thread() is threading.main_thread():
-            self.before = {number: signal.signal(number, self.note) for number in SIGNALS}
+            self.before = {number: signal.signal(number, self.handle) for number in SIGNALS}
         return self
 
     def __exit__(self, *error: object) -> None:

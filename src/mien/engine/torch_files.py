@@ -41,26 +41,26 @@ def load_pickled(path: Path) -> Any:
     """
     try:
         require_plain_archive(path)
-        stand_ins: list[Any] = [(stand_in(name), name) for name in sorted(names_in(path))]
+        stand_ins: list[Any] = [(inert_class(name), name) for name in sorted(global_names(path))]
         with torch.serialization.safe_globals(stand_ins):  # what PyTorch knows itself comes before these
             state = torch.load(path, "cpu", weights_only=True)
     except MemoryError as error:
         raise ValueError(f"{path}: not readable as weights: it asks for more memory than there is") from error
     except Exception as error:  # a made-up file can end PyTorch's reader in any way
-        raise ValueError(f"{path}: not readable as weights: {reason(error)}") from error
-    require_real(state, path)
+        raise ValueError(f"{path}: not readable as weights: {first_line(error)}") from error
+    require_plain_tensors(state, path)
     return state
 
 
-def stand_in(name: str) -> type[Inert]:
+def inert_class(name: str) -> type[Inert]:
     """A class of its own for a name; PyTorch keeps them apart by identity."""
     return type(name.rpartition(".")[2] or "Inert", (Inert,), {})
 
 
-def names_in(path: Path) -> set[str]:
+def global_names(path: Path) -> set[str]:
     """All names of classes and functions in a file's pickles, as they stand there and as Python 3 calls them."""
     names = set()
-    for stream in pickles_in(path):
+    for stream in pickle_streams(path):
         for code, argument, _ in pickletools.genops(stream):
             if code.name == "GLOBAL":
                 module, name = str(argument).split(" ", 1)
@@ -69,7 +69,7 @@ def names_in(path: Path) -> set[str]:
     return names
 
 
-def pickles_in(path: Path) -> Iterator[IO[bytes]]:
+def pickle_streams(path: Path) -> Iterator[IO[bytes]]:
     """The pickles of a file one after the other, each at its beginning."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -92,10 +92,10 @@ def require_plain_archive(path: Path) -> None:
             raise RuntimeError("a compressed archive, which PyTorch does not write")
 
 
-def require_real(state: Any, path: Path) -> None:
+def require_plain_tensors(state: Any, path: Path) -> None:
     """Refuse tensors that claim more values than the file has bytes for, or that have no values at all."""
     size = path.stat().st_size
-    for name, value in leaves(state):
+    for name, value in named_values(state):
         if not isinstance(value, Tensor):
             continue
         if value.device.type != "cpu" or value.layout is not torch.strided or value.is_quantized:
@@ -104,7 +104,7 @@ def require_real(state: Any, path: Path) -> None:
             raise ValueError(f"{path}: {name} claims {tuple(value.shape)}, more values than the file holds")
 
 
-def leaves(state: Any) -> Iterator[tuple[str, Any]]:
+def named_values(state: Any) -> Iterator[tuple[str, Any]]:
     """The values of dicts up to three levels deep, with their names: where published files keep their weights."""
     level = [("", state)]
     for _ in range(3):
@@ -118,7 +118,7 @@ def leaves(state: Any) -> Iterator[tuple[str, Any]]:
         yield from level
 
 
-def reason(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """What went wrong in a line, without PyTorch's advice to read the file unsafely."""
     first = str(error).strip().splitlines()[:1]
     if first and isinstance(error, OSError | RuntimeError) and "weights_only" not in str(error):

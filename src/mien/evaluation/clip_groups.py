@@ -15,7 +15,9 @@ from mien.video.manifest import cell
 Array = NDArray[Any]
 
 
-def mean_by(clips: Sequence[Clip], predictions: Array, targets: Array, column: str) -> tuple[list[Clip], Array, Array]:
+def mean_by_column(
+    clips: Sequence[Clip], predictions: Array, targets: Array, column: str
+) -> tuple[list[Clip], Array, Array]:
     """Clips (N), predictions (N, K) and targets (N,) or (N, K) -> the same per value of ``column``, in order of rows.
 
     A group stands as a clip whose path is the column's value and which keeps the columns its clips agree on. Clips

@@ -48,7 +48,7 @@ def handlings(
     """
     found = [errors_kept(probabilities, known, labels), rows_dropped(probabilities, known, labels)]
     if merge:
-        found.append(merged(probabilities, known, labels, merge))
+        found.append(classes_merged(probabilities, known, labels, merge))
     return [*found, predictions_dropped(probabilities, known, labels)]
 
 
@@ -65,7 +65,9 @@ def rows_dropped(probabilities: Shares, known: Sequence[str], labels: Sequence[s
     return handling_of(ROWS, note, probabilities, known, labels, keep)
 
 
-def merged(probabilities: Shares, known: Sequence[str], labels: Sequence[str], merge: Mapping[str, str]) -> Handling:
+def classes_merged(
+    probabilities: Shares, known: Sequence[str], labels: Sequence[str], merge: Mapping[str, str]
+) -> Handling:
     """Classes are merged in answers and truth; what is still unknown stays an error."""
     strange = sorted(set(merge) - set(known) - set(labels))
     if strange:

@@ -20,7 +20,7 @@ from mien.evaluation.subgroups import Group, group, is_blank, rows_by_group, sub
 from mien.interfaces import Clip, Outputs
 from mien.statistics.intervals import LEVEL, RESAMPLES, Interval, min_subjects
 from mien.statistics.metrics import MAJORITY, Array
-from mien.statistics.predictions import LEAVES, number, predictions_of
+from mien.statistics.predictions import LEAVES, parse_number, predictions_of
 
 SUBJECT = "subject"
 TIMES = ("start", "end")
@@ -159,7 +159,7 @@ def interval_basis(cells: Sequence[object], draws: int = RESAMPLES) -> str:
 def parse_subgroup(given: str) -> tuple[str, list[float]]:
     """``age`` or ``age:30,45`` -> column and edges of its bands."""
     column, colon, edges = given.rpartition(":")
-    values = [number(text) for text in edges.split(",")]
+    values = [parse_number(text) for text in edges.split(",")]
     return (column, values) if colon and all(map(math.isfinite, values)) else (given, [])
 
 

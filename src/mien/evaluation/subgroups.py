@@ -10,7 +10,7 @@ import numpy as np
 
 from mien.statistics.intervals import LEVEL, RESAMPLES, Interval, intervals, min_subjects, natural_key
 from mien.statistics.metrics import Array
-from mien.statistics.predictions import Predictions, number
+from mien.statistics.predictions import Predictions, parse_number
 
 EMPTY = "(empty)"
 """The group of clips whose cell is empty; they are shown, not dropped."""
@@ -55,20 +55,20 @@ def rows_by_group(cells: Sequence[object], edges: Sequence[float] = (), most: fl
     holds anything but numbers, or that do not rise, raise ``ValueError``.
     """
     texts = ["" if is_blank(cell) else str(cell).strip() for cell in cells]
-    values = [number(text) for text in texts if text]
+    values = [parse_number(text) for text in texts if text]
     if edges:
         require_bands(texts, edges)
     elif values and all(map(math.isfinite, values)) and len(set(values)) > most:
         edges = round_edges(min(values), max(values))
     if edges:
-        return gather([band(number(t), edges) if t else LAST for t in texts])
+        return gather([band(parse_number(t), edges) if t else LAST for t in texts])
     order = {text: i for i, text in enumerate(sorted(set(texts), key=natural_key))}
     return gather([(order[t], t) if t else LAST for t in texts])
 
 
 def require_bands(texts: Sequence[str], edges: Sequence[float]) -> None:
     """Numbers, and edges that rise."""
-    odd = next((text for text in texts if text and not math.isfinite(number(text))), None)
+    odd = next((text for text in texts if text and not math.isfinite(parse_number(text))), None)
     if odd is not None:
         raise ValueError(f"bands need numbers, and the column holds {odd!r}")
     if list(edges) != sorted(set(edges)):

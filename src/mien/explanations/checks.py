@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from mien.explanations.occlusion import Box, Fill, Grid, Score, filled, score_all, spread
+from mien.explanations.occlusion import Box, Fill, Grid, Score, fill_clip, mean_over_boxes, score_all
 
 Array = NDArray[Any]
 M = TypeVar("M", bound=nn.Module)
 
 
-def randomised(model: M, seed: int) -> M:
+def randomised_copy(model: M, seed: int) -> M:
     """A copy whose weights are shuffled within each tensor: nothing learnt is left, every scale is."""
     copy, chance = deepcopy(model), torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -74,7 +74,7 @@ class Curves:
         return found
 
 
-def curves(
+def removal_curves(
     score: Score,
     video: Tensor,
     importance: Array,
@@ -93,17 +93,17 @@ def curves(
     """
     rng = np.random.default_rng(seed)
     grid: Grid = importance.shape  # pyright: ignore[reportAssignmentType]
-    maps = [importance, *(spread(rng.normal(size=len(found)), found, grid) for _ in range(draws))]
-    hidden, shares = filled(video, fill), np.linspace(0, 1, steps + 1)
-    orders = [ranked(one, rng) for one in maps]
-    deleted = [mixed(video, hidden, order, share, patch) for order in orders for share in shares]
-    inserted = [mixed(hidden, video, order, share, patch) for order in orders for share in shares]
+    maps = [importance, *(mean_over_boxes(rng.normal(size=len(found)), found, grid) for _ in range(draws))]
+    hidden, shares = fill_clip(video, fill), np.linspace(0, 1, steps + 1)
+    orders = [patch_ranks(one, rng) for one in maps]
+    deleted = [partly_replaced(video, hidden, order, share, patch) for order in orders for share in shares]
+    inserted = [partly_replaced(hidden, video, order, share, patch) for order in orders for share in shares]
     values = score_all(score, [*deleted, *inserted], batch, "deleting and inserting")
     down, up = values.reshape(2, len(orders), len(shares))
     return Curves(shares, down[0], up[0], down[1:], up[1:])
 
 
-def ranked(importance: Array, rng: np.random.Generator) -> Array:
+def patch_ranks(importance: Array, rng: np.random.Generator) -> Array:
     """Each patch's place (time, rows, columns) when the most important comes first; equals by chance."""
     order = np.lexsort((rng.random(importance.size), -importance.ravel()))
     places = np.empty(importance.size, dtype=np.int64)
@@ -111,7 +111,7 @@ def ranked(importance: Array, rng: np.random.Generator) -> Array:
     return places.reshape(importance.shape)
 
 
-def mixed(base: Tensor, other: Tensor, places: Array, share: float, patch: Grid) -> Callable[[], Tensor]:
+def partly_replaced(base: Tensor, other: Tensor, places: Array, share: float, patch: Grid) -> Callable[[], Tensor]:
     """A clip whose first ``share`` of patches by place comes from ``other``; made when it is called for."""
 
     def make() -> Tensor:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mien.explanations.checks import Curves
-from mien.reports.plots import COLOURS, FAINT, INK, axes, canvas, plain
+from mien.reports.plots import COLOURS, FAINT, INK, axes, canvas, style_axis
 
 Array = NDArray[Any]
 
 
-def when(times: Array, losses: Sequence[Array], about: Mapping[str, Any]) -> Figure:
+def temporal_figure(times: Array, losses: Sequence[Array], about: Mapping[str, Any]) -> Figure:
     """Times of frames (S, T) in seconds and loss per slot of each window -> a step per slot over the video."""
     figure, axis = axes(6.4, 3.0, f"When: {about['target']}")
     axis.axhline(0, color=FAINT, linewidth=1)
@@ -31,7 +31,7 @@ def when(times: Array, losses: Sequence[Array], about: Mapping[str, Any]) -> Fig
     return figure
 
 
-def where(clips: Tensor, losses: Sequence[Array], about: Mapping[str, Any], most: int = 6) -> Figure:
+def spatial_figure(clips: Tensor, losses: Sequence[Array], about: Mapping[str, Any], most: int = 6) -> Figure:
     """Middle frames of windows (S, 3, T, H, W), uint8, and loss per site -> the face and, beside it, the map over it."""
     shown = np.unique(np.linspace(0, len(clips) - 1, min(most, len(clips))).round().astype(int))
     limit = max(float(np.abs(np.stack(losses)).max()), 1e-9)
@@ -50,12 +50,12 @@ def where(clips: Tensor, losses: Sequence[Array], about: Mapping[str, Any], most
     return figure
 
 
-def removal(found: Mapping[str, Sequence[Curves]], target: str) -> Figure:
+def removal_figure(found: Mapping[str, Sequence[Curves]], target: str) -> Figure:
     """Deletion and insertion curves by method, means over the windows; random orders as a band of all of them."""
     figure = canvas(3.4 * 2, 3.1 * len(found))
     for row, (method, windows) in enumerate(found.items()):
         for column, what in enumerate(("deletion", "insertion")):
-            axis = plain(figure.add_subplot(len(found), 2, 2 * row + column + 1), f"{method}, {what}")
+            axis = style_axis(figure.add_subplot(len(found), 2, 2 * row + column + 1), f"{method}, {what}")
             shares = windows[0].shares
             own = np.mean([getattr(one, what) for one in windows], axis=0)
             chance = np.mean([getattr(one, f"random_{what}") for one in windows], axis=0)  # draws, steps

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mien.config import STRICT
 from mien.explanations import occlusion
-from mien.explanations.checks import Curves, curves, randomised, similarity
+from mien.explanations.checks import Curves, randomised_copy, removal_curves, similarity
 from mien.explanations.occlusion import Fill
 from mien.explanations.question import Question
 from mien.explanations.reconstruction import error_map
@@ -64,20 +64,20 @@ def occlusion_maps(question: Question, config: MapConfig) -> Maps:
     ]
 
 
-def moments(question: Question, config: MapConfig) -> Maps:
+def temporal_maps(question: Question, config: MapConfig) -> Maps:
     """What each window's evidence loses by hiding stretches of time (time,)."""
     grid, patch = question.task.encoder.grid, question.task.encoder.patch
     return [
-        occlusion.temporal(question.score(i, "evidence"), w, grid, patch, config.slots, config.pause, config.batch)
+        occlusion.temporal_map(question.score(i, "evidence"), w, grid, patch, config.slots, config.pause, config.batch)
         for i, w in enumerate(question.windows)
     ]
 
 
-def regions(question: Question, config: MapConfig) -> Maps:
+def spatial_maps(question: Question, config: MapConfig) -> Maps:
     """What each window's evidence loses by hiding squares at all times (rows, columns)."""
     grid, patch = question.task.encoder.grid, question.task.encoder.patch
     return [
-        occlusion.spatial(question.score(i, "evidence"), w, grid, patch, config.sites, config.fill, config.batch)
+        occlusion.spatial_map(question.score(i, "evidence"), w, grid, patch, config.sites, config.fill, config.batch)
         for i, w in enumerate(question.windows)
     ]
 
@@ -97,21 +97,21 @@ def error_maps(objective: MaskedAutoencoding, clips: Tensor, config: MapConfig) 
     return [error_map(objective, window.to(device), config.masks, batch=config.batch) for window in bar]
 
 
-def surviving(model: M, make: Callable[[M], Maps], maps: Maps, draws: int) -> list[float]:
+def randomisation_correlations(model: M, make: Callable[[M], Maps], maps: Maps, draws: int) -> list[float]:
     """Rank correlation of the maps with those of randomised copies of the model, each the mean over the windows."""
     found = []
     for seed in progress_bar(range(draws), "randomising", total=draws, unit="draw"):
-        others = make(randomised(model, seed))
+        others = make(randomised_copy(model, seed))
         found.append(float(np.mean([similarity(one, other) for one, other in zip(maps, others, strict=True)])))
     return found
 
 
-def removal(question: Question, maps: Maps, config: MapConfig) -> list[Curves]:
+def curves_per_window(question: Question, maps: Maps, config: MapConfig) -> list[Curves]:
     """Deletion and insertion curves of the answer in each window."""
     encoder = question.task.encoder
     found = occlusion.boxes(encoder.grid, (config.slots, config.sites, config.sites))
     return [
-        curves(
+        removal_curves(
             question.score(i, "answer"), question.windows[i], values, found, encoder.patch, config.fill,
             draws=config.orders, batch=config.batch,
         )

@@ -33,7 +33,7 @@ UNSEEN = np.zeros((1, 1, 3), np.uint8)
 
 
 @dataclass(frozen=True)
-class Stretch:
+class FaceWindows:
     """The frames of one face that a set of windows covers; ``pictures`` shows them at any size."""
 
     source: Source
@@ -59,17 +59,17 @@ class Stretch:
             if frame.index >= last:
                 return
 
-    def read(self) -> Windows:
+    def read(self) -> WindowClips:
         """What the model sees of them."""
-        numbers = np.concatenate([frames_of(window) for window in self.windows])
+        numbers = np.concatenate([frame_numbers(window) for window in self.windows])
         found = {n: (time, crop) for n, time, crop in self.pictures(self.clip.size, np.unique(numbers).tolist())}
         video = np.stack([[found[n][1] for n in row] for row in numbers.tolist()])  # S T H W 3
         times = np.array([[found[n][0] for n in row] for row in numbers.tolist()])
-        return Windows(torch.from_numpy(video).permute(0, 4, 1, 2, 3).contiguous(), numbers, times)
+        return WindowClips(torch.from_numpy(video).permute(0, 4, 1, 2, 3).contiguous(), numbers, times)
 
 
 @dataclass(frozen=True)
-class Windows:
+class WindowClips:
     """The clips of the windows that are explained; a model that joins segments has several of each window."""
 
     clips: Tensor
@@ -80,7 +80,7 @@ class Windows:
     """Times of their frames in seconds (S, T)."""
 
 
-def frames_of(window: Window) -> Indices:
+def frame_numbers(window: Window) -> Indices:
     """Numbers of the frames (segments, T) that a model sees of a window."""
     return np.array([seen.frame for seen in window.crops])[window.indices]
 
@@ -104,7 +104,7 @@ def read_face(
 
     with TemporaryDirectory(prefix="mien-") as folder:
         timeline = predict_into(Path(folder), analyzer, source, reading, listen=keep)
-    return timeline, of_face(windows, int(timeline.face(face)["face_id"]), source.name)
+    return timeline, windows_of_face(windows, int(timeline.face(face)["face_id"]), source.name)
 
 
 def find_windows(
@@ -121,10 +121,10 @@ def find_windows(
             frames[appearance.face.id] = frames.get(appearance.face.id, 0) + appearance.valid
     if not frames:
         raise ValueError(f"{source.name}: no face is seen; for a clip that is cropped to one face: --faces whole")
-    return of_face(windows, max(frames, key=lambda key: frames[key]) if face is None else face, source.name)
+    return windows_of_face(windows, max(frames, key=lambda key: frames[key]) if face is None else face, source.name)
 
 
-def of_face(windows: Sequence[Window], face: int, name: str) -> list[Window]:
+def windows_of_face(windows: Sequence[Window], face: int, name: str) -> list[Window]:
     """The windows of a face in order of time."""
     found = [window for window in windows if window.face_id == face]
     if not found:
@@ -133,7 +133,7 @@ def of_face(windows: Sequence[Window], face: int, name: str) -> list[Window]:
     return sorted(found, key=lambda window: window.crops[0].frame)
 
 
-def spread_over(windows: Sequence[Window], count: int) -> list[Window]:
+def evenly_spaced(windows: Sequence[Window], count: int) -> list[Window]:
     """So many windows, spread evenly; 1 is the middle one, 0 all."""
     if count == 0 or count >= len(windows):
         return list(windows)

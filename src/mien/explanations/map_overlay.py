@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
 
-from mien.explanations.face_windows import Stretch
+from mien.explanations.face_windows import FaceWindows
 from mien.files import write_whole
 from mien.video.clips import Indices
 from mien.video.writer import VideoWriter
@@ -46,7 +46,7 @@ class MapWindow:
         return self.map[low] + (place - low) * (self.map[high] - self.map[low])
 
 
-def scale_of(windows: Sequence[MapWindow], signed: bool) -> tuple[float, float]:
+def colour_limits(windows: Sequence[MapWindow], signed: bool) -> tuple[float, float]:
     """Values at the ends of the colours: around 0 for signed maps, otherwise from the least to the most, without outliers."""
     values = np.concatenate([window.map.ravel() for window in windows])
     if signed:
@@ -56,7 +56,7 @@ def scale_of(windows: Sequence[MapWindow], signed: bool) -> tuple[float, float]:
     return float(low), float(high if high > low else low + 1)
 
 
-def paint(frame: Array, values: Array, ends: tuple[float, float], signed: bool) -> Array:
+def map_over_frame(frame: Array, values: Array, ends: tuple[float, float], signed: bool) -> Array:
     """A frame (H, W, 3), uint8, under a map (rows, columns): signed maps red for and blue against, others dark to bright.
 
     What says little stays as it is: the opacity grows with the distance from 0, or from the lower end.
@@ -70,31 +70,31 @@ def paint(frame: Array, values: Array, ends: tuple[float, float], signed: bool) 
     return ((1 - opacity) * (0.3 * frame + 0.7 * grey) + opacity * colour).round().astype(np.uint8)
 
 
-def write_video(stretch: Stretch, windows: Sequence[MapWindow], path: Path, title: str, signed: bool) -> None:
+def write_video(stretch: FaceWindows, windows: Sequence[MapWindow], path: Path, title: str, signed: bool) -> None:
     """The windows as the model sees them, under their maps, with a curve over time below; H.264, true times from 0."""
-    ends = scale_of(windows, signed)
+    ends = colour_limits(windows, signed)
 
     def write(beside: Path) -> None:
         with VideoWriter(beside) as video:
             for number, time, frame in stretch.pictures(SIDE):
-                video.write(compose(frame, number, windows, ends, title, signed), time)
+                video.write(overlay_frame(frame, number, windows, ends, title, signed), time)
 
     write_whole(path, write)
 
 
-def compose(
+def overlay_frame(
     frame: Array, number: int, windows: Sequence[MapWindow], ends: tuple[float, float], title: str, signed: bool
 ) -> Array:
     """A frame under its map, its title, and the curve with a mark at this frame (SIDE + STRIP, SIDE, 3)."""
     maps = [found for window in windows if (found := window.at(number)) is not None]
-    picture = paint(frame, np.mean(maps, axis=0), ends, signed) if maps else frame.copy()
+    picture = map_over_frame(frame, np.mean(maps, axis=0), ends, signed) if maps else frame.copy()
     text = (title, (8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45)
     cv2.putText(picture, *text, (0, 0, 0), 3, cv2.LINE_AA)
     cv2.putText(picture, *text, (255, 255, 255), 1, cv2.LINE_AA)
-    return np.concatenate([picture, strip(number, windows, signed)])
+    return np.concatenate([picture, curve_strip(number, windows, signed)])
 
 
-def strip(number: int, windows: Sequence[MapWindow], signed: bool) -> Array:
+def curve_strip(number: int, windows: Sequence[MapWindow], signed: bool) -> Array:
     """A curve over time with a mark at a frame (STRIP, SIDE, 3): the mean of signed maps, the peak of amounts.
 
     The mean of an attention map is the same at all times; its peak tells how much one site stands out.
@@ -119,11 +119,15 @@ def strip(number: int, windows: Sequence[MapWindow], signed: bool) -> Array:
     return picture
 
 
-def rows_of(stretch: Stretch, windows: Sequence[MapWindow], signed: bool, most: int = 8) -> tuple[Array, Array]:
+def picture_rows(
+    stretch: FaceWindows, windows: Sequence[MapWindow], signed: bool, most: int = 8
+) -> tuple[Array, Array]:
     """Frames of the windows (N, SIDE / 2, SIDE / 2, 3), at most so many, and the same under their maps; uint8."""
     numbers = np.unique(np.concatenate([window.frames for window in windows]))
     chosen = numbers[np.unique(np.linspace(0, len(numbers) - 1, most).round().astype(int))].tolist()
     frames = np.stack([picture for _, _, picture in stretch.pictures(SIDE // 2, chosen)])
-    ends = scale_of(windows, signed)
+    ends = colour_limits(windows, signed)
     maps = [np.mean([m for w in windows if (m := w.at(n)) is not None], axis=0) for n in chosen]
-    return frames, np.stack([paint(frame, values, ends, signed) for frame, values in zip(frames, maps, strict=True)])
+    return frames, np.stack(
+        [map_over_frame(frame, values, ends, signed) for frame, values in zip(frames, maps, strict=True)]
+    )

@@ -46,10 +46,10 @@ def boxes(grid: Grid, size: Grid) -> list[Box]:
     return [(t, r, c) for t, r, c in product(*axes)]
 
 
-def losses(score: Score, video: Tensor, found: Sequence[Box], patch: Grid, fill: Fill, batch: int) -> Array:
+def box_losses(score: Score, video: Tensor, found: Sequence[Box], patch: Grid, fill: Fill, batch: int) -> Array:
     """What the score of a clip (3, T, H, W), uint8, loses by hiding each box (N,); ``batch`` does not change it."""
     whole = float(score(video[None])[0])
-    hidden = [partial(hide, video, box, patch, fill) for box in found]
+    hidden = [partial(with_hidden_box, video, box, patch, fill) for box in found]
     return whole - score_all(score, hidden, batch, "hiding patches")
 
 
@@ -57,13 +57,13 @@ def score_all(score: Score, clips: Sequence[Callable[[], Tensor]], batch: int, w
     """Scores (N,) of clips that are made when they are needed, with a progress bar."""
     with progress_bar(total=len(clips), what=what) as bar:
         found = []
-        for part in chunks(clips, batch):
+        for part in batched(clips, batch):
             found.append(score(torch.stack([make() for make in part])).double().numpy())
             bar.update(len(part))
     return np.concatenate(found)
 
 
-def hide(video: Tensor, box: Box, patch: Grid, fill: Fill) -> Tensor:
+def with_hidden_box(video: Tensor, box: Box, patch: Grid, fill: Fill) -> Tensor:
     """A copy of the clip with one box of patches hidden."""
     t, h, w = (slice(s.start * p, s.stop * p) for s, p in zip(box, patch, strict=True))
     changed = video.clone()
@@ -71,11 +71,11 @@ def hide(video: Tensor, box: Box, patch: Grid, fill: Fill) -> Tensor:
         before = t.start - 1 if t.start else min(t.stop, video.shape[1] - 1)
         changed[:, t, h, w] = video[:, before : before + 1, h, w]
     else:
-        changed[:, t, h, w] = filled(video, fill)[:, t, h, w]
+        changed[:, t, h, w] = fill_clip(video, fill)[:, t, h, w]
     return changed
 
 
-def filled(video: Tensor, fill: Fill) -> Tensor:
+def fill_clip(video: Tensor, fill: Fill) -> Tensor:
     """The clip (3, T, H, W) with everything hidden: blurred by a fifth of its side, or its mean colour."""
     if fill == "mean":
         return video.float().mean(dim=(1, 2, 3), keepdim=True).round().to(video.dtype).expand_as(video)
@@ -87,7 +87,7 @@ def filled(video: Tensor, fill: Fill) -> Tensor:
     return torch.from_numpy(np.stack(soft)).permute(3, 0, 1, 2)
 
 
-def spread(values: Array, found: Sequence[Box], grid: Grid) -> Array:
+def mean_over_boxes(values: Array, found: Sequence[Box], grid: Grid) -> Array:
     """A value per box -> per patch the mean of the boxes that hold it, a map of shape ``grid``."""
     total, count = np.zeros(grid), np.zeros(grid)
     for value, box in zip(values, found, strict=True):
@@ -101,20 +101,20 @@ def occlusion_map(
 ) -> Array:
     """Map (time, rows, columns) of a clip (3, T, H, W), uint8, hiding boxes of ``size`` patches one patch apart."""
     found = boxes(grid, size)
-    return spread(losses(score, video, found, patch, fill, batch), found, grid)
+    return mean_over_boxes(box_losses(score, video, found, patch, fill, batch), found, grid)
 
 
-def temporal(score: Score, video: Tensor, grid: Grid, patch: Grid, slots: int, fill: Fill, batch: int) -> Array:
+def temporal_map(score: Score, video: Tensor, grid: Grid, patch: Grid, slots: int, fill: Fill, batch: int) -> Array:
     """Loss per time slot (time,) by hiding whole frames, ``slots`` at a time."""
     return occlusion_map(score, video, grid, patch, (slots, *grid[1:]), fill, batch)[:, 0, 0]
 
 
-def spatial(score: Score, video: Tensor, grid: Grid, patch: Grid, sites: int, fill: Fill, batch: int) -> Array:
+def spatial_map(score: Score, video: Tensor, grid: Grid, patch: Grid, sites: int, fill: Fill, batch: int) -> Array:
     """Loss per site (rows, columns) by hiding squares of ``sites`` x ``sites`` sites at all times."""
     return occlusion_map(score, video, grid, patch, (grid[0], sites, sites), fill, batch)[0]
 
 
-def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Items in lists of ``size``, the last one shorter."""
     rest = iter(items)
     while part := list(islice(rest, size)):

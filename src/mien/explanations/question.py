@@ -60,31 +60,33 @@ class Question:
         return scored[:, self.output].cpu()
 
 
-def ask(analyzer: Analyzer, windows: Tensor, target: str = "") -> Question:
+def question_about(analyzer: Analyzer, windows: Tensor, target: str = "") -> Question:
     """The question about ``target``, or about the model's own answer where it is empty: its likeliest class or label.
 
     Of a model of values the first is taken. A name that the model does not have raises ``ValueError``.
     """
-    refuse_unknown(analyzer, target)
+    require_known_target(analyzer, target)
     question = Question(analyzer.task, windows, 0, analyzer.device)
     if not target:
-        target = own_answer(analyzer, dict(zip(analyzer.names, answers(question).mean(dim=0).tolist(), strict=True)))
+        target = top_output(
+            analyzer, dict(zip(analyzer.names, window_outputs(question).mean(dim=0).tolist(), strict=True))
+        )
     return replace(question, output=analyzer.names.index(target))
 
 
-def own_answer(analyzer: Analyzer, means: Mapping[str, float]) -> str:
+def top_output(analyzer: Analyzer, means: Mapping[str, float]) -> str:
     """The output that a model would name first, of means by name: the largest probability; of values the first."""
     return max(analyzer.names, key=lambda name: means[name]) if analyzer.outputs.bounds else analyzer.names[0]
 
 
-def refuse_unknown(analyzer: Analyzer, target: str) -> None:
+def require_known_target(analyzer: Analyzer, target: str) -> None:
     """A name that the model does not have is an error; an empty one asks for the model's own answer."""
     if target and target not in analyzer.names:
         raise ValueError(f"--target {target}: this model's outputs are {', '.join(analyzer.names)}")
 
 
 @torch.inference_mode()
-def answers(question: Question) -> Tensor:
+def window_outputs(question: Question) -> Tensor:
     """Outputs of the whole windows (windows, names)."""
     tokens = torch.cat([question.tokens(window[None]) for window in question.windows])
     joint = tokens.unflatten(0, (-1, question.task.segments)).flatten(1, 2)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from mien.explanations import drawing, map_overlay
 from mien.explanations.checks import Curves
 from mien.explanations.explanation import Maps
-from mien.explanations.face_windows import Stretch, Windows
-from mien.files import withdraw, write_whole
+from mien.explanations.face_windows import FaceWindows, WindowClips
+from mien.files import remove_files, write_whole
 from mien.names import to_text
 from mien.reports import plots
 
@@ -25,8 +25,8 @@ class Explanation:
 
     path: Path
     """The video."""
-    stretch: Stretch
-    windows: Windows
+    stretch: FaceWindows
+    windows: WindowClips
     about: dict[str, Any]
     """Which output is explained (``target``), its value (``answer``), of which face, and in how many windows."""
     maps: dict[str, Maps] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Explanation:
     def write(self, folder: Path) -> None:
         """Videos, pictures, maps.npz and, last, explanation.json."""
         films = [f"{method}.mp4" for method in ("occlusion", "attention", "reconstruction")]
-        withdraw(folder, ["explanation.json", "maps.npz", "maps.png", "when.png", "where.png", "check.png", *films])
+        remove_files(folder, ["explanation.json", "maps.npz", "maps.png", "when.png", "where.png", "check.png", *films])
         folder.mkdir(parents=True, exist_ok=True)
         rows: dict[str, NDArray[Any]] = {}
         for method, maps in self.maps.items():
@@ -79,13 +79,13 @@ class Explanation:
             shown = [map_overlay.MapWindow(frames, one) for frames, one in pairs]
             title = f"{method}: {self.about['target']}"
             map_overlay.write_video(self.stretch, shown, folder / f"{method}.mp4", title, signed)
-            rows["video"], rows[method] = map_overlay.rows_of(self.stretch, shown, signed)
+            rows["video"], rows[method] = map_overlay.picture_rows(self.stretch, shown, signed)
         plots.save_png(plots.mosaic([(name, frames / 255) for name, frames in rows.items()]), folder / "maps.png")
         if self.moments:
-            plots.save(drawing.when(self.windows.times, self.moments, self.about), folder / "when.png")
-            plots.save(drawing.where(self.windows.clips, self.regions, self.about), folder / "where.png")
+            plots.save(drawing.temporal_figure(self.windows.times, self.moments, self.about), folder / "when.png")
+            plots.save(drawing.spatial_figure(self.windows.clips, self.regions, self.about), folder / "where.png")
         if self.curves:
-            plots.save(drawing.removal(self.curves, self.about["target"]), folder / "check.png")
+            plots.save(drawing.removal_figure(self.curves, self.about["target"]), folder / "check.png")
         arrays = {name: np.stack(maps) for name, maps in self.maps.items()}
         arrays |= {"times": self.windows.times, "frames": self.windows.frames}
         arrays |= {"when": np.stack(self.moments), "where": np.stack(self.regions)} if self.moments else {}

@@ -1,4 +1,4 @@
-"""What a person looks like within one video, without a recognition network: to tell people apart and know them again.
+"""Appearance descriptors of people within one video, without a recognition network: to tell them apart and know them again.
 
 Texture of the aligned face (local binary patterns in cells; Ahonen, Hadid and Pietikainen, 2006) and the colours of the
 face and of the hair above it. On the real clips this was measured on, stretches of one person differed by 0.02-0.15
@@ -54,7 +54,7 @@ def describe(pixels: Pixels, box: Box, landmarks: Points | None) -> Descriptor:
 
 
 def dissimilarity(a: Descriptor, b: Descriptor) -> float:
-    """How different two looks are: 0 for the same, above 1 for nothing in common."""
+    """How different two descriptors are: 0 for the same, above 1 for nothing in common."""
     difference = 1 - float(a.texture @ b.texture) + SKIN_WEIGHT * (1 - float(a.skin @ b.skin))
     if a.hair is not None and b.hair is not None:
         difference += HAIR_WEIGHT * (1 - float(a.hair @ b.hair))
@@ -62,7 +62,7 @@ def dissimilarity(a: Descriptor, b: Descriptor) -> float:
 
 
 def least_dissimilarity(some: Iterable[Descriptor], others: Iterable[Descriptor]) -> float:
-    """Dissimilarity of the most similar pair; infinite without looks."""
+    """Dissimilarity of the most similar pair; infinite without descriptors."""
     others = list(others)
     return min((dissimilarity(a, b) for a in some for b in others), default=float("inf"))
 

@@ -76,11 +76,12 @@ def crop(pixels: Pixels, face: Face, config: CropConfig) -> Pixels:
 
 
 def crop_transform(box: Box, landmarks: Points | None, config: CropConfig) -> NDArray[np.float64]:
-    """What takes places in the frame to places in the crop (2, 3): a similarity, of ``stretched`` a scaling."""
+    """What takes points of the frame to points of the crop (2, 3): a similarity, of ``stretched`` a scaling."""
     margin = MARGIN[config.preset] if config.margin is None else config.margin
     align = ALIGNED[config.preset] if config.align is None else config.align
     if config.preset == "openface" and landmarks is not None and align:
-        unit = similarity(four(landmarks), OPENFACE)
+        # Eyes, nose and the middle of the mouth: what a smile moves least.
+        unit = similarity(np.concatenate([landmarks[:3], landmarks[3:].mean(0, keepdims=True)]), OPENFACE)
     elif config.preset == "openface":
         lower = (box[0], box[1] + OPENFACE_DROP * box[2], box[2], box[3])
         unit = unit_square(lower, OPENFACE_SIDE * box[2], 0.0)
@@ -114,11 +115,6 @@ def roll(landmarks: Points | None) -> float:
         return 0.0
     x, y = landmarks[1] - landmarks[0]
     return float(np.arctan2(y, x))
-
-
-def four(landmarks: Points) -> Points:
-    """Eyes, nose and the middle of the mouth (4, 2): what a smile moves least."""
-    return np.concatenate([landmarks[:3], landmarks[3:].mean(0, keepdims=True)])
 
 
 def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -92,11 +92,11 @@ class CutTrack:
     FaceRectWidth: float = 0.0
     """Means over the frames; the width in pixels of the source."""
 
-    def add(self, seen: FrameFaces, face: Face) -> None:
+    def add(self, frame_faces: FrameFaces, face: Face) -> None:
         """Take the next frame into account."""
         if self.n_frames == 0:
-            self.t_start, self.first_frame = seen.frame.time, seen.frame.index
-        self.t_end, self.last_frame = seen.frame.time, seen.frame.index
+            self.t_start, self.first_frame = frame_faces.frame.time, frame_faces.frame.index
+        self.t_end, self.last_frame = frame_faces.frame.time, frame_faces.frame.index
         self.n_frames += 1
         self.n_valid += face.state != "bridged"
         for name, value in (
@@ -110,7 +110,7 @@ class CutTrack:
 
 @plain
 class Record:
-    """What became of one source."""
+    """The result of one source: a line of ``files.csv``, and what a resume goes by."""
 
     input: str
     key: str
@@ -136,26 +136,26 @@ class Cutter:
         self.rows = FrameTableWriter(folder / "frames.parquet")
         self.first: float | None = None
 
-    def add(self, seen: FrameFaces) -> None:
+    def add(self, frame_faces: FrameFaces) -> None:
         """The next frame."""
-        here = {face.id for face in seen.faces}
+        here = {face.id for face in frame_faces.faces}
         for face_id, (track, _) in list(self.open.items()):
-            if face_id not in here or track.shot != seen.shot:
+            if face_id not in here or track.shot != frame_faces.shot:
                 self.end_track(face_id)
-        for face in seen.faces:
-            track, clip = self.open[face.id] if face.id in self.open else self.start_track(face.id, seen.shot)
-            self.rows.write(face_row(self.source.name, seen, face, track.track, track.n_frames))
-            clip.write(crop(seen.frame.pixels, face, self.config.crop), seen.frame.time)
-            track.add(seen, face)
-        if not seen.faces:
-            self.rows.write(empty_row(self.source.name, seen))
-        self.first = seen.frame.time if self.first is None else self.first
+        for face in frame_faces.faces:
+            track, clip = self.open[face.id] if face.id in self.open else self.start_track(face.id, frame_faces.shot)
+            self.rows.write(face_row(self.source.name, frame_faces, face, track.track, track.n_frames))
+            clip.write(crop(frame_faces.frame.pixels, face, self.config.crop), frame_faces.frame.time)
+            track.add(frame_faces, face)
+        if not frame_faces.faces:
+            self.rows.write(empty_row(self.source.name, frame_faces))
+        self.first = frame_faces.frame.time if self.first is None else self.first
         self.record.frames += 1
-        self.record.frames_with_face += bool(seen.faces)
-        self.record.duration = seen.frame.time - self.first
+        self.record.frames_with_face += bool(frame_faces.faces)
+        self.record.duration = frame_faces.frame.time - self.first
 
     def start_track(self, face_id: int, shot: int) -> tuple[CutTrack, ClipFile]:
-        """A new run."""
+        """Begin a track with its clip file."""
         track = CutTrack(len(self.record.tracks), face_id, shot)
         name = f"face{face_id:03d}-{track.track:04d}{self.config.clip.suffix}"
         track.path = f"clips/{self.source.key}/{name}"
@@ -165,7 +165,7 @@ class Cutter:
         return track, clip
 
     def end_track(self, face_id: int) -> None:
-        """A run is over; a short one leaves no clip."""
+        """Finish a track; a short one leaves no clip."""
         track, clip = self.open.pop(face_id)
         clip.close()
         if track.n_frames < self.config.clip.shortest:
@@ -185,16 +185,20 @@ def cut(source: VideoSource, store: Path, config: CutConfig, progress: Callable[
     Never raises for a bad file: the record that is left says what happened. Raises ``DiskError`` where ``store`` cannot be
     written, which is no fault of the source.
     """
-    # Of its own, so that a machine which was given up but still works cannot meet its successor here.
+    # A name of its own: a machine that was given up but still works must not write into the folder of its successor.
     folder = store / "partial" / f"{source.key}.{uuid4().hex[:12]}"
     try:
         with on_disk(store, store):
             cutter = Cutter(source, folder, config)
-            problem = feed(cutter, source, config, progress)
+            try:
+                frames = read_frames(source.path, source.start, source.end)
+                for frame_faces in follow(frames, config.detector.build(), config.follow):
+                    cutter.add(frame_faces)
+                    progress()
+            except VideoError as error:  # what came before the break is kept
+                cutter.record.status, cutter.record.reason = "broken", str(error)
             cutter.close()
             record = cutter.record
-            if problem:
-                record.status, record.reason = "broken", problem
             publish_result(cutter, store)
     except DiskError:
         raise
@@ -206,18 +210,6 @@ def cut(source: VideoSource, store: Path, config: CutConfig, progress: Callable[
         shutil.rmtree(folder, ignore_errors=True)
     write_record(store, record)
     return record
-
-
-def feed(cutter: Cutter, source: VideoSource, config: CutConfig, progress: Callable[[], object]) -> str | None:
-    """Give a source's frames to the cutter; returns why they end too early, if they do."""
-    frames = read_frames(source.path, source.start, source.end)
-    try:
-        for seen in follow(frames, config.detector.build(), config.follow):
-            cutter.add(seen)
-            progress()
-    except VideoError as error:
-        return str(error)
-    return None
 
 
 def publish_result(cutter: Cutter, store: Path) -> None:

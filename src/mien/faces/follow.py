@@ -34,9 +34,9 @@ from mien.video.stream import Frame
 LIKE, ALIKE = 0.3, 0.5
 """Correlation with its last detection that a carried face must keep: where the detector did not run, where it missed."""
 KEPT = 12
-"""Settled frames whose places are kept, for speed and for smoothing."""
+"""Released frames whose places are kept, for speed and for smoothing."""
 DESCRIBE_EVERY = 8
-"""Detections of a track between two looks at it."""
+"""Detections of a track from one descriptor to the next."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -61,7 +61,7 @@ class FollowConfig:
 
 @plain(eq=False)
 class PendingFrame:
-    """A frame on its way through."""
+    """A frame in the window, whose faces are not final yet."""
 
     frame: Frame
     shot: int
@@ -72,7 +72,7 @@ class PendingFrame:
 
 
 def follow(frames: Iterable[Frame], detector: Detector, config: FollowConfig) -> Iterator[FrameFaces]:
-    """One sighting per frame, in order. An error of ``frames`` is raised after the sightings of the frames before it."""
+    """The faces of each frame, in order. An error of ``frames`` is raised after the faces of the frames before it."""
     follower = Follower(detector, config)
     broken: Exception | None = None
     source = iter(frames)
@@ -94,20 +94,20 @@ def follow(frames: Iterable[Frame], detector: Detector, config: FollowConfig) ->
 
 
 class AppearanceCache:
-    """Looks at the detections of one frame, each taken at most once."""
+    """Descriptors of the detections of one frame, each made at most once."""
 
     def __init__(self, frame: Frame) -> None:
         self.frame = frame
-        self.taken: dict[int, Descriptor] = {}
+        self.descriptors: dict[int, Descriptor] = {}
 
     def __call__(self, face: Detection) -> Descriptor:
-        if id(face) not in self.taken:
-            self.taken[id(face)] = describe(self.frame.pixels, face.box, face.landmarks)
-        return self.taken[id(face)]
+        if id(face) not in self.descriptors:
+            self.descriptors[id(face)] = describe(self.frame.pixels, face.box, face.landmarks)
+        return self.descriptors[id(face)]
 
 
 class Follower:
-    """The state between frames."""
+    """Tracks, shots and people between frames."""
 
     def __init__(self, detector: Detector, config: FollowConfig) -> None:
         self.detector, self.config = detector, config
@@ -120,7 +120,7 @@ class Follower:
         """Index of the frame on which the detector ran last, time of the last thorough search and of the last that took
         heads tilted to either side into account."""
         self.shown = -np.inf
-        """When a face was sent out last."""
+        """Time of the last frame that was released with a face."""
 
     @property
     def live(self) -> list[Track]:
@@ -128,18 +128,18 @@ class Follower:
         return [track for track in self.tracks if not track.ended]
 
     def add(self, frame: Frame) -> None:
-        """One more frame into the window."""
+        """Take one more frame into the window."""
         shot, first, sudden = self.shots.number(frame.pixels)
         if first:
             self.end_tracks()
         due = first or frame.index - self.ran >= self.config.every
-        moment = PendingFrame(frame, shot, due)
-        self.window.append(moment)
+        pending = PendingFrame(frame, shot, due)
+        self.window.append(pending)
         if due:
-            self.detect(moment, first, sudden)
+            self.detect(pending, first, sudden)
         for track in self.live:
             if frame.index not in track.places:
-                self.carry_track(track, moment)
+                self.carry_track(track, pending)
             track.ended = frame.time - track.last_detection.time > self.config.patience
 
     def end_tracks(self) -> None:
@@ -149,34 +149,34 @@ class Follower:
             if track.opening and track.hits == track.runs:
                 track.hits = max(track.hits, self.confirm)
 
-    def detect(self, moment: PendingFrame, first: bool, sudden: bool) -> None:
+    def detect(self, pending: PendingFrame, first: bool, sudden: bool) -> None:
         """Run the detector and give each detection to a track, old or new."""
-        frame, detector = moment.frame, self.detector
+        frame, detector = pending.frame, self.detector
         thorough = first or frame.time - self.searched >= self.config.search or self.has_small_face(frame)
         self.ran, self.searched = frame.index, frame.time if thorough else self.searched
         tilted = first or frame.time - self.turned >= self.config.search
         self.turned = frame.time if tilted else self.turned
         found = without_duplicates(detector.detect(frame.pixels, thorough))
         strong = [face for face in found if face.score >= detector.strong]
-        look_at = AppearanceCache(frame)
-        pairs = match(self.live, strong, frame.time, look_at, sudden)
+        describe_face = AppearanceCache(frame)
+        pairs = match(self.live, strong, frame.time, describe_face, sudden)
         left = [track for track in self.live if all(track is not other for other, _ in pairs)]
-        pairs += match(left, [f for f in found if f.score < detector.strong], frame.time, look_at, sudden)
+        pairs += match(left, [f for f in found if f.score < detector.strong], frame.time, describe_face, sudden)
         for track in self.live:
             track.runs += 1
         for track, face in pairs:
-            self.update_track(track, face, moment, is_isolated(face, found), tilted)
+            self.update_track(track, face, pending, is_isolated(face, found), tilted)
         taken = [face for _, face in pairs]
         new = [f for f in found if all(f is not t and covered_share(f.box, t.box) < 0.6 for t in taken)]
-        moment.doubtful = bool(new)
+        pending.doubtful = bool(new)
         for face in sorted((f for f in new if f.score >= detector.strong), key=lambda f: f.box[0]):
-            self.start_track(face, moment, first, look_at(face) if is_isolated(face, found) else None, tilted)
+            self.start_track(face, pending, first, describe_face(face) if is_isolated(face, found) else None, tilted)
 
     def start_track(
-        self, face: Detection, moment: PendingFrame, opening: bool, seen: Descriptor | None, tilted: bool
+        self, face: Detection, pending: PendingFrame, opening: bool, seen: Descriptor | None, tilted: bool
     ) -> None:
         """A new track."""
-        frame = moment.frame
+        frame = pending.frame
         upright = level(frame.pixels, face, self.detector, 0.0, tilted)
         face = face if upright is None else upright.apply(face)
         place = Place(frame.time, face.box, face.landmarks, face.score, True)
@@ -192,9 +192,9 @@ class Follower:
         scale = min(1.0, self.detector.size / max(frame.pixels.shape[:2]))
         return any(track.last.box[2] * scale < self.detector.smallest for track in self.live)
 
-    def update_track(self, track: Track, found: Detection, moment: PendingFrame, free: bool, tilted: bool) -> None:
-        """Add a detection to its track, and now and then a look at it while nobody else is in the way."""
-        frame = moment.frame
+    def update_track(self, track: Track, found: Detection, pending: PendingFrame, free: bool, tilted: bool) -> None:
+        """Add a detection to its track, and now and then its descriptor, while no other face touches it."""
+        frame = pending.frame
         if tilted or frame.index - track.levelled >= EVERY:
             turn = 0.0 if track.level is None else track.level.turn
             track.level = level(frame.pixels, found, self.detector, turn, tilted) or track.level
@@ -203,30 +203,30 @@ class Follower:
         strong = face.score >= self.detector.strong
         place = Place(frame.time, face.box, face.landmarks, face.score, True)
         track.add_detection(frame.index, place, strong, free, template(frame.pixels, face.box))
-        worth = strong and free and (track.hits <= 9 or track.hits % DESCRIBE_EVERY == 0)
-        if worth:
+        described = strong and free and (track.hits <= 9 or track.hits % DESCRIBE_EVERY == 0)
+        if described:
             # As detected: what a face is compared with before it is known whose tilt it has.
             track.descriptors.append(describe(frame.pixels, found.box, found.landmarks))
-        self.people.remember(track, track.descriptors[-1] if worth else None)
+        self.people.remember(track, track.descriptors[-1] if described else None)
         if strong and track.hits == self.confirm:
             self.extend_back(track)
 
-    def carry_track(self, track: Track, moment: PendingFrame) -> None:
-        """Move a track by image motion from the frame before, unless somebody else is in the way."""
-        index = moment.frame.index
+    def carry_track(self, track: Track, pending: PendingFrame) -> None:
+        """Move a track by image motion from the frame before, unless another face is in the way."""
+        index = pending.frame.index
         before = track.places.get(index - 1)
         if before is None or len(self.window) < 2:
             return
-        move = carry(self.window[-2].frame.pixels, moment.frame.pixels, before.box)
-        place = None if move is None else self.plausible(track, before.moved(move, moment.frame.time), moment)
+        move = carry(self.window[-2].frame.pixels, pending.frame.pixels, before.box)
+        place = None if move is None else self.plausible(track, before.moved(move, pending.frame.time), pending)
         if place is not None:
             track.places[index] = place
 
     def extend_back(self, track: Track) -> None:
         """Carry a newly believed track back over the frames before its first detection."""
         first = min(track.places)
-        moments = [m for m in self.window if m.frame.index <= first and m.shot == self.window[-1].shot]
-        for later, earlier in pairwise(reversed(moments)):
+        pendings = [m for m in self.window if m.frame.index <= first and m.shot == self.window[-1].shot]
+        for later, earlier in pairwise(reversed(pendings)):
             place = track.places[later.frame.index]
             move = carry(later.frame.pixels, earlier.frame.pixels, place.box)
             moved = None if move is None else self.plausible(track, place.moved(move, earlier.frame.time), earlier)
@@ -234,40 +234,41 @@ class Follower:
                 return
             track.places[earlier.frame.index] = moved
 
-    def plausible(self, track: Track, place: Place, moment: PendingFrame) -> Place | None:
+    def plausible(self, track: Track, place: Place, pending: PendingFrame) -> Place | None:
         """A carried place with its score lowered by what has changed; None if it is no longer like the face."""
-        like = correlation(track.template, template(moment.frame.pixels, place.box))
+        like = correlation(track.template, template(pending.frame.pixels, place.box))
         x, y = centre_of(place.box)
-        height, width = moment.frame.pixels.shape[:2]
+        height, width = pending.frame.pixels.shape[:2]
         inside = 0 <= x < width and 0 <= y < height
         others = [
-            t.places[moment.frame.index] for t in self.tracks if t is not track and moment.frame.index in t.places
+            t.places[pending.frame.index] for t in self.tracks if t is not track and pending.frame.index in t.places
         ]
-        # Missed beside somebody means hidden, and motion would follow who hides it.
+        # A face that is missed beside another is hidden by it, and motion would follow the other.
         free = not any(
-            boxes_touch(place.box, o.box) if moment.searched else covered_share(place.box, o.box) > 0.3 for o in others
+            boxes_touch(place.box, o.box) if pending.searched else covered_share(place.box, o.box) > 0.3 for o in others
         )
-        if like < (ALIKE if moment.searched else LIKE) or not inside or not free:
+        if like < (ALIKE if pending.searched else LIKE) or not inside or not free:
             return None
         return replace(place, score=track.last_detection.score * like)
 
     def release(self) -> FrameFaces:
-        """The oldest frame of the window, with what is known of it by now."""
-        moment = self.window.popleft()
-        index, time = moment.frame.index, moment.frame.time
+        """The oldest frame of the window with its final faces."""
+        pending = self.window.popleft()
+        index, time = pending.frame.index, pending.frame.time
         believed = [t for t in self.tracks if t.hits >= self.confirm and min(t.places, default=index + 1) <= index]
         new = [t for t in believed if t.id is None]
         if new:
             begin = min(min(t.places) for t in new)
             self.people.assign_ids(new, {t.id for t in self.tracks if t.id is not None and max(t.places) >= begin})
         faces = [
-            face_at(t, index, time, moment.frame.pixels, self.config.smoothing, self.config.lookahead) for t in believed
+            face_at(t, index, time, pending.frame.pixels, self.config.smoothing, self.config.lookahead)
+            for t in believed
         ]
         shown = tuple(sorted((f for f in faces if f is not None), key=lambda f: f.id))
-        reason = None if shown else self.reason(moment)
+        reason = None if shown else self.reason(pending)
         self.shown = time if shown else self.shown
         self.forget(index)
-        return FrameFaces(moment.frame, shown, moment.shot, reason)
+        return FrameFaces(pending.frame, shown, pending.shot, reason)
 
     def forget(self, index: int) -> None:
         """Drop places that no later frame needs, and tracks without any; a live one keeps its last."""
@@ -278,12 +279,12 @@ class Follower:
                 track.places = {i: p for i, p in track.places.items() if i >= keep or i == last}
         self.tracks = [t for t in self.tracks if not t.ended or max(t.places) > index]
 
-    def reason(self, moment: PendingFrame) -> str:
+    def reason(self, pending: PendingFrame) -> str:
         """Why a frame has no face, in a few words."""
-        if float(moment.frame.pixels[::8, ::8].std()) < 4:
+        if float(pending.frame.pixels[::8, ::8].std()) < 4:
             return "blank picture"
-        if moment.frame.time - self.shown < 1:
+        if pending.frame.time - self.shown < 1:
             return "face out of sight"
-        if moment.doubtful:
+        if pending.doubtful:
             return "only doubtful detections"
-        return "no face found" if moment.searched else "no face found on the frames searched before and after"
+        return "no face found" if pending.searched else "no face found on the frames searched before and after"

@@ -63,14 +63,19 @@ class FrameTableWriter:
         self.file.close()
 
 
-def empty_row(name: str, seen: FrameFaces) -> dict[str, Any]:
+def empty_row(name: str, frame_faces: FrameFaces) -> dict[str, Any]:
     """The row of a frame without a face."""
-    return frame_columns(name, seen) | {"success": 0, "reason": seen.reason or "no face"}
+    return frame_columns(name, frame_faces) | {"success": 0, "reason": frame_faces.reason or "no face"}
 
 
-def face_row(name: str, seen: FrameFaces, face: Face, track: int, place: int) -> dict[str, Any]:
+def face_row(name: str, frame_faces: FrameFaces, face: Face, track: int, place: int) -> dict[str, Any]:
     """The row of one face: frame ``place`` of the video's followed face ``track``. A bridged face was not seen."""
-    row = frame_columns(name, seen) | {"face_id": face.id, "state": face.state, "track": track, "track_frame": place}
+    row = frame_columns(name, frame_faces) | {
+        "face_id": face.id,
+        "state": face.state,
+        "track": track,
+        "track_frame": place,
+    }
     row |= {"success": int(face.state != "bridged"), "confidence": face.confidence, "sharpness": face.sharpness}
     row |= {"reason": "bridged over a gap" if face.state == "bridged" else None}
     row |= dict(zip(("FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight"), map(float, face.box), strict=True))
@@ -82,6 +87,11 @@ def face_row(name: str, seen: FrameFaces, face: Face, track: int, place: int) ->
     return row
 
 
-def frame_columns(name: str, seen: FrameFaces) -> dict[str, Any]:
+def frame_columns(name: str, frame_faces: FrameFaces) -> dict[str, Any]:
     """What every row of a frame says."""
-    return {"input": name, "frame": seen.frame.index, "timestamp": seen.frame.time, "shot": seen.shot}
+    return {
+        "input": name,
+        "frame": frame_faces.frame.index,
+        "timestamp": frame_faces.frame.time,
+        "shot": frame_faces.shot,
+    }

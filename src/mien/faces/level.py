@@ -2,7 +2,7 @@
 
 YuNet puts the points of a tilted head where those of an upright one would be, the more so the smaller the face: a tilt
 of 45 degrees gives a roll of 4 where a face is 64 pixels wide, of 20 where it is 192 (benchmarks/results/roll.md). So
-each face is cut out at that size, turned by what is known of its tilt, and searched again; what tilt is left there turns
+each face is cut out at that size, turned by what is known of its tilt, and searched again; the tilt that is left there turns
 the next try. At the start of a shot and then at intervals, turns to either side are tried as well. Between second looks
 the points keep their places in the box. Scores stay those of the first look: turned and enlarged, much that is no face
 scores like one.
@@ -36,7 +36,7 @@ UPRIGHT, TILTED = np.radians((10.0, 20.0))
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """What a second look told of a face, in terms of the detector's box (shares of its sides, from its corner)."""
+    """Tilt, points and box of a face by a second look, in terms of the detector's box (shares of its sides, from its corner)."""
 
     turn: float
     """Tilt of the head in radians, clockwise in the picture."""

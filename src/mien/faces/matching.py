@@ -1,4 +1,4 @@
-"""Who belongs to whom: detections to the tracks of a shot, new tracks to people seen before (Hungarian method)."""
+"""Assignment of detections to the tracks of a shot, and of new tracks to people seen before (Hungarian method)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNKNOWN = 0.25
 """What counts as dissimilarity where a track was never seen alone: more than the same person, less than another."""
 IMPOSSIBLE = 1e6
 DESCRIPTORS, MEMORY = 16, 256
-"""Looks kept of a person, and people kept in mind: beyond that, those seen longest ago are forgotten."""
+"""Descriptors kept of a person, and people kept: beyond that, those seen longest ago are forgotten."""
 
 Costs = NDArray[np.float64]
 """(rows, columns), ``IMPOSSIBLE`` where a pair is impossible."""
@@ -35,10 +35,10 @@ def match(
     tracks: Sequence[Track],
     found: Sequence[Detection],
     time: float,
-    look_at: Callable[[Detection], Descriptor],
+    describe: Callable[[Detection], Descriptor],
     sudden: bool,
 ) -> list[tuple[Track, Detection]]:
-    """Pairs of least total cost. ``look_at`` is asked only where place alone does not tell, or after a ``sudden``
+    """Pairs of least total cost. ``describe`` is asked only where place alone does not tell, or after a ``sudden``
     change of the picture."""
     cost = distances(tracks, found, time)
     reach = cost < IMPOSSIBLE
@@ -48,7 +48,7 @@ def match(
         if rivals or (track.descriptors and (sudden or time - track.last.time > 0.15)):
             for column in columns:
                 difference = (
-                    least_dissimilarity([look_at(found[column])], track.descriptors) if track.descriptors else UNKNOWN
+                    least_dissimilarity([describe(found[column])], track.descriptors) if track.descriptors else UNKNOWN
                 )
                 cost[row, column] = IMPOSSIBLE if difference > OTHER_PERSON else cost[row, column] + 5 * difference
     return [(tracks[row], found[column]) for row, column in assign(cost)]
@@ -74,7 +74,7 @@ def assign(cost: Costs) -> list[tuple[int, int]]:
 
 @dataclass(eq=False)
 class Person:
-    """Somebody seen in this video."""
+    """A person seen in this video: what they look like and where they were last."""
 
     descriptors: deque[Descriptor] = field(default_factory=lambda: deque(maxlen=DESCRIPTORS))
     box: Box = (0.0, 0.0, 0.0, 0.0)

@@ -1,4 +1,4 @@
-"""What was found, drawn for a person to judge: boxes, ids, confidence and landmarks on a frame; a contact sheet."""
+"""Found faces drawn for a person to check: boxes, ids, confidence and landmarks on a frame; a contact sheet."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def colour_of(id: int) -> tuple[int, int, int]:
     return COLOURS[id % len(COLOURS)]
 
 
-def draw_faces(sighting: FrameFaces, width: int | None = None) -> Pixels:
+def draw_faces(frame_faces: FrameFaces, width: int | None = None) -> Pixels:
     """A copy of the frame with its faces marked, at ``width`` pixels if that is given and less than it has.
 
     A thin box was not detected on this frame but tracked or bridged.
     """
-    scale = min(1.0, width / sighting.frame.pixels.shape[1]) if width else 1.0
-    pixels = np.ascontiguousarray(sighting.frame.pixels).copy()
+    scale = min(1.0, width / frame_faces.frame.pixels.shape[1]) if width else 1.0
+    pixels = np.ascontiguousarray(frame_faces.frame.pixels).copy()
     if scale < 1:
         size = (round(scale * pixels.shape[1]), max(1, round(scale * pixels.shape[0])))
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
     unit = max(1.0, max(pixels.shape[:2]) / 640)
-    for face in sighting.faces:
+    for face in frame_faces.faces:
         draw_face(pixels, face, unit, scale)
-    note = f"{sighting.frame.time:.2f} s" + (f"  {sighting.reason}" if sighting.reason else "")
+    note = f"{frame_faces.frame.time:.2f} s" + (f"  {frame_faces.reason}" if frame_faces.reason else "")
     draw_text(pixels, note, (round(6 * unit), pixels.shape[0] - round(8 * unit)), unit, WHITE)
     return pixels
 
@@ -83,13 +83,13 @@ class ContactSheet:
         self.crops: dict[int, list[Pixels]] = {}
         self.every, self.taken = 1, 0
 
-    def add(self, sighting: FrameFaces) -> None:
+    def add(self, frame_faces: FrameFaces) -> None:
         """Take a frame, if it is one of those kept: every n-th, n doubling whenever there are too many."""
         if self.taken % self.every == 0:
-            self.frames.append(self.framed(draw_faces(sighting, self.width)))
-            for face in (f for f in sighting.faces if f.id in self.crops or len(self.crops) < PEOPLE):
+            self.frames.append(self.frame_tile(draw_faces(frame_faces, self.width)))
+            for face in (f for f in frame_faces.faces if f.id in self.crops or len(self.crops) < PEOPLE):
                 self.crops.setdefault(face.id, []).append(
-                    self.named(crop(sighting.frame.pixels, face, self.config), face)
+                    self.crop_tile(crop(frame_faces.frame.pixels, face, self.config), face)
                 )
         self.taken += 1
         if len(self.frames) >= 4 * self.columns:
@@ -97,12 +97,12 @@ class ContactSheet:
             self.frames = self.frames[::2]
             self.crops = {id: crops[::2] for id, crops in self.crops.items()}
 
-    def framed(self, pixels: Pixels) -> Pixels:
+    def frame_tile(self, pixels: Pixels) -> Pixels:
         """A marked frame in the middle of a tile; a frame narrower than the tile keeps its size."""
         missing = self.width - pixels.shape[1]
         return np.pad(pixels, ((0, 4), (missing // 2, missing - missing // 2), (0, 0)), constant_values=PAPER)
 
-    def named(self, face_pixels: Pixels, face: Face) -> Pixels:
+    def crop_tile(self, face_pixels: Pixels, face: Face) -> Pixels:
         """A crop at half the width of a tile; under it its id, sharpness and the turn of the head."""
         side = self.width // 2
         tile = np.full((side + LABEL, side, 3), PAPER, np.uint8)

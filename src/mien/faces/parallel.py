@@ -7,11 +7,9 @@ Processes are forked from a server that has imported everything, which takes mil
 from __future__ import annotations
 
 import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from multiprocessing import connection, get_all_start_methods, get_context, parent_process
+from multiprocessing import connection, get_all_start_methods, get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +19,10 @@ from mien.extras import install
 from mien.faces.cut import CutConfig, Record, VideoSource, cut, write_record
 from mien.files import DiskError
 from mien.video.container import limit_pixels, pixel_limit
+from mien.video.inspection import prepare_process
 
 POLL_SECONDS = 1.0
-"""Seconds between looks at the count of frames."""
+"""Seconds between two reports of the number of frames."""
 
 
 def cut_locally(
@@ -33,14 +32,14 @@ def cut_locally(
     context: Any = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
     if hasattr(context, "set_forkserver_preload"):
         context.set_forkserver_preload(["mien.faces.parallel"])
-    frames, refused = context.Value("q", 0), context.SimpleQueue()
+    frames, disk_errors = context.Value("q", 0), context.SimpleQueue()
     waiting, running = deque(jobs), {}
     try:
         while waiting or running:
             while waiting and len(running) < workers:
                 job = waiting.popleft()
                 process = context.Process(
-                    target=cut_in_process, args=(job, store, config, frames, refused, pixel_limit()), daemon=True
+                    target=cut_in_process, args=(job, store, config, frames, disk_errors, pixel_limit()), daemon=True
                 )
                 process.start()
                 running[process.sentinel] = (process, job)
@@ -49,10 +48,16 @@ def cut_locally(
             for sentinel in ended:
                 process, job = running.pop(sentinel)
                 process.join()
-                if not refused.empty():
-                    raise DiskError(refused.get())
+                if not disk_errors.empty():
+                    raise DiskError(disk_errors.get())
                 if process.exitcode:
-                    record_failure(store, job, f"its process ended with {describe(process.exitcode)}")
+                    crashed = process.exitcode < 0
+                    code = (
+                        f"signal {-process.exitcode} (a crash, or no memory left)"
+                        if crashed
+                        else f"exit code {process.exitcode}"
+                    )
+                    record_failure(store, job, f"its process ended with {code}")
                 yield frames.value, job
     finally:
         for process, _ in running.values():
@@ -62,9 +67,8 @@ def cut_locally(
 def cut_in_process(
     job: VideoSource, store: Path, config: CutConfig, frames: Any, disk_errors: Any, pixels: int
 ) -> None:
-    """What the process of one video does; ``disk_errors`` is told what keeps the store from being written."""
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal's processes; the parent decides
+    """Cut one video in a process of its own; ``disk_errors`` gets the reason if the store cannot be written."""
+    prepare_process()
     cv2.setNumThreads(1)
 
     def count() -> None:
@@ -78,21 +82,8 @@ def cut_in_process(
         disk_errors.put(str(error))
 
 
-def end_with_parent() -> None:
-    """A killed run must not go on behind its successor's back."""
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-
-def describe(code: int) -> str:
-    """An exit code in words."""
-    return f"signal {-code} (a crash, or no memory left)" if code < 0 else f"exit code {code}"
-
-
 def record_failure(store: Path, job: VideoSource, reason: str) -> None:
-    """Leave a record of a source that left none itself."""
+    """Write the record of a source whose process did not."""
     write_record(store, Record(job.name, job.key, job.stamp(), job.columns, "failed", reason))
 
 
@@ -133,7 +124,7 @@ def cut_on_ray(
 
 
 def cut_in_task(job: VideoSource, store: Path, config: CutConfig, pixels: int) -> int:
-    """What a Ray task does; returns its frames."""
+    """Cut one video in a Ray task; returns its number of frames."""
     cv2.setNumThreads(1)
     with limit_pixels(pixels):
         return cut(job, store, config).frames

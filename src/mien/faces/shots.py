@@ -32,7 +32,11 @@ class Shots:
 
     def number(self, pixels: Pixels) -> tuple[int, bool, bool]:
         """The shot a frame belongs to, whether it is its first, and whether the picture changed suddenly otherwise."""
-        thumbnail = small(pixels)
+        # From every n-th pixel: averaging all of a large frame would cost as much as finding its faces.
+        width, height = 4 * THUMBNAIL[0], 4 * THUMBNAIL[1]
+        if pixels.shape[1] > width:
+            pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.uint8, copy=False)
+        thumbnail = cv2.resize(pixels, THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)
         if self.before is None:
             self.before = thumbnail
             return self.shot, True, False
@@ -46,11 +50,3 @@ class Shots:
         else:
             self.changes.append(change)
         return self.shot, cut, change > max(SUDDEN, RATIO * usual)
-
-
-def small(pixels: Pixels) -> NDArray[np.float32]:
-    """The thumbnail, from every n-th pixel: averaging all of a large frame would cost as much as finding its faces."""
-    width, height = 4 * THUMBNAIL[0], 4 * THUMBNAIL[1]
-    if pixels.shape[1] > width:
-        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.uint8, copy=False)
-    return cv2.resize(pixels, THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What is said of a face on one frame once its neighbours in time are known: smoothed, bridged, measured."""
+"""The final face on one frame, once its neighbours in time are known: smoothed, bridged, measured."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def smooth(track: Track, index: int, smoothing: float) -> Place:
     weights = np.exp(-0.5 * (times / smoothing) ** 2) * np.array([1.0 if p.detected else 0.5 for p in near])
     weights /= weights.sum()
     values, centred = np.stack([as_row(p) for p in near]), times - weights @ times
-    spread = float(weights @ centred**2)
-    slope = (weights * centred) @ values / max(spread, 1e-9)
+    variance = float(weights @ centred**2)
+    slope = (weights * centred) @ values / max(variance, 1e-9)
     return from_row(here, weights @ values - slope * (weights @ times))
 
 

@@ -25,12 +25,13 @@ import pyarrow as pa
 import yaml
 from pyarrow import parquet
 
-from mien.config import read_yaml, to_tree
+from mien.config import to_tree
 from mien.faces.cut import CutConfig, CutTrack, Record, VideoSource, output_paths, read_record
 from mien.files import write_whole
 from mien.interfaces import Clip
 from mien.names import to_text
 from mien.video.manifest import read_manifest, write_manifest
+from mien.yaml_files import read_yaml
 
 MANIFEST = ("path", "input", "face_id", "track", "t_start", "t_end", "n_frames", "n_valid", "confidence", "sharpness")
 """First columns of the manifest; those of the manifest that was cut follow."""
@@ -97,7 +98,7 @@ def prepare_store(store: Path, config: CutConfig) -> None:
     begun = any(next((store / name).glob("*"), None) for name in ("clips", "frames", "partial"))
     if path.is_file() and begun:
         before = read_yaml(path)
-        lines = difference(before, tree)
+        lines = difference(before if isinstance(before, dict) else {}, tree)
         if lines:
             raise ValueError(
                 f"{store} was begun with other settings; use another --output or the same:\n" + "\n".join(lines)
@@ -110,7 +111,7 @@ def prepare_store(store: Path, config: CutConfig) -> None:
 
 
 def store_settings(config: CutConfig) -> dict[str, Any]:
-    """What decides the result; of the model its file's name, not where it lies."""
+    """The settings that decide the result; of the model its file's name, not where it lies."""
     tree = to_tree(config)
     model = tree["detector"]["model"]
     tree["detector"]["model"] = PurePath(model).name if model else None
@@ -142,19 +143,19 @@ def pending(store: Path, chosen: Sequence[VideoSource]) -> list[VideoSource]:
 
 
 def remove_partial(store: Path, chosen: Sequence[VideoSource]) -> None:
-    """Remove what was half done of sources that nobody is cutting now."""
+    """Remove the partial results of sources that no process is cutting now."""
     keys = {source.key for source in chosen}
     for folder in (store / "partial").glob("*"):
         if folder.name.rpartition(".")[0] in keys:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def is_done(store: Path, one: VideoSource) -> bool:
+def is_done(store: Path, source: VideoSource) -> bool:
     """Whether a source needs no further work."""
-    record = read_record(store, one.key)
-    if record is None or record.status == "failed" or record.stamp != one.stamp():
+    record = read_record(store, source.key)
+    if record is None or record.status == "failed" or record.stamp != source.stamp():
         return False
-    return record.frames == 0 or output_paths(store, one.key)[1].is_file()
+    return record.frames == 0 or output_paths(store, source.key)[1].is_file()
 
 
 def write_index(store: Path) -> list[Record]:
@@ -171,19 +172,15 @@ def write_tables(store: Path, keys: Sequence[str]) -> list[Record]:
     """The tables of the records of these keys."""
     records = sorted((r for r in (read_record(store, key) for key in keys) if r), key=lambda r: r.input)
     tracks = [(record, track) for record in records for track in record.tracks]
-    clips = [manifest_row(record, track) for record, track in tracks if track.path]
+    rows = [{"input": record.input} | asdict(track) for record, track in tracks]
+    # Labels of a video go with every face of it.
+    clips = [r.columns | {n: row[n] for n in MANIFEST} for (r, t), row in zip(tracks, rows, strict=True) if t.path]
     extra = sorted({name for row in clips for name in row} - set(MANIFEST))
     files = [file_row(record) for record in records]
     write_whole(store / "files.csv", lambda p: write_manifest(p, files, FILES))
-    write_whole(store / "tracks.parquet", lambda p: write_tracks(p, tracks))
+    write_whole(store / "tracks.parquet", lambda p: write_tracks(p, rows))
     write_whole(store / "manifest.csv", lambda p: write_manifest(p, clips, (*MANIFEST, *extra)))
     return records
-
-
-def manifest_row(record: Record, track: CutTrack) -> dict[str, Any]:
-    """A clip as a row of the manifest: labels of the video go with every face of it."""
-    own = {"input": record.input} | asdict(track)
-    return dict(record.columns) | {name: own[name] for name in MANIFEST}
 
 
 def file_row(record: Record) -> dict[str, Any]:
@@ -196,10 +193,9 @@ def file_row(record: Record) -> dict[str, Any]:
     return {name: value for name, value in (asdict(record) | counts).items() if name in FILES}
 
 
-def write_tracks(path: Path, tracks: Sequence[tuple[Record, CutTrack]]) -> None:
-    """The index of all runs."""
+def write_tracks(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The index of all tracks."""
     kinds = {"int": pa.int32(), "float": pa.float64()}
     fields = [(name, kinds.get(str(kind), pa.string())) for name, kind in CutTrack.__annotations__.items()]
-    rows = [{"input": record.input} | asdict(track) for record, track in tracks]
     table = pa.Table.from_pylist(rows, schema=pa.schema([("input", pa.string()), *fields]))
     parquet.write_table(table, path, compression="zstd")

@@ -60,9 +60,9 @@ class Track:
     last_detection: Place = field(init=False)
     """The last detection."""
     speed: tuple[float, float] = (0.0, 0.0)
-    """Pixels per second of late."""
+    """Pixels per second over the last ``RECENT`` seconds."""
     isolated: bool = True
-    """Whether nobody was in the way when last detected."""
+    """Whether no other face touched it when it was last detected."""
     descriptors: deque[Descriptor] = field(default_factory=lambda: deque(maxlen=8))
     id: int | None = None
     ended: bool = False
@@ -76,7 +76,7 @@ class Track:
         return self.places[max(self.places)]
 
     def add_detection(self, index: int, place: Place, strong: bool, alone: bool, template: NDArray[np.float32]) -> None:
-        """Add a detection. While somebody is in the way, half a face is no measure of speed."""
+        """Add a detection. It counts for the speed only if no other face touches it: of a half hidden one, half is found."""
         self.places[index] = self.last_detection = place
         self.template = template
         self.hits += strong
@@ -92,7 +92,7 @@ class Track:
 
 
 def moved_box(box: Box, speed: tuple[float, float], seconds: float) -> Box:
-    """A box moved on."""
+    """A box after so many seconds at a speed in pixels per second."""
     return box[0] + speed[0] * seconds, box[1] + speed[1] * seconds, box[2], box[3]
 
 

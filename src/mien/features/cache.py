@@ -24,7 +24,7 @@ from mien import __version__
 from mien.config import STRICT, to_tree
 from mien.files import write_whole
 from mien.interfaces import Clip, Encoder
-from mien.models.batching import read_views
+from mien.models.batching import forward_views
 from mien.progress import progress_bar
 from mien.video.clips import ClipConfig
 from mien.video.leaks import hash_files
@@ -142,7 +142,7 @@ class Features:
 
     def read(self, items: Iterable[View]) -> Iterable[tuple[View, Tensor]]:
         """Run the encoder: items with their tokens (segments, crops, N, dim) as they are kept."""
-        for item, tokens in read_views(self.encode, items, self.views.batch, self.device):
+        for item, tokens in forward_views(self.encode, items, self.views.batch, self.device):
             yield item, tokens.to(DTYPES[self.config.dtype]).cpu()
 
     @torch.inference_mode()

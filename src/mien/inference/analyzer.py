@@ -32,7 +32,7 @@ from mien.inference.window_prediction import WindowPrediction, require_finite, w
 from mien.inference.windows import Window
 from mien.interfaces import Clip, Outputs, Task
 from mien.model_files import ONNX, weights_file
-from mien.models.batching import read_views
+from mien.models.batching import forward_views
 from mien.models.card import ModelCard
 from mien.models.onnx_task import OnnxTask
 from mien.progress import progress_bar
@@ -42,7 +42,7 @@ from mien.video.views import View, ViewConfig, ViewDataset, load_views
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model says of clips, in their order."""
+    """The outputs of a model for clips, in their order."""
 
     mean: NDArray[np.float64]
     """Outputs (clips, names), averaged over the views."""
@@ -75,9 +75,10 @@ class VideoFeatures:
 def load(path: str | Path, device: str = "auto", matmul: MatmulPrecision = "medium") -> Analyzer:
     """Load exported weights from the folder of a fine-tuned run, or from the hub as ``hf://owner/name``.
 
-    ``device`` and ``matmul`` are the options of the commands. Raises ``ValueError`` where the folder holds no model, or weights that do not fit what model.json says.
+    ``device`` and ``matmul`` are the options of the commands. Raises ``ValueError`` where the folder holds no model, or
+    weights that do not fit what model.json says.
     """
-    folder = checkpoint.locate(path)
+    folder = checkpoint.model_folder(path)
     card = ModelCard.load(folder)
     if card.task is None:
         raise ValueError(f"{folder} is a pre-trained encoder without a task; fine-tune it first: mien finetune --init")
@@ -122,7 +123,7 @@ class Analyzer:
         ``video`` is a file, a folder of frames, an open binary file, or an array (N, H, W, 3) with ``timestamps`` in
         seconds; ``options`` are the fields of ``ReadConfig``, which are also the flags of `mien predict`, which prints what
         ``summary()`` of the result says, and of `mien analyze`. With ``output``, a folder, tables grow there and a killed job
-        is gone on with. ``listen`` hears everything as it becomes final. Raises ``ValueError`` for unknown options and for
+        is gone on with. ``listen`` gets everything as it becomes final. Raises ``ValueError`` for unknown options and for
         videos that cannot be read. Where the commands end with an error, the timeline says so: without a face it is
         ``empty``, and ``about["stopped"]`` is why a video broke off.
         """
@@ -162,7 +163,7 @@ class Analyzer:
 
     @torch.inference_mode()
     def read_windows(self, windows: Sequence[Window], coverage: float | None = None) -> list[WindowPrediction]:
-        """A batch of windows -> what the model says of each, calibrated if it is."""
+        """A batch of windows -> a prediction for each, calibrated if the model is."""
         video = torch.stack([window.video for window in windows]).to(self.device)  # B, S, 3, T, H, W
         pixels, segments = self.task.pixels(video.flatten(0, 1)), video.shape[:2]
         tokens, statistics = encode(self.task.encoder, pixels) if self.calibration else (self.encode(pixels), None)
@@ -180,7 +181,7 @@ class Analyzer:
         return self.task.encoder.features(pixels)
 
     def scores(self, video: Video, **options: Any) -> dict[str, float]:
-        """Means over a video by label name, of the face seen longest: what ``predict(video).summary()`` says of it.
+        """Means over a video by label name, of the face seen longest: its row of ``predict(video).summary()``.
 
         Options are those of ``predict``. Raises ``ValueError`` where no face is seen.
         """
@@ -208,11 +209,13 @@ class Analyzer:
         mean, votes = np.zeros((2, len(clips), len(self.names)))
         statistics, blur = np.zeros((len(clips), width)), np.full(len(clips), np.nan)
         items = load_views(ViewDataset(clips, self.clip, views), workers)
-        read = read_views(step, with_sharpness(items, blur) if measure else items, views.batch, self.device)
-        for item, found in progress_bar(read, "reading", total=len(clips), disable=not progress):
-            outputs, features = found.split([found.shape[-1] - width, width], dim=-1)  # windows crops ...
-            whole = self.join(outputs.unflatten(-1, (-1, encoder.dim))) if joint else outputs
-            each = whole.flatten(0, 1).double().cpu().numpy()  # views, names
+        read = forward_views(step, with_sharpness(items, blur) if measure else items, views.batch, self.device)
+        for item, result in progress_bar(read, "reading", total=len(clips), disable=not progress):
+            outputs, features = result.split([result.shape[-1] - width, width], dim=-1)  # windows crops ...
+            if joint:  # tokens (S, C, N, dim) of all segments -> outputs (1, C, names), one per crop
+                tokens = outputs.unflatten(-1, (-1, encoder.dim)).transpose(0, 1).flatten(1, 2)
+                outputs = self.task.postprocess(self.task.head(tokens))[None]
+            each = outputs.flatten(0, 1).double().cpu().numpy()  # views, names
             mean[item["index"]] = each.mean(axis=0)
             votes[item["index"]] = np.bincount(each.argmax(axis=1), minlength=each.shape[1]) / len(each)
             statistics[item["index"]] = features.flatten(0, 1).double().mean(dim=0).cpu().numpy()
@@ -232,10 +235,6 @@ class Analyzer:
                 "--views.sliding as they are, or train a probe with --segments 1"
             )
         return replace(views, segments=wanted)
-
-    def join(self, tokens: Tensor) -> Tensor:
-        """Tokens (S, C, N, dim) of all segments -> outputs (1, C, names), one per crop."""
-        return self.task.postprocess(self.task.head(tokens.transpose(0, 1).flatten(1, 2)))[None]
 
 
 def with_sharpness(items: Iterable[View], blur: NDArray[np.float64]) -> Iterator[View]:

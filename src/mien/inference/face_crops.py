@@ -21,10 +21,10 @@ class FaceCropper(Protocol):
     """Finds faces and cuts them out."""
 
     def frames_with_faces(self, frames: Iterable[Frame]) -> Iterator[FrameFaces]:
-        """One sighting per frame, in order."""
+        """The faces of each frame, in order."""
         ...
 
-    def picture(self, sighting: FrameFaces, face: Face) -> Pixels:
+    def picture(self, frame_faces: FrameFaces, face: Face) -> Pixels:
         """A face as the model wants it: uint8 (size, size, 3)."""
         ...
 
@@ -43,9 +43,9 @@ class WholeFrame:
             face = Face(0, box, float("nan"), None, "detected", float("nan"), None)
             yield FrameFaces(frame, (face,), 0, None)
 
-    def picture(self, sighting: FrameFaces, face: Face) -> Pixels:
+    def picture(self, frame_faces: FrameFaces, face: Face) -> Pixels:
         """The square of a frame that training sees."""
-        return self.cut(sighting.frame.pixels)
+        return self.cut(frame_faces.frame.pixels)
 
     def cut(self, pixels: Pixels) -> Pixels:
         """A clip's frame (H, W, 3) -> (size, size, 3)."""
@@ -74,9 +74,9 @@ class DetectedFaces:
         """Stable ids over time; see ``mien.faces.follow``."""
         return follow(frames, self.detector.build(), self.follow)
 
-    def picture(self, sighting: FrameFaces, face: Face) -> Pixels:
+    def picture(self, frame_faces: FrameFaces, face: Face) -> Pixels:
         """The crop of a face."""
-        picture = crop(sighting.frame.pixels, face, self.crop)
+        picture = crop(frame_faces.frame.pixels, face, self.crop)
         return picture if len(picture) == self.clip.size else WholeFrame(self.clip).cut(picture)
 
 
@@ -86,7 +86,7 @@ CropPreset = Literal["model", "loose", "voxceleb2", "openface", "template", "str
 def compatible_crop(clip: ClipConfig, trained_on: CropConfig | None, asked: CropPreset) -> CropConfig:
     """How faces are cropped for a model. Asking for another crop than it was trained on is an error.
 
-    ``trained_on`` is what the store said that the model learnt from; without it voxceleb2 clips say what they are, and
+    ``trained_on`` is the crop of the store that the model learnt from; without it voxceleb2 clips say what they are, and
     others get loose squares.
     """
     known = trained_on or (CropConfig(preset="voxceleb2") if clip.crop == "voxceleb2" else None)

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
-from mien.files import withdraw, write_whole
+from mien.files import remove_files, write_whole
 from mien.inference.journal import Journal, explain_disk_errors, has_rows
 from mien.inference.pipeline import PredictionEvent, WindowPrediction
 from mien.inference.tables import Layout
 from mien.inference.timeline import ABOUT, write_about
 
 UNFINISHED = ".analysis.json"
-"""What a job is that is not finished, or was killed."""
+"""File with the settings of a job that is not finished, or was killed."""
 PICTURES = ("report.html", "overlay.mp4", "mosaic.png", "timeline.png", "timeline.eaf")
 """What is made from the tables."""
 
@@ -61,7 +61,7 @@ class Job:
         """Remove what an analysis wrote here, and nothing else."""
         tables = (f"{table}.{ending}" for table in ("windows", "frames") for ending in ("csv", "parquet"))
         ours = any((self.folder / name).is_file() for name in (ABOUT, UNFINISHED))
-        withdraw(self.folder, (*(PICTURES if ours else ()), ABOUT, UNFINISHED, *tables))
+        remove_files(self.folder, (*(PICTURES if ours else ()), ABOUT, UNFINISHED, *tables))
         for partial in self.folder.glob(".*.csv.partial"):
             partial.unlink()
 
@@ -86,7 +86,7 @@ class Job:
         self.decoded += len(event.frames)
         self.read += len(event.windows)
         self.append(self.windows, "windows", [self.layout.window_row(name, *scored) for scored in event.windows])
-        rows = [row for seen, faces in event.frames for row in self.layout.frame_rows(name, seen, faces)]
+        rows = [row for frame, faces in event.frames for row in self.layout.frame_rows(name, frame, faces)]
         self.append(self.frames, "frames", rows)
 
     def append(self, table: Journal, name: str, rows: list[Any]) -> None:
@@ -100,9 +100,9 @@ class Job:
         """Give everything its final name; ``stopped`` says why the video ended early."""
         for table in (self.windows, self.frames):
             table.finish(self.layout)
-        found = {"frames": self.decoded, "windows": self.read, "stopped": stopped}
+        counts = {"frames": self.decoded, "windows": self.read, "stopped": stopped}
         with explain_disk_errors(self.folder / ABOUT):
-            write_about(self.folder, self.identity | found | self.layout.about())
+            write_about(self.folder, self.identity | counts | self.layout.about())
         (self.folder / UNFINISHED).unlink()
 
     def __enter__(self) -> Job:

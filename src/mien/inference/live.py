@@ -44,13 +44,13 @@ class LiveConfig:
 
     def frame_rate(self, analyzer: Analyzer) -> float:
         """Frames per second in which a model's steps are counted."""
-        seen = analyzer.card.rates or {"25": 1}
-        return self.rate or analyzer.clip.fps or float(max(seen, key=lambda rate: seen[rate]))
+        rates = analyzer.card.rates or {"25": 1}
+        return self.rate or analyzer.clip.fps or float(max(rates, key=lambda rate: rates[rate]))
 
 
 @dataclass(frozen=True, eq=False)
 class LiveFrame:
-    """What is known of one frame, and how late."""
+    """The predictions for one frame, and how late they are."""
 
     number: int
     """Of the frame in the source."""
@@ -104,7 +104,7 @@ class NewestFrame:
         self.thread.start()
 
     def fill(self) -> None:
-        """Run in a thread until the source ends or nobody listens any more."""
+        """Run in a thread until the source ends or ``close`` is called."""
         source: Any = iter(self.frames)
         try:
             for frame in source:
@@ -154,19 +154,19 @@ class RecentCrops:
         """Add the faces of a frame, forget what is too old."""
         for appearance in appearances:
             self.faces.setdefault(appearance.face.id, deque()).append(appearance)
-        for face, seen in list(self.faces.items()):
-            while seen and seen[0].time < time - self.length - 1:
-                seen.popleft()
-            if not seen:
+        for face, crops in list(self.faces.items()):
+            while crops and crops[0].time < time - self.length - 1:
+                crops.popleft()
+            if not crops:
                 del self.faces[face]
 
     def window(self, face: int) -> Window:
         """The window that ends with the newest frame of a face; where it is shorter, its first frame is repeated."""
-        seen = tuple(self.faces[face])
-        times = np.array([s.time for s in seen])
+        crops = tuple(self.faces[face])
+        times = np.array([c.time for c in crops])
         wanted = times[-1] - self.steps
         nearest = np.abs(times[:, None] - wanted[None]).argmin(axis=0)
-        return Window(face, 0, 0, seen, nearest.reshape(self.shape))
+        return Window(face, 0, 0, crops, nearest.reshape(self.shape))
 
 
 def live(
@@ -183,11 +183,8 @@ def live(
     statistics = statistics if statistics is not None else LiveStatistics()
     at_once = replace(reading.follow, lookahead=1, smoothing=0.0)
     now = reading if reading.faces == "whole" else replace(reading, follow=at_once)
-    watcher, recent, newest = (
-        now.cropper(analyzer),
-        RecentCrops(analyzer, config.frame_rate(analyzer)),
-        NewestFrame(frames),
-    )
+    cropper, recent = now.cropper(analyzer), RecentCrops(analyzer, config.frame_rate(analyzer))
+    newest = NewestFrame(frames)
     statistics.lag, began, asked = recent.length / 2, monotonic(), -np.inf
     left: dict[int, tuple[int, float]] = {}
 
@@ -198,20 +195,20 @@ def live(
             yield replace(frame, index=statistics.read - 1)
 
     try:
-        for sighting in watcher.frames_with_faces(arriving()):
-            frame = sighting.frame
+        for frame_faces in cropper.frames_with_faces(arriving()):
+            frame = frame_faces.frame
             number, when = left.pop(frame.index)
-            pictures = [(face, watcher.picture(sighting, face)) for face in sighting.faces]
+            pictures = [(face, cropper.picture(frame_faces, face)) for face in frame_faces.faces]
             recent.add(frame.time, [FaceCrop(frame.index, frame.time, face, picture) for face, picture in pictures])
-            answers: dict[int, WindowPrediction] = {}
-            if sighting.faces and frame.time - asked >= config.every:
+            predictions: dict[int, WindowPrediction] = {}
+            if frame_faces.faces and frame.time - asked >= config.every:
                 asked = frame.time
-                windows = [recent.window(face.id) for face in sighting.faces]
-                said = analyzer.read_windows(windows, reading.coverage)
-                answers = dict(zip([face.id for face in sighting.faces], said, strict=True))
+                windows = [recent.window(face.id) for face in frame_faces.faces]
+                outputs = analyzer.read_windows(windows, reading.coverage)
+                predictions = dict(zip([face.id for face in frame_faces.faces], outputs, strict=True))
                 statistics.latencies.append(monotonic() - when)
             statistics.shown = newest.count
-            yield LiveFrame(number, sighting, answers, monotonic() - when, statistics.dropped)
+            yield LiveFrame(number, frame_faces, predictions, monotonic() - when, statistics.dropped)
             if config.seconds is not None and monotonic() - began >= config.seconds:
                 return
     finally:

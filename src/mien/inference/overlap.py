@@ -31,7 +31,7 @@ class FrameEstimate:
     windows: int
     """Windows that cover the frame."""
     reasons: frozenset[str] | None = None
-    """Why a window that covers the frame was found unreliable; empty if none was, None if nobody can tell."""
+    """Why a window that covers the frame was found unreliable; empty if none was, None without a calibration."""
 
 
 @dataclass(eq=False)
@@ -59,7 +59,7 @@ class RunSums:
         return self.length - 1
 
     def add_window(self, window: Window, outputs: NDArray[np.float64], reasons: Iterable[str] | None) -> None:
-        """Spread a window's outputs over the frames that it covers."""
+        """Add a window's outputs over the frames that it covers."""
         self.waiting.remove(window.place)
         centre = (window.crops[0].time + window.crops[-1].time) / 2
         term = np.concatenate([[1.0, centre], outputs, outputs**2])
@@ -80,9 +80,9 @@ class RunSums:
         self.base += 1
         count, names = row[0], self.names
         mean = row[2 : 2 + names] / count
-        spread = np.sqrt(np.maximum(row[2 + names :] / count - mean**2, 0.0))
-        spread = spread if count > 1 else np.zeros(names)
-        return FrameEstimate(appearance, mean, spread, appearance.time - row[1] / count, int(count), reasons)
+        deviation = np.sqrt(np.maximum(row[2 + names :] / count - mean**2, 0.0))
+        deviation = deviation if count > 1 else np.zeros(names)
+        return FrameEstimate(appearance, mean, deviation, appearance.time - row[1] / count, int(count), reasons)
 
 
 @dataclass(eq=False)
@@ -94,34 +94,30 @@ class OverlapAverage:
     queue: deque[tuple[FrameEvent, list[tuple[int, int, FaceCrop]]]] = field(default_factory=deque)
     """Frames not given out yet, with (run, place in the run, appearance) of their faces."""
 
-    def add_frame(self, seen: FrameEvent) -> None:
+    def add_frame(self, event: FrameEvent) -> None:
         """A frame, in order; the windows that it completes wait for ``add``."""
-        for number in seen.ended:
+        for number in event.ended:
             self.runs[number].ended = True
         places = []
-        for number, appearance in seen.faces:
+        for number, appearance in event.faces:
             run = self.runs.setdefault(number, RunSums(self.names))
             places.append((number, run.add_frame(), appearance))
-            run.open = seen.open[number]
-        for window in seen.windows:
+            run.open = event.open[number]
+        for window in event.windows:
             self.runs[window.run].waiting.append(window.place)
-        if seen.frame >= 0:
-            self.queue.append((seen, places))
+        if event.frame >= 0:
+            self.queue.append((event, places))
 
     def add_window(self, window: Window, outputs: NDArray[np.float64], reasons: Iterable[str] | None = None) -> None:
-        """What the model says of a window (names,)."""
+        """Add the outputs (names,) of the model for a window."""
         self.runs[window.run].add_window(window, outputs, reasons)
 
     def final_frames(self) -> Iterator[tuple[FrameEvent, list[FrameEstimate]]]:
         """Frames that no later window can change."""
         while self.queue and all(place < self.runs[number].final_before for number, place, _ in self.queue[0][1]):
-            seen, places = self.queue.popleft()
-            yield seen, [self.runs[number].pop_estimate(place, appearance) for number, place, appearance in places]
-            self.forget([number for number, _, _ in places])
-
-    def forget(self, numbers: list[int]) -> None:
-        """Drop runs all of whose frames have been given out."""
-        for number in numbers:
-            run = self.runs[number]
-            if run.ended and not run.waiting and run.base == run.length:
-                del self.runs[number]
+            event, places = self.queue.popleft()
+            yield event, [self.runs[number].pop_estimate(place, appearance) for number, place, appearance in places]
+            for number, _, _ in places:
+                run = self.runs[number]
+                if run.ended and not run.waiting and run.base == run.length:
+                    del self.runs[number]

@@ -22,7 +22,7 @@ from mien.video.decode import VideoError
 from mien.video.stream import Frame
 
 Step = Callable[[list[Window]], list[WindowPrediction]]
-"""A batch of windows -> what the model says of each."""
+"""A batch of windows -> a prediction for each."""
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,20 @@ class PredictionEvent:
 
 
 def frame_events(
-    frames: Iterator[Frame], watcher: FaceCropper, windower: Windower, profile: Profile
+    frames: Iterator[Frame], cropper: FaceCropper, windower: Windower, profile: Profile
 ) -> Iterator[FrameEvent]:
-    """Frames -> what each brought, and at the end the windows of the faces that are still there.
+    """Frames -> one event each, and at the end one with the windows of the faces that are still there.
 
     A ``VideoError`` is raised after the end, so that all that was decoded before the break counts.
     """
     broken = None
-    sightings = watcher.frames_with_faces(profile.each("decode", frames))
+    found = cropper.frames_with_faces(profile.each("decode", frames))
     try:
-        for sighting in profile.each("faces", sightings):
+        for frame_faces in profile.each("faces", found):
             with profile.stage("crop"):
-                pictures = [watcher.picture(sighting, face) for face in sighting.faces]
-                seen = windower.add_frame(sighting, pictures)
-            yield seen
+                pictures = [cropper.picture(frame_faces, face) for face in frame_faces.faces]
+                event = windower.add_frame(frame_faces, pictures)
+            yield event
     except VideoError as error:
         if not windower.frames:
             raise
@@ -62,39 +62,39 @@ def frame_events(
 
 
 def prediction_events(
-    watched: Iterator[FrameEvent],
+    events: Iterator[FrameEvent],
     step: Step,
-    averager: OverlapAverage,
+    average: OverlapAverage,
     batch: int,
     known: Iterator[WindowPrediction] | None = None,
     profile: Profile | None = None,
 ) -> Iterator[PredictionEvent]:
     """Frames with their windows -> scored windows and averaged frames as they become final.
 
-    ``known`` are the answers of a killed job in order, whole batches only; their windows are not shown to the model.
+    ``known`` are the predictions of a killed job in order, whole batches only; their windows are not shown to the model.
     """
     profile, known = profile or Profile(), known or iter(())
     waiting: list[Window] = []
     time = 0.0
-    for seen in watched:
-        averager.add_frame(seen)
-        waiting.extend(seen.windows)
-        time = seen.time if seen.frame >= 0 else time
+    for event in events:
+        average.add_frame(event)
+        waiting.extend(event.windows)
+        time = event.time if event.frame >= 0 else time
         scored: list[tuple[Window, WindowPrediction]] = []
-        while len(waiting) >= batch or (seen.frame < 0 and waiting):
+        while len(waiting) >= batch or (event.frame < 0 and waiting):
             now, waiting = waiting[:batch], waiting[batch:]
             scored += zip(now, batch_predictions(now, step, known, profile), strict=True)
         with profile.stage("tables"):
             for window, answer in scored:
-                averager.add_window(window, answer.values.astype(np.float64), answer.reasons)
-            settled = list(averager.final_frames())
+                average.add_window(window, answer.values.astype(np.float64), answer.reasons)
+            settled = list(average.final_frames())
         yield PredictionEvent(time, scored, settled)
 
 
 def batch_predictions(
     windows: list[Window], step: Step, known: Iterator[WindowPrediction], profile: Profile
 ) -> list[WindowPrediction]:
-    """The answers of a batch, from a killed job if it got so far."""
+    """The predictions for a batch, from a killed job if it got so far."""
     before = list(islice(known, len(windows)))
     if len(before) == len(windows):
         return before

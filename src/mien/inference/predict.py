@@ -88,21 +88,21 @@ class ReadConfig:
         return ReadConfig(**{name: getattr(self, name) for name in ReadConfig.__dataclass_fields__})
 
     def windower(self, analyzer: Analyzer) -> Windower:
-        """What cuts windows for a model."""
+        """The windower for a model."""
         return self.windower_for(analyzer.clip, analyzer.task.segments)
 
     def windower_for(self, clip: ClipConfig, segments: int) -> Windower:
-        """What cuts windows of ``segments`` clips by a clip rule."""
+        """The windower for windows of ``segments`` clips by a clip rule."""
         windower = Windower(clip, segments, 1)
         windower.hop = self.hop or max(1, round(windower.span / 4))
         return windower
 
     def cropper(self, analyzer: Analyzer) -> FaceCropper:
-        """What finds and crops faces for a model."""
+        """The detector and cropper of faces for a model."""
         return self.cropper_for(analyzer.clip, analyzer.card.face_crop)
 
     def cropper_for(self, clip: ClipConfig, face_crop: CropConfig | None) -> FaceCropper:
-        """What finds and crops faces by a clip rule and the crop of the training clips, None where that is not known."""
+        """The detector and cropper of faces by a clip rule and the crop of the training clips, None where that is not known."""
         if self.faces == "whole":
             return WholeFrame(clip)
         return DetectedFaces(clip, compatible_crop(clip, face_crop, self.crop), self.detector, self.follow)
@@ -119,13 +119,13 @@ def stream(
     known: Iterator[WindowPrediction] | None = None,
     profile: Profile | None = None,
 ) -> Generator[PredictionEvent]:
-    """Everything that is said of a video, as it becomes final; constant memory. Close it to stop early."""
+    """The predictions for a video, as they become final; constant memory. Close it to stop early."""
     profile, windower = profile or Profile(), config.windower(analyzer)
     step = partial(analyzer.read_windows, coverage=config.coverage)
-    seen = prefetch(frame_events(source.frames(), config.cropper(analyzer), windower, profile), AHEAD)
+    events = prefetch(frame_events(source.frames(), config.cropper(analyzer), windower, profile), AHEAD)
     averager = OverlapAverage(len(analyzer.names))
-    with closing(seen):
-        yield from prediction_events(seen, step, averager, config.batch, known, profile)
+    with closing(events):
+        yield from prediction_events(events, step, averager, config.batch, known, profile)
 
 
 def predict_into(
@@ -139,57 +139,46 @@ def predict_into(
     profile: Profile | None = None,
     listen: Listener | None = None,
 ) -> Timeline:
-    """Read a video into the tables of a folder, as a job that survives a kill; ``listen`` hears what becomes final.
+    """Read a video into the tables of a folder, as a job that survives a kill; ``listen`` is called with what becomes final.
 
     A finished job is returned as it is, an unfinished one gone on with. A video that breaks off is read up to there, which
     ``timeline.about["stopped"]`` says.
     """
     with locked(folder / LOCK):
-        return read_into(folder, analyzer, source, config, format, overwrite, progress, profile, listen)
-
-
-def read_into(
-    folder: Path,
-    analyzer: Analyzer,
-    source: Source,
-    config: ReadConfig,
-    format: Literal["csv", "parquet"],
-    overwrite: bool,
-    progress: bool,
-    profile: Profile | None,
-    listen: Callable[[PredictionEvent], object] | None,
-) -> Timeline:
-    """The same in a folder that this process holds."""
-    config = config.resolved()
-    config.cropper(analyzer)  # a crop that does not suit the model is refused before anything is written
-    require_calibration(analyzer.calibration, config.coverage)
-    identity = analyzer.identity() | {"input": source.name, "file": source.fingerprint()} | to_tree(config)
-    job = Job(folder, analyzer.layout(config.clock), identity, format)
-    if job.open(overwrite):
+        config = config.resolved()
+        config.cropper(analyzer)  # a crop that does not suit the model is refused before anything is written
+        require_calibration(analyzer.calibration, config.coverage)
+        identity = analyzer.identity() | {"input": source.name, "file": source.fingerprint()} | to_tree(config)
+        job = Job(folder, analyzer.layout(config.clock), identity, format)
+        if job.open(overwrite):
+            return Timeline.load(folder)
+        profile = profile or Profile()
+        for line in input_warnings(analyzer, source, config) if progress else ():
+            print(f"warning: {source.name}: {line}", file=sys.stderr)
+        bar = progress_bar(total=source.duration, what=source.name, unit="s", bar_format=BAR, disable=not progress)
+        stopped = None
+        with (
+            job,
+            bar,
+            closing(stream(analyzer, source, config, job.known_predictions(config.batch), profile)) as events,
+        ):
+            try:
+                for event in events:
+                    with profile.stage("tables"):
+                        job.append_event(source.name, event)
+                    bar.update(max(round(event.time - bar.n, 2), 0))
+                    if listen:
+                        listen(event)
+            except VideoError as error:
+                if not job.decoded:
+                    raise
+                stopped = str(error) if source.path is None else str(error).replace(str(source.path), source.name)
+            job.finish(stopped)
         return Timeline.load(folder)
-    profile = profile or Profile()
-    for line in input_warnings(analyzer, source, config) if progress else ():
-        print(f"warning: {source.name}: {line}", file=sys.stderr)
-    bar = progress_bar(total=source.duration, what=source.name, unit="s", bar_format=BAR, disable=not progress)
-    stopped = None
-    with job, bar, closing(stream(analyzer, source, config, job.known_predictions(config.batch), profile)) as events:
-        try:
-            for event in events:
-                with profile.stage("tables"):
-                    job.append_event(source.name, event)
-                bar.update(max(round(event.time - bar.n, 2), 0))
-                if listen:
-                    listen(event)
-        except VideoError as error:
-            if not job.decoded:
-                raise
-            stopped = str(error) if source.path is None else str(error).replace(str(source.path), source.name)
-        job.finish(stopped)
-    return Timeline.load(folder)
 
 
 def input_warnings(analyzer: Analyzer, source: Source, config: ReadConfig) -> list[str]:
-    """What touches everything that a model says of a video: its frame rate, and faces that are not cut as in training."""
+    """Warnings about a whole video: its frame rate, and faces that are not cropped as in training."""
     lines = rate_warnings(source.rates(), analyzer.clip.fps, analyzer.clip.stride, analyzer.card.rates)
     known = analyzer.card.face_crop is not None or analyzer.clip.crop == "voxceleb2"
     if config.faces == "find" and not known and config.crop == "model":
@@ -197,11 +186,7 @@ def input_warnings(analyzer: Analyzer, source: Source, config: ReadConfig) -> li
             "how the faces that the model was trained on were cropped is not known, so loose squares are cut around those "
             "found; name another --crop, or take --faces whole for a clip that is cropped to one face"
         )
-    if config.faces == "find" and source.path is not None and in_store(source.path):
+    folders = source.path.resolve().parents if config.faces == "find" and source.path is not None else ()
+    if any((folder / "store.yaml").is_file() for folder in folders):
         lines.append("this clip is of a store of mien extract-faces, cropped to one face already: --faces whole")
     return lines
-
-
-def in_store(path: Path) -> bool:
-    """Whether a file lies in a folder that `mien extract-faces` wrote."""
-    return any((folder / "store.yaml").is_file() for folder in path.resolve().parents)

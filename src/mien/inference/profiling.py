@@ -92,7 +92,7 @@ def prefetch(items: Iterator[T], size: int) -> Generator[T]:
 
 
 def fill(items: Any, queue: Queue[Any], stop: Event) -> None:
-    """Put items into a queue until they end, one raises or nobody wants them any more."""
+    """Put items into a queue until they end, one raises or ``stop`` is set."""
     try:
         for item in items:
             if not put(queue, (item, None), stop):
@@ -117,7 +117,7 @@ def put(queue: Queue[Any], item: Any, stop: Event) -> bool:
 
 
 def drain(queue: Queue[Any]) -> None:
-    """Let go of what is still in a queue."""
+    """Empty a queue."""
     try:
         while True:
             queue.get_nowait()

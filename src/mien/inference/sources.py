@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 from time import monotonic
 from typing import Any, BinaryIO
@@ -37,13 +39,13 @@ class Source:
     frames: Callable[[], Iterator[Frame]]
     """Starts reading; a camera goes on until it is closed."""
     duration: float | None = None
-    """Seconds, as far as the container says; None where nobody knows."""
+    """Seconds, as far as the container says; None where it does not."""
     path: Path | None = None
     """The file or folder, where there is one: it can be read again, and marks a job that is gone on with."""
     repeatable: bool = True
     """Whether ``frames`` may be called twice."""
     rate: float | None = None
-    """Frames per second on average, as far as the container says; None where nobody knows."""
+    """Frames per second on average, as far as the container says; None where it does not."""
 
     def between(self, start: float | None, end: float | None) -> Source:
         """The same video from ``start`` (included) to ``end`` (excluded) in seconds; frames keep their numbers and times."""
@@ -83,35 +85,34 @@ def open_source(video: Video, timestamps: Sequence[float] | None = None, threads
     if isinstance(video, int):
         yield Source(f"camera {video}", lambda: camera(video), repeatable=False)
     elif isinstance(video, str | Path):
-        yield of_path(Path(video), threads)
+        path = Path(video)
+        if not path.exists():
+            raise VideoError(f"{path}: no such file or folder; correct the path")
+        yield file_source(to_text(path.name), path, threads, path)
     elif isinstance(video, np.ndarray):
         times = checked_times(video, timestamps)
-        yield Source("array", lambda: of_array(video, times), duration=float(times[-1]), rate=rate_of(times))
+        yield Source(
+            "array",
+            lambda: map(Frame, count(), times.tolist(), map(np.ascontiguousarray, video)),
+            duration=float(times[-1]),
+            rate=rate_of(times),
+        )
     elif hasattr(video, "read"):
+        file: Any = video
         with tempfile.TemporaryDirectory(prefix="mien-") as folder:
-            yield of_file(video, Path(folder), threads)
+            copy = Path(folder, "video")  # in which any container can seek
+            with copy.open("wb") as target:
+                shutil.copyfileobj(file, target)
+            yield file_source(to_text(Path(str(getattr(file, "name", ""))).name or "video"), copy, threads)
     else:
         frames: Any = video
         yield Source("frames", lambda: iter(frames), repeatable=isinstance(frames, Sequence))
 
 
-def of_path(path: Path, threads: int) -> Source:
-    """A file or a folder of frames."""
-    if not path.exists():
-        raise VideoError(f"{path}: no such file or folder; correct the path")
-    name = to_text(path.name)
-    return Source(
-        name, lambda: read_frames(path, threads=threads), claimed_duration(path), path, rate=claimed_rate(path)
-    )
-
-
-def of_file(file: Any, folder: Path, threads: int) -> Source:
-    """An open binary file, copied beside so that any container can seek in it."""
-    name = to_text(Path(str(getattr(file, "name", ""))).name or "video")
-    copy = folder / "video"
-    with copy.open("wb") as target:
-        shutil.copyfileobj(file, target)
-    return Source(name, lambda: read_frames(copy, threads=threads), claimed_duration(copy), rate=claimed_rate(copy))
+def file_source(name: str, file: Path, threads: int, path: Path | None = None) -> Source:
+    """A file or a folder of frames; ``path`` unless it is temporary."""
+    read = partial(read_frames, file, threads=threads)
+    return Source(name, read, claimed_duration(file), path, rate=claimed_rate(file))
 
 
 def checked_times(frames: NDArray[np.uint8], timestamps: Sequence[float] | None) -> NDArray[np.float64]:
@@ -126,12 +127,6 @@ def checked_times(frames: NDArray[np.uint8], timestamps: Sequence[float] | None)
     if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
         raise VideoError("timestamps must be finite seconds that rise from frame to frame")
     return times
-
-
-def of_array(frames: NDArray[np.uint8], times: NDArray[np.float64]) -> Iterator[Frame]:
-    """Frames (N, H, W, 3) with their times (N,)."""
-    for index, pixels in enumerate(frames):
-        yield Frame(index, float(times[index]), np.ascontiguousarray(pixels))
 
 
 def camera(number: int) -> Iterator[Frame]:

@@ -87,27 +87,29 @@ class Layout:
         """A time on the stimulus' clock, where there is one."""
         return {} if self.offset is None else {column: round(time + self.offset, 6)}
 
-    def frame_rows(self, name: str, seen: FrameEvent, faces: Sequence[FrameEstimate]) -> list[Row]:
+    def frame_rows(self, name: str, event: FrameEvent, faces: Sequence[FrameEstimate]) -> list[Row]:
         """The rows of one frame: one per face, or one that says why there is none."""
-        shared = {"input": name, "frame": seen.frame, "timestamp": round(seen.time, 6), "shot": seen.shot}
-        shared |= self.clock("stimulus_time", seen.time)
+        shared = {"input": name, "frame": event.frame, "timestamp": round(event.time, 6), "shot": event.shot}
+        shared |= self.clock("stimulus_time", event.time)
         if not faces:
-            return [row_of(shared | {"success": 0, "reason": seen.reason or "no face"}, self.frames)]
-        return [row_of(shared | self.face_part(dense), self.frames) for dense in faces]
+            return [row_of(shared | {"success": 0, "reason": event.reason or "no face"}, self.frames)]
+        return [row_of(shared | self.face_part(estimate), self.frames) for estimate in faces]
 
-    def face_part(self, dense: FrameEstimate) -> dict[str, Any]:
-        """What a row says of a face; one that was not seen on this frame has a place but no values."""
-        seen = dense.appearance
-        part = {"face_id": seen.face.id, "success": int(seen.valid), "state": seen.face.state} | quality_cells(seen)
-        part |= dict(zip(RECT, (round(float(v), 2) for v in seen.face.box), strict=True))
-        if not seen.valid:
+    def face_part(self, estimate: FrameEstimate) -> dict[str, Any]:
+        """The cells of one face; one that was not seen on this frame has a place but no values."""
+        crop = estimate.appearance
+        part = {"face_id": crop.face.id, "success": int(crop.valid), "state": crop.face.state} | quality_cells(crop)
+        part |= dict(zip(RECT, (round(float(v), 2) for v in crop.face.box), strict=True))
+        if not crop.valid:
             return part | {"reason": "bridged over a gap"}
-        part |= {n: round(float(v), 6) for n, v in zip(self.names, dense.mean, strict=True)}
+        part |= {n: round(float(v), 6) for n, v in zip(self.names, estimate.mean, strict=True)}
         if self.label:
-            part[self.label] = self.names[int(dense.mean.argmax())]
+            part[self.label] = self.names[int(estimate.mean.argmax())]
         else:
-            part |= {f"{n}_sd": round(float(v), 6) for n, v in zip(self.names, dense.deviation, strict=True)}
-        return part | {"lag": round(dense.lag, 4), "n_windows": dense.windows} | reliability_cells(dense.reasons)
+            part |= {f"{n}_sd": round(float(v), 6) for n, v in zip(self.names, estimate.deviation, strict=True)}
+        return (
+            part | {"lag": round(estimate.lag, 4), "n_windows": estimate.windows} | reliability_cells(estimate.reasons)
+        )
 
     def window_row(self, name: str, window: Window, answer: WindowPrediction) -> Row:
         """The row of one window; its values are written so that reading them gives the same float32."""
@@ -132,8 +134,7 @@ class Layout:
         return "string" if column in words else "float64"
 
     def prediction(self, row: Mapping[str, str]) -> WindowPrediction:
-        """The answer that a row of the table of windows was made from."""
-
+        """The prediction that a row of the table of windows was made from."""
         values = np.array([np.float32(row[name]) for name in self.names])
         if not row["reliable"]:  # no calibration
             return WindowPrediction(values)
@@ -144,26 +145,22 @@ class Layout:
 
 def row_of(row: Mapping[str, Any], columns: Sequence[str]) -> Row:
     """The cells of a row under ``columns``; what is not known is None."""
-    return [None if is_missing(row.get(column)) else row.get(column) for column in columns]
-
-
-def is_missing(value: Any) -> bool:
-    """None and NaN."""
-    return value is None or (isinstance(value, float | np.floating) and math.isnan(value))
+    cells = (row.get(column) for column in columns)
+    return [None if isinstance(cell, float | np.floating) and math.isnan(cell) else cell for cell in cells]
 
 
 def reliability_cells(reasons: Iterable[str] | None) -> dict[str, Any]:
-    """The columns reliable and reasons; both empty where nobody can tell."""
+    """The columns reliable and reasons; both empty without a calibration."""
     if reasons is None:
         return {}
     listed = sorted(reasons)
     return {"reliable": not listed, "reasons": SEPARATOR.join(listed)}
 
 
-def quality_cells(seen: FaceCrop) -> dict[str, float]:
+def quality_cells(crop: FaceCrop) -> dict[str, float]:
     """Confidence, sharpness and pose (radians) of one face on one frame."""
-    pose = [math.radians(angle) for angle in seen.face.pose] if seen.face.pose is not None else [math.nan] * 3
-    values = [seen.face.confidence, seen.face.sharpness, *pose]
+    pose = [math.radians(angle) for angle in crop.face.pose] if crop.face.pose is not None else [math.nan] * 3
+    values = [crop.face.confidence, crop.face.sharpness, *pose]
     return dict(zip(("confidence", "sharpness", *POSE), (round(float(v), 4) for v in values), strict=True))
 
 

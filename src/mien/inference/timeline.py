@@ -1,4 +1,4 @@
-"""What a model says of a video, as tables: ``timeline.frames``, ``timeline.windows``, ``timeline.summary()``."""
+"""The predictions of a model for a video, as tables: ``timeline.frames``, ``timeline.windows``, ``timeline.summary()``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mien.files import withdraw, write_whole
+from mien.files import remove_files, write_whole
 from mien.inference.elan import eaf
 from mien.inference.journal import read_table
 from mien.inference.reliability_share import ReliabilityShare, share_of
@@ -129,7 +129,7 @@ class Timeline:
 
     def save(self, folder: Path) -> None:
         """Write frames.csv, windows.csv and analysis.json."""
-        withdraw(folder, [ABOUT])
+        remove_files(folder, [ABOUT])
         write_whole(folder / "frames.csv", lambda path: write_csv(self.frames, path))
         write_whole(folder / "windows.csv", lambda path: write_csv(self.windows, path))
         write_about(folder, self.about)
@@ -142,15 +142,9 @@ class Timeline:
             raise ValueError(f"{folder}: no finished analysis here ({ABOUT} is missing); run mien analyze first")
         about = json.loads((folder / ABOUT).read_text())
         layout = Layout(**about["layout"])
-        tables = [read_table(table_path(folder, name), layout) for name in ("frames", "windows")]
+        paths = [(folder / f"{name}.parquet", folder / f"{name}.csv") for name in ("frames", "windows")]
+        tables = [read_table(parquet if parquet.is_file() else text, layout) for parquet, text in paths]
         return cls(tables[0], tables[1], layout, about)
-
-
-def table_path(folder: Path, name: str) -> Path:
-    """A table in a folder, as CSV or Parquet."""
-    return next(
-        (p for p in (folder / f"{name}.parquet", folder / f"{name}.csv") if p.is_file()), folder / f"{name}.csv"
-    )
 
 
 def write_about(folder: Path, about: Mapping[str, Any]) -> None:

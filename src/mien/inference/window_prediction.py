@@ -1,4 +1,4 @@
-"""What is said of one window: values, and, of a calibrated model, what else is likely and whether to rely on it."""
+"""The prediction for one window: values and, of a calibrated model, what else is plausible and whether to rely on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class WindowPrediction:
-    """What is said of one window."""
+    """The model's prediction for one window."""
 
     values: Floats
     """Probabilities or values (names,); calibrated if the model is."""
@@ -28,7 +28,7 @@ class WindowPrediction:
     plausible: Mapping[str, Any] | None = None
     """What is plausible, by the columns of the table of windows (``Calibrated.cells``); None without a calibration."""
     reasons: tuple[str, ...] | None = None
-    """Why the answer is not reliable, empty if it is; None where nobody can tell, without a calibration."""
+    """Why the prediction is not reliable, empty if it is; None without a calibration."""
 
 
 def with_reliability(
@@ -40,17 +40,17 @@ def with_reliability(
     distances: NDArray[np.float64],
     coverage: float | None,
 ) -> list[WindowPrediction]:
-    """Outputs (N, names) of windows -> calibrated answers, each with its doubts.
+    """Outputs (N, names) of windows -> calibrated predictions, each with the reasons why it is not reliable.
 
     ``features`` (N, dim) go along; ``distances`` (N,) are those to the clips that the model was calibrated on.
     """
-    found = calibration.apply(outputs, coverage)
-    values = found.values.astype(np.float32)
-    answers = []
+    calibrated = calibration.apply(outputs, coverage)
+    values = calibrated.values.astype(np.float32)
+    predictions = []
     for i, window in enumerate(windows):
-        doubts = tuple(sorted(reasons(*quality_medians(window), float(distances[i]), calibration.facts.limits)))
-        answers.append(WindowPrediction(values[i], features[i], found.cells(i, names), doubts))
-    return answers
+        reasons_found = tuple(sorted(reasons(*quality_medians(window), float(distances[i]), calibration.facts.limits)))
+        predictions.append(WindowPrediction(values[i], features[i], calibrated.cells(i, names), reasons_found))
+    return predictions
 
 
 def require_finite(outputs: NDArray[Any], model: Path | None) -> None:
@@ -64,7 +64,7 @@ def require_finite(outputs: NDArray[Any], model: Path | None) -> None:
 
 def quality_medians(window: Window) -> tuple[float, float | None, tuple[float, ...] | None]:
     """Sharpness of what the model sees, width of the face in the video in pixels, (yaw, pitch, roll) in degrees: medians."""
-    seen = [s for s in window.crops if s.valid] or list(window.crops)
-    poses = [s.face.pose for s in seen if s.face.pose is not None]
-    width = float(np.median([s.face.box[2] for s in seen]))
+    crops = [c for c in window.crops if c.valid] or list(window.crops)
+    poses = [c.face.pose for c in crops if c.face.pose is not None]
+    width = float(np.median([c.face.box[2] for c in crops]))
     return window.sharpness, width, tuple(np.median(np.array(poses), axis=0).tolist()) if poses else None

@@ -68,14 +68,14 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class FrameEvent:
-    """What one frame brought: who is on it, which windows are complete with it, which runs ended before it."""
+    """What changes with one frame: who is on it, which windows are complete with it, which runs ended before it."""
 
     frame: int
     time: float
     shot: int
     reason: str | None
     faces: tuple[tuple[int, FaceCrop], ...] = ()
-    """(run, appearance) in rising order of face id."""
+    """(run, crop) in rising order of face id."""
     windows: tuple[Window, ...] = ()
     ended: tuple[int, ...] = ()
     open: Mapping[int, int] = field(default_factory=dict)
@@ -127,22 +127,22 @@ class Windower:
         """Steps that a window covers."""
         return self.segments * ((self.clip.frames - 1) * self.clip.stride + 1)
 
-    def add_frame(self, sighting: FrameFaces, pictures: Sequence[Pixels]) -> FrameEvent:
-        """One frame with the crops of its faces, in the order of ``sighting.faces``."""
+    def add_frame(self, frame_faces: FrameFaces, pictures: Sequence[Pixels]) -> FrameEvent:
+        """One frame with the crops of its faces, in the order of ``frame_faces.faces``."""
         self.frames += 1
-        present = {face.id for face in sighting.faces}
-        over = [r for r in self.runs.values() if r.face_id not in present or self.must_end(r, sighting)]
+        present = {face.id for face in frame_faces.faces}
+        over = [r for r in self.runs.values() if r.face_id not in present or self.must_end(r, frame_faces)]
         windows = [window for run in over for window in self.end_run(run)]
         faces = []
-        for face, picture in zip(sighting.faces, pictures, strict=True):
-            run = self.runs.get(face.id) or self.start_run(face.id, sighting)
-            appearance = FaceCrop(sighting.frame.index, sighting.frame.time, face, picture)
-            faces.append((run.number, appearance))
-            windows.extend(self.add_crop(run, appearance))
-        frame, ended = sighting.frame, tuple(run.number for run in over)
-        still = {self.runs[face.id].number: self.runs[face.id].base for face in sighting.faces}
+        for face, picture in zip(frame_faces.faces, pictures, strict=True):
+            run = self.runs.get(face.id) or self.start_run(face.id, frame_faces)
+            crop = FaceCrop(frame_faces.frame.index, frame_faces.frame.time, face, picture)
+            faces.append((run.number, crop))
+            windows.extend(self.add_crop(run, crop))
+        frame, ended = frame_faces.frame, tuple(run.number for run in over)
+        still = {self.runs[face.id].number: self.runs[face.id].base for face in frame_faces.faces}
         return FrameEvent(
-            frame.index, frame.time, sighting.shot, sighting.reason, tuple(faces), tuple(windows), ended, still
+            frame.index, frame.time, frame_faces.shot, frame_faces.reason, tuple(faces), tuple(windows), ended, still
         )
 
     def finish(self) -> FrameEvent:
@@ -151,24 +151,24 @@ class Windower:
         windows = tuple(window for run in over for window in self.end_run(run))
         return FrameEvent(-1, 0.0, 0, None, (), windows, tuple(run.number for run in over))
 
-    def must_end(self, run: FaceRun, sighting: FrameFaces) -> bool:
+    def must_end(self, run: FaceRun, frame_faces: FrameFaces) -> bool:
         """Whether a run cannot go on with this frame: another shot, or a pause longer than a window of seconds."""
         fps = self.clip.fps
-        paused = fps > 0 and sighting.frame.time - run.recent[-1].time > self.span / fps
-        return run.shot != sighting.shot or paused
+        paused = fps > 0 and frame_faces.frame.time - run.recent[-1].time > self.span / fps
+        return run.shot != frame_faces.shot or paused
 
-    def start_run(self, face_id: int, sighting: FrameFaces) -> FaceRun:
-        """A run starts."""
-        run = FaceRun(self.count, face_id, sighting.shot, sighting.frame.time)
+    def start_run(self, face_id: int, frame_faces: FrameFaces) -> FaceRun:
+        """Start a run."""
+        run = FaceRun(self.count, face_id, frame_faces.shot, frame_faces.frame.time)
         self.runs[face_id] = run
         self.count += 1
         return run
 
-    def add_crop(self, run: FaceRun, appearance: FaceCrop) -> Iterator[Window]:
+    def add_crop(self, run: FaceRun, crop: FaceCrop) -> Iterator[Window]:
         """One more frame of a run, and the windows that it completes."""
         fps = self.clip.fps
-        run.recent.append(appearance)
-        run.at.append(nearest_step(appearance.time - run.start, fps) if fps else run.length)
+        run.recent.append(crop)
+        run.at.append(nearest_step(crop.time - run.start, fps) if fps else run.length)
         run.length += 1
         # By time, a later frame may be nearer to the same step, which is complete when a frame of the next one comes.
         yield from self.step(run, run.at[-1] if fps else run.length)
@@ -191,11 +191,11 @@ class Windower:
         """Place in the run of the frame that a step takes."""
         if not self.clip.fps:
             return step
-        times = [appearance.time for appearance in run.recent]
+        times = [crop.time for crop in run.recent]
         return run.base + int(nearest_frames(times, run.start + step / self.clip.fps))
 
     def end_run(self, run: FaceRun) -> Iterator[Window]:
-        """A run is over: its last windows, and the one that ends with it, unless there is one already."""
+        """End a run: its last windows, and the one that ends with it, unless there is one already."""
         del self.runs[run.face_id]
         yield from self.step(run, run.at[-1] + 1)
         last = max(run.steps - self.span, 0)
@@ -209,5 +209,5 @@ class Windower:
         inside = [i for i, step in enumerate(run.at) if start <= step < start + self.span]
         first, last = min([*inside, taken[0]]), max([*inside, taken[-1]])
         indices = view_indices(len(taken), self.clip.frames, self.clip.stride, self.segments)
-        seen = tuple(run.recent)[first : last + 1]
-        return Window(run.face_id, run.number, run.base + first, seen, taken[indices] - first)
+        crops = tuple(run.recent)[first : last + 1]
+        return Window(run.face_id, run.number, run.base + first, crops, taken[indices] - first)

@@ -18,7 +18,7 @@ Step = Callable[[Tensor], Tensor]
 """uint8 views (V, 3, T, size, size) -> outputs (V, ...)."""
 
 
-def read_views(step: Step, items: Iterable[View], batch: int, device: torch.device) -> Iterator[tuple[View, Tensor]]:
+def forward_views(step: Step, items: Iterable[View], batch: int, device: torch.device) -> Iterator[tuple[View, Tensor]]:
     """Items of a ``ViewDataset`` -> each with its outputs (windows, crops, ...), in the order of its ``layout``."""
     waiting: deque[tuple[View, int]] = deque()
     views: list[Tensor] = []
@@ -30,13 +30,13 @@ def read_views(step: Step, items: Iterable[View], batch: int, device: torch.devi
         while len(views) >= batch:
             outputs.extend(step(torch.stack(views[:batch]).to(device)))
             del views[:batch]
-            yield from ready(waiting, outputs)
+            yield from finished_items(waiting, outputs)
     if views:
         outputs.extend(step(torch.stack(views).to(device)))
-    yield from ready(waiting, outputs)
+    yield from finished_items(waiting, outputs)
 
 
-def ready(waiting: deque[tuple[View, int]], outputs: list[Tensor]) -> Iterator[tuple[View, Tensor]]:
+def finished_items(waiting: deque[tuple[View, int]], outputs: list[Tensor]) -> Iterator[tuple[View, Tensor]]:
     """Clips all of whose views have been read."""
     while waiting and len(outputs) >= waiting[0][1]:
         item, count = waiting.popleft()

@@ -48,7 +48,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Selection:
     """Why weights were kept while a task trained."""
 
     metric: str
@@ -74,7 +74,7 @@ class ModelCard:
     """Frame rates that training saw, with the number of videos."""
     selection: str | None = None
     """How these weights were chosen among those of their run."""
-    chosen: Chosen | None = None
+    chosen: Selection | None = None
     step: int | None = None
     """Optimizer steps, of weights that were not chosen."""
     leaks: tuple[str, ...] = ()
@@ -98,7 +98,7 @@ class ModelCard:
     @classmethod
     def load(cls, folder: Path) -> ModelCard:
         """The card in a folder; ``ValueError`` that names the file and what is missing or impossible in it."""
-        file, tree = read(folder)
+        file, tree = read_card(folder)
         tree = renamed(tree, RENAMED)
         if isinstance(version := tree.get("version"), int) and version > VERSION:
             raise ValueError(
@@ -120,25 +120,25 @@ class ModelCard:
         Weights that do not fit, or cannot be, raise ``ValueError`` before anything is built.
         """
         weights = checkpoint.read_weights(folder) if folder else None
-        return self.filled(self.untrained, weights, folder)
+        return self.with_weights(self.initial_model, weights, folder)
 
     def build_encoder(self, folder: Path | None = None) -> Encoder:
         """The encoder alone; of a joint embedding with the teacher's weights."""
         weights = checkpoint.encoder_weights(checkpoint.read_weights(folder)) if folder else None
-        return self.filled(self.untrained_encoder, weights, folder)
+        return self.with_weights(self.initial_encoder, weights, folder)
 
-    def untrained_encoder(self) -> Encoder:
+    def initial_encoder(self) -> Encoder:
         """An encoder with first weights."""
         return self.encoder.build(self.clip.frames, self.clip.size)
 
-    def untrained(self) -> Objective:
+    def initial_model(self) -> Objective:
         """The model with first weights."""
-        encoder = self.untrained_encoder()
+        encoder = self.initial_encoder()
         if self.task:
             return self.task.build(encoder, self.pixels, self.names)
         return self.objective.build(encoder, self.pixels) if self.objective else EncoderOnly(encoder)
 
-    def filled(self, make: Callable[[], M], weights: Mapping[str, Tensor] | None, folder: Path | None) -> M:
+    def with_weights(self, make: Callable[[], M], weights: Mapping[str, Tensor] | None, folder: Path | None) -> M:
         """What ``make`` builds, with these weights if there are any."""
         if weights is None:
             return make()
@@ -176,7 +176,7 @@ class EncoderOnly(Objective):
         raise ValueError("an imported encoder has no objective of its own; give mien pretrain --init its folder")
 
 
-def read(place: Path) -> tuple[Path, dict[str, Any]]:
+def read_card(place: Path) -> tuple[Path, dict[str, Any]]:
     """The file that holds a model's card, and what it holds by name; ``ValueError`` for a file that is no card.
 
     That is model.json in a run's folder, the section ``mien`` of config.json in a folder for the hub, a note of an ONNX file.
@@ -185,17 +185,17 @@ def read(place: Path) -> tuple[Path, dict[str, Any]]:
     if place.is_file() and place.suffix == ONNX:
         if NOTE not in (notes := read_notes(place)):
             raise ValueError(
-                f"{place}: this ONNX file was not written by mien export; docs/models.md says how to read it"
+                f"{place}: this ONNX file was not written by mien export; docs/frame-models.md says how to read it"
             )
-        return place, parsed(place, notes[NOTE])
-    if not file.is_file() and hub.is_file() and isinstance(card := parsed(hub, content(hub)).get(NOTE), dict):
+        return place, parse_json(place, notes[NOTE])
+    if not file.is_file() and hub.is_file() and isinstance(card := parse_json(hub, content(hub)).get(NOTE), dict):
         return hub, card
     if not file.is_file():
         raise ValueError(
             f"{place}: no model here (model.json is missing); name the folder of a finished run, or take a public model: "
             "mien models get yunet fer-opencv, then --model fer-opencv"
         )
-    return file, parsed(file, content(file))
+    return file, parse_json(file, content(file))
 
 
 def content(file: Path) -> bytes:
@@ -205,7 +205,7 @@ def content(file: Path) -> bytes:
     return file.read_bytes()
 
 
-def parsed(file: Path, text: str | bytes) -> dict[str, Any]:
+def parse_json(file: Path, text: str | bytes) -> dict[str, Any]:
     """JSON as keys and values."""
     try:
         tree = json.loads(text)

@@ -127,7 +127,12 @@ def open_network(content: bytes) -> Run:
 
     def run(pictures: Floats) -> Floats:
         parts = np.split(pictures, len(pictures)) if alone else [pictures]
-        given = [np.asarray(session.run(None, {entry.name: part})[0], np.float32) for part in parts]
+        try:
+            given = [np.asarray(session.run(None, {entry.name: part})[0], np.float32) for part in parts]
+        except Exception as error:
+            raise ValueError(
+                f"the network does not take pictures of {pictures.shape[1:]}: {str(error)[:300]}"
+            ) from error
         return np.concatenate([scores.reshape(len(scores), -1) for scores in given])
 
     return run
@@ -143,8 +148,12 @@ def open_with_opencv(content: bytes) -> Run:
     def run(pictures: Floats) -> Floats:
         given = []
         for picture in pictures:
-            network.setInput(picture[None])
-            given.append(np.asarray(network.forward(), np.float32).reshape(-1))
+            try:
+                network.setInput(picture[None])
+                given.append(np.asarray(network.forward(), np.float32).reshape(-1))
+            except cv2.error as error:
+                said = " ".join(str(error).split())[:300]
+                raise ValueError(f"the network does not take pictures of {picture.shape}: {said}") from error
         return np.stack(given)
 
     return run

@@ -16,13 +16,14 @@ from typing import Literal
 from pydantic.dataclasses import dataclass
 
 from mien import downloads
-from mien.config import STRICT, build, read_yaml
+from mien.config import STRICT, build
 from mien.downloads import RemoteFile
 from mien.engine import checkpoint
 from mien.files import write_whole
 from mien.models.layouts import import_weights
 from mien.models.layouts.import_options import ImportOptions
 from mien.models.layouts.onnx_file import FrameCard, save_frame_model
+from mien.yaml_files import read_yaml
 
 FILE = Path(__file__).with_suffix(".yaml")
 ACCEPTED = "accepted_licences.json"

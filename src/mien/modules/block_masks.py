@@ -17,7 +17,7 @@ from mien.modules.positions import Grid
 
 
 @dataclass(frozen=True)
-class Blocks:
+class BlockMaskConfig:
     """``count`` blocks of a share ``scale`` of the area each, rows over columns drawn from ``aspect``."""
 
     count: int
@@ -25,7 +25,7 @@ class Blocks:
     aspect: tuple[float, float]
 
 
-def block_mask(keys: Tensor, grid: Grid, blocks: Blocks, context: int, targets: int) -> Mask:
+def block_mask(keys: Tensor, grid: Grid, blocks: BlockMaskConfig, context: int, targets: int) -> Mask:
     """Keys (B,) -> patches of ``context`` sites outside the blocks (B, T*context) and ``targets`` inside (B, T*targets).
 
     Which sites are dropped to reach these lengths is drawn from the key too. A sample whose blocks leave fewer sites
@@ -38,7 +38,7 @@ def block_mask(keys: Tensor, grid: Grid, blocks: Blocks, context: int, targets: 
     return tubes(visible.sort(dim=1).values, grid), tubes(predicted.sort(dim=1).values, grid)
 
 
-def hidden_sites(keys: Tensor, grid: Grid, blocks: Blocks) -> Tensor:
+def hidden_sites(keys: Tensor, grid: Grid, blocks: BlockMaskConfig) -> Tensor:
     """Keys (B,) -> whether each site lies in one of the sample's blocks (B, rows * columns)."""
     _, rows, columns = grid
     draws = uniforms(keys, 1 + 2 * blocks.count)
@@ -46,19 +46,19 @@ def hidden_sites(keys: Tensor, grid: Grid, blocks: Blocks) -> Tensor:
     height = (blocks.scale * rows * columns * aspect).sqrt().round().clamp(1, rows)
     width = (blocks.scale * rows * columns / aspect).sqrt().round().clamp(1, columns)
     tops, lefts = draws[:, 1:].chunk(2, dim=1)  # B count
-    in_row = between(tops, height, rows)  # B count rows
-    in_column = between(lefts, width, columns)
+    in_row = in_interval(tops, height, rows)  # B count rows
+    in_column = in_interval(lefts, width, columns)
     return (in_row.unsqueeze(3) & in_column.unsqueeze(2)).any(dim=1).flatten(1)
 
 
-def between(place: Tensor, length: Tensor, whole: int) -> Tensor:
+def in_interval(place: Tensor, length: Tensor, whole: int) -> Tensor:
     """Intervals of ``length`` (B, 1) at places (B, n) in [0, 1) -> whether they hold each of ``whole`` steps (B, n, whole)."""
     start = (place * (whole - length + 1)).floor().unsqueeze(2)
     steps = torch.arange(whole, device=place.device)
     return (steps >= start) & (steps < start + length.unsqueeze(2))
 
 
-def lengths(grid: Grid, blocks: Blocks) -> tuple[int, int]:
+def mask_lengths(grid: Grid, blocks: BlockMaskConfig) -> tuple[int, int]:
     """Sites that context and targets have in every sample of this grid: what nine samples in ten have, at least one."""
     sites = grid[1] * grid[2]
     if sites < 2:

@@ -14,9 +14,17 @@ from torch import Tensor, nn
 
 from mien.config import STRICT, Depth, Ratio
 from mien.interfaces import Head
-from mien.modules.layers import MLP, Block, LayerNorm, divide, hidden_width, rescale, truncated_normal
+from mien.modules.layers import (
+    MLP,
+    Block,
+    LayerNorm,
+    divide_exactly,
+    hidden_width,
+    scale_residual_outputs,
+    truncated_normal,
+)
 
-PUBLISHED = 16
+PROBE_HEADS = 16
 """Attention heads of V-JEPA's attentive probes."""
 
 
@@ -59,7 +67,7 @@ class AttentiveHeadConfig:
     def heads_at(self, dim: int) -> int:
         """Attention heads over tokens of width ``dim``."""
         if self.heads is None:
-            return max(heads for heads in range(1, PUBLISHED + 1) if dim % heads == 0)
+            return max(heads for heads in range(1, PROBE_HEADS + 1) if dim % heads == 0)
         wanted = max(dim // 64, 8)
         return self.heads or (wanted if dim % wanted == 0 else dim // 16)
 
@@ -84,7 +92,7 @@ class ScoresHeadConfig:
 HeadConfig = Annotated[MeanHeadConfig | AttentiveHeadConfig | ScoresHeadConfig, Field(discriminator="name")]
 
 
-class Standard(nn.Module):
+class Standardise(nn.Module):
     """Tokens -> the same with mean 0 and deviation 1 per channel over what ``fit`` saw.
 
     Features of a frozen encoder differ in scale by orders of magnitude between channels, and what tells expressions
@@ -114,14 +122,14 @@ class Standard(nn.Module):
 
 
 def standardised(head: Head, dim: int, wanted: bool) -> Head:
-    """The head behind a ``Standard``, where that is wanted."""
-    return Standardised(Standard(dim), head) if wanted else head
+    """The head behind a ``Standardise``, where that is wanted."""
+    return StandardisedHead(Standardise(dim), head) if wanted else head
 
 
-class Standardised(Head):
+class StandardisedHead(Head):
     """A head over standardised tokens."""
 
-    def __init__(self, standard: Standard, head: Head) -> None:
+    def __init__(self, standard: Standardise, head: Head) -> None:
         super().__init__()
         self.standard, self.head, self.blocks = standard, head, [*head.blocks]
 
@@ -174,7 +182,7 @@ class AttentiveHead(Head):
 
     def __init__(self, dim: int, outputs: int, heads: int, depth: int = 1, mlp_ratio: float = 4.0) -> None:
         super().__init__()
-        divide("width of a token / heads of the attentive head", dim, heads)
+        divide_exactly("width of a token / heads of the attentive head", dim, heads)
         self.heads = heads
         self.blocks = nn.ModuleList(Block(dim, heads, mlp_ratio, key_bias=True) for _ in range(depth - 1))
         self.query_token = nn.Parameter(torch.empty(1, dim))
@@ -185,7 +193,7 @@ class AttentiveHead(Head):
         self.norm2 = LayerNorm(dim)
         self.mlp = MLP(dim, hidden_width(dim, mlp_ratio))
         self.apply(truncated_normal)
-        rescale(self.blocks)
+        scale_residual_outputs(self.blocks)
         self.mlp.fc2.weight.data.div_(math.sqrt(2.0 * max(depth - 1, 1)))
         nn.init.trunc_normal_(self.query_token, std=0.02)
         self.linear = nn.Linear(dim, outputs)

@@ -219,7 +219,7 @@ def xavier(module: nn.Module) -> None:
 def truncated_normal(module: nn.Module) -> None:
     """Matrices and convolutions from a normal distribution of deviation 0.02, zero biases, as V-JEPA starts.
 
-    For ``nn.Module.apply``; ``rescale`` then makes the output projections of blocks smaller.
+    For ``nn.Module.apply``; ``scale_residual_outputs`` then makes the output projections of blocks smaller.
     """
     if isinstance(module, nn.Linear | nn.Conv3d):
         nn.init.trunc_normal_(module.weight, std=0.02)
@@ -228,7 +228,7 @@ def truncated_normal(module: nn.Module) -> None:
 
 
 @torch.no_grad()
-def rescale(blocks: Iterable[nn.Module]) -> None:
+def scale_residual_outputs(blocks: Iterable[nn.Module]) -> None:
     """Divide what each block adds to its input by sqrt(2 x layer), counted from 1, so that depth does not amplify.
 
     That is the last matrix of attention and of the feed-forward layers (V-JEPA).
@@ -239,7 +239,7 @@ def rescale(blocks: Iterable[nn.Module]) -> None:
         block.mlp.fc2.weight.div_(math.sqrt(2.0 * layer))
 
 
-def divide(what: str, whole: int, part: int) -> int:
+def divide_exactly(what: str, whole: int, part: int) -> int:
     """whole / part, or an error that says what does not divide."""
     if part < 1 or whole % part:
         raise ValueError(f"{what}: {whole} does not divide by {part}")

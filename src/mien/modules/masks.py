@@ -14,7 +14,7 @@ Mask = tuple[Tensor, Tensor]
 WORD = 0xFFFFFFFF
 
 
-def split(count: int, ratio: float) -> int:
+def visible_count(count: int, ratio: float) -> int:
     """How many of ``count`` stay visible at a mask ratio; at least one on each side."""
     visible = count - round(count * ratio)
     if not 0 < visible < count:
@@ -24,7 +24,7 @@ def split(count: int, ratio: float) -> int:
     return visible
 
 
-def partition(keys: Tensor, count: int, visible: int) -> Mask:
+def random_partition(keys: Tensor, count: int, visible: int) -> Mask:
     """A split of ``count`` places for each key (B,): sorted (B, visible) and sorted (B, count - visible)."""
     order = uniforms(keys, count, stream=2).argsort(dim=1, stable=True)
     return order[:, :visible].sort(dim=1).values, order[:, visible:].sort(dim=1).values
@@ -39,14 +39,14 @@ def tubes(sites: Tensor, grid: tuple[int, int, int]) -> Tensor:
 def tube_mask(keys: Tensor, grid: tuple[int, int, int], ratio: float) -> Mask:
     """Hide the same sites at every time (SVFAP, VideoMAE): neighbouring frames cannot give a patch away."""
     sites = grid[1] * grid[2]
-    visible, hidden = partition(keys, sites, split(sites, ratio))
+    visible, hidden = random_partition(keys, sites, visible_count(sites, ratio))
     return tubes(visible, grid), tubes(hidden, grid)
 
 
 def random_mask(keys: Tensor, grid: tuple[int, int, int], ratio: float) -> Mask:
     """Hide patches anywhere in space and time; for encoders that take any visible set (ViT)."""
     count = grid[0] * grid[1] * grid[2]
-    return partition(keys, count, split(count, ratio))
+    return random_partition(keys, count, visible_count(count, ratio))
 
 
 MASKS = {"tube": tube_mask, "random": random_mask}
@@ -55,11 +55,11 @@ MASKS = {"tube": tube_mask, "random": random_mask}
 def uniforms(keys: Tensor, count: int, stream: int = 0) -> Tensor:
     """Keys (B,) in [0, 2^32) -> ``count`` numbers each, even in [0, 1): a hash of (key, stream, place), on any device."""
     places = torch.arange(count, device=keys.device) + (stream << 16)
-    mixed = scramble(scramble(keys)[:, None] + places * 0x9E3779B9 & WORD)
+    mixed = hash_bits(hash_bits(keys)[:, None] + places * 0x9E3779B9 & WORD)
     return mixed.double().div(WORD + 1).float().clamp(max=1 - 2**-24)
 
 
-def scramble(x: Tensor) -> Tensor:
+def hash_bits(x: Tensor) -> Tensor:
     """Mix the bits of 32-bit numbers held in int64; no product reaches 2^63."""
     for _ in range(2):
         x = ((x >> 16) ^ x) * 0x45D9F3B & WORD

@@ -1,7 +1,7 @@
 """Joint-embedding prediction (V-JEPA, Bardes et al. 2024): predict what a slow copy of the encoder sees in hidden blocks.
 
 No pixels are predicted, so nothing pushes the encoder towards texture. The price is that it may collapse: encoder and
-teacher agree on saying the same of everything. ``spread`` is logged for both, and ``alarms`` speaks up.
+teacher agree on saying the same of everything. ``feature_spread`` is logged for both, and ``alarms`` speaks up.
 """
 
 from __future__ import annotations
@@ -18,8 +18,17 @@ from torch import Tensor, nn
 
 from mien.config import STRICT, Depth, Width
 from mien.interfaces import Batch, Encoder, Objective
-from mien.modules.block_masks import Blocks, block_mask, lengths
-from mien.modules.layers import Block, LayerNorm, divide, patchify, rescale, take, truncated_normal, unpatchify
+from mien.modules.block_masks import BlockMaskConfig, block_mask, mask_lengths
+from mien.modules.layers import (
+    Block,
+    LayerNorm,
+    divide_exactly,
+    patchify,
+    scale_residual_outputs,
+    take,
+    truncated_normal,
+    unpatchify,
+)
 from mien.modules.masks import Mask
 from mien.modules.pixels import Pixels, PixelsConfig
 from mien.modules.positions import sincos3d
@@ -62,7 +71,7 @@ class Predictor(nn.Module):
         super().__init__()
         dim, masks = config.predictor_dim, len(config.blocks)
         self.heads = config.predictor_heads or encoder.heads
-        divide("objective.predictor_dim / predictor_heads", dim, self.heads)
+        divide_exactly("objective.predictor_dim / predictor_heads", dim, self.heads)
         self.embed = nn.Linear(encoder.dim, dim)
         self.mask_tokens = nn.ParameterList(torch.zeros(1, 1, dim) for _ in range(masks))
         self.blocks = nn.ModuleList(Block(dim, self.heads, key_bias=True) for _ in range(config.predictor_depth))
@@ -70,7 +79,7 @@ class Predictor(nn.Module):
         self.proj = nn.Linear(dim, encoder.dim)
         self.register_buffer("position", sincos3d(encoder.grid, dim, config.uniform_power), persistent=False)
         self.apply(truncated_normal)
-        rescale(self.blocks)
+        scale_residual_outputs(self.blocks)
 
     def forward(self, context: Tensor, visible: Tensor, hidden: Tensor, kind: int) -> Tensor:
         """Context (B, N, C) at ``visible`` (B, N) -> predictions (B, M, C) at ``hidden`` (B, M) of a mask of that kind."""
@@ -89,8 +98,8 @@ class JointEmbedding(Objective):
         super().__init__()
         c = config
         self.config, self.encoder, self.pixels = c, encoder, Pixels(pixels)
-        self.masks = [Blocks(count, scale, c.aspect) for count, scale in c.blocks]
-        self.lengths = [lengths(encoder.grid, blocks) for blocks in self.masks]
+        self.masks = [BlockMaskConfig(count, scale, c.aspect) for count, scale in c.blocks]
+        self.lengths = [mask_lengths(encoder.grid, blocks) for blocks in self.masks]
         self.encoder_norm = nn.Identity() if encoder.normed else LayerNorm(encoder.dim)
         self.predictor = Predictor(encoder, c)
         self.teacher = copy.deepcopy(encoder).requires_grad_(False).eval()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mien.config import STRICT, Depth, Ratio, Width
 from mien.interfaces import Batch, Encoder, Objective
-from mien.modules.layers import Block, LayerNorm, divide, patchify, take, unpatchify, xavier
+from mien.modules.layers import Block, LayerNorm, divide_exactly, patchify, take, unpatchify, xavier
 from mien.modules.masks import MASKS, Mask
 from mien.modules.pixels import Pixels, PixelsConfig
 from mien.modules.positions import sinusoid
@@ -52,7 +52,7 @@ class Decoder(nn.Module):
     def __init__(self, config: MaskedAutoencodingConfig, out: int) -> None:
         super().__init__()
         dim, self.heads = config.decoder_dim, config.decoder_heads
-        divide("objective.decoder_dim / decoder_heads", dim, self.heads)
+        divide_exactly("objective.decoder_dim / decoder_heads", dim, self.heads)
         self.blocks = nn.ModuleList(
             Block(dim, self.heads, config.decoder_mlp_ratio) for _ in range(config.decoder_depth)
         )

@@ -38,13 +38,13 @@ class ComparedLine:
     own: bool = False
 
 
-def compared(
+def comparison_lines(
     runs: Sequence[Run], corpus: str, labels: str, methods: Sequence[str], draws: int, seed: int
 ) -> list[ComparedLine]:
     """A line per run, then per published result: with as many classes first, then by the metric that ranks."""
-    results = chosen(runs, corpus, labels, methods) if corpus else []
+    results = selected_results(runs, corpus, labels, methods) if corpus else []
     lines = [run_line(run, corpus, draws, seed) for run in runs]
-    known, count = {metric for result in results for metric in result.metrics}, here(runs[0]).classes
+    known, count = {metric for result in results for metric in result.metrics}, protocol_of(runs[0]).classes
     leading = next((metric for metric in runs[0].task.ranking if metric in known), "")
     best = sorted(results, key=lambda r: (r.protocol.classes != count, -r.metrics.get(leading, -math.inf)))
     own = {run.name for run in runs}
@@ -52,7 +52,7 @@ def compared(
     return lines + [replace(line, name=f"{line.name} (published)") if line.name in own else line for line in beside]
 
 
-def chosen(runs: Sequence[Run], corpus: str, labels: str, methods: Sequence[str]) -> list[Published]:
+def selected_results(runs: Sequence[Run], corpus: str, labels: str, methods: Sequence[str]) -> list[Published]:
     """The published results that are meant; ``ValueError`` where there is none to set beside the runs."""
     found = reference.published(corpus)
     wanted = labels or (runs[0].protocol and runs[0].protocol.labels) or ""
@@ -80,7 +80,7 @@ def chosen(runs: Sequence[Run], corpus: str, labels: str, methods: Sequence[str]
 def run_line(run: Run, corpus: str, draws: int, seed: int) -> ComparedLine:
     """A run with its intervals and its protocol in words."""
     found = group(run.name, run.predictions, draws, LEVEL, seed)
-    notes = [f"{run.name}: {recorded(run.protocol)}"]
+    notes = [f"{run.name}: {protocol_sentence(run.protocol)}"]
     notes += [f"{run.name}: {interval_basis(run.subjects, draws)}"]
     notes += [f"{run.name}: absent classes: {', '.join(found.absent)}"] if found.absent else []
     own = run.protocol.corpus if run.protocol else None
@@ -89,24 +89,24 @@ def run_line(run: Run, corpus: str, draws: int, seed: int) -> ComparedLine:
     if run.protocol and run.protocol.clips not in (None, found.clips):
         notes.append(f"{run.name}: its protocol says {run.protocol.clips:,} clips, its predictions are {found.clips:,}")
     test = run.protocol is not None and run.protocol.selection == "best on test"
-    return ComparedLine(run.name, {"input": here(run).modality, "source": "this run"}, found.metrics, tuple(notes),
+    return ComparedLine(run.name, {"input": protocol_of(run).modality, "source": "this run"}, found.metrics, tuple(notes),
                 TEST_MARK if test else "", own=True)  # fmt: skip
 
 
-def recorded(protocol: Protocol | None) -> str:
+def protocol_sentence(protocol: Protocol | None) -> str:
     """A protocol in words."""
     if protocol is None:
         return "protocol not recorded"
-    return "; ".join([f"protocol: {stated(protocol)}", *([protocol.note] if protocol.note else [])])
+    return "; ".join([f"protocol: {stated_fields(protocol)}", *([protocol.note] if protocol.note else [])])
 
 
-def stated(protocol: Protocol) -> str:
+def stated_fields(protocol: Protocol) -> str:
     """The fields of a protocol that are stated."""
     pairs = [(field, getattr(protocol, field)) for field in COMPARED]
     return ", ".join(f"{field} {format_value(value)}" for field, value in pairs if value is not None)
 
 
-def here(run: Run) -> Protocol:
+def protocol_of(run: Run) -> Protocol:
     """What is known of a run's protocol: what it records, and what its predictions show."""
     answers, given = run.predictions, run.protocol or Protocol()
     count = len(answers.names) if run.task.exclusive else None
@@ -115,7 +115,7 @@ def here(run: Run) -> Protocol:
 
 def published_line(result: Published, runs: Sequence[Run]) -> ComparedLine:
     """A published result and where its protocol differs from those of the runs."""
-    each = [apart(run, result) for run in runs]
+    each = [protocol_differences(run, result) for run in runs]
     differing = [
         text if all(text in other for other in each) else f"{run.name}: {text}"
         for run, one in zip(runs, each, strict=True)
@@ -131,34 +131,34 @@ def published_line(result: Published, runs: Sequence[Run]) -> ComparedLine:
     )
 
 
-def apart(run: Run, result: Published) -> list[str]:
+def protocol_differences(run: Run, result: Published) -> list[str]:
     """Where a run and a published result differ in protocol and names; splits that differ are explained."""
-    there, ours, theirs = result.protocol, set(run.predictions.names), named(result)
-    found = differences(here(run), there)
+    there, ours, theirs = result.protocol, set(run.predictions.names), names_in(result)
+    found = differences(protocol_of(run), there)
     if theirs and theirs != ours:
         alone = [f"only {where}: {', '.join(sorted(names))}" for where, names in (("here", ours - theirs), ("there", theirs - ours)) if names]  # fmt: skip
         found.append(f"{run.task.nouns} {'; '.join(alone)}")
     if run.protocol is None:
         found = [text for text in found if not text.startswith(("not recorded", "not stated"))]
-        return [*found, f"protocol not recorded here; there: {stated(there)}"]
+        return [*found, f"protocol not recorded here; there: {stated_fields(there)}"]
     meaning = reference.splits(there.corpus or "").get(there.split or "")
     return found + [f"{there.split}: {meaning}"] * bool(meaning and run.protocol.split not in (None, there.split))
 
 
-def named(result: Published) -> set[str]:
+def names_in(result: Published) -> set[str]:
     """The names of the targets or, where the recall of all is published, of the classes."""
     found = {name.partition(".")[2] for name in result.metrics if "." in name}
     return found if result.protocol.classes in (None, len(found)) else set()
 
 
-def overall(task: Outputs, lines: Sequence[ComparedLine], heading: str) -> Section:
+def overall_section(task: Outputs, lines: Sequence[ComparedLine], heading: str) -> Section:
     """The first table: a result per row, its notes by number."""
     published = {name for line in lines if not line.own for name in line.metrics}
     kinds = [name for name in task.published if name in {*task.published[:2]} | published]
     numbers = {note: i for i, note in enumerate(dict.fromkeys(n for line in lines for n in line.notes), start=1)}
     rows = [
         {"result": line.name, **{column: line.about.get(column) or "" for column in ("year", "input", "model")}}
-        | {kind: value(line, kind) for kind in kinds}
+        | {kind: metric_cell(line, kind) for kind in kinds}
         | {"source": line.about["source"], "notes": ", ".join(map(str, sorted(numbers[note] for note in line.notes)))}
         for line in lines
     ]
@@ -173,13 +173,13 @@ def overall(task: Outputs, lines: Sequence[ComparedLine], heading: str) -> Secti
     return Section(heading, sentences, rows, notes=[f"{number}: {note}" for note, number in numbers.items()])
 
 
-def value(line: ComparedLine, metric: str) -> str:
+def metric_cell(line: ComparedLine, metric: str) -> str:
     """A metric of a line as text, empty where it has none."""
     interval = line.metrics.get(metric)
-    return spoken(metric, interval) + line.mark if interval and math.isfinite(interval.value) else ""
+    return format_metric(metric, interval) + line.mark if interval and math.isfinite(interval.value) else ""
 
 
-def spoken(metric: str, interval: Interval) -> str:
+def format_metric(metric: str, interval: Interval) -> str:
     """A metric as papers print it: percent with two digits, others with four; and its bounds."""
     percent = metric.partition(".")[0] in PERCENT
     low, middle, high = (
@@ -188,17 +188,17 @@ def spoken(metric: str, interval: Interval) -> str:
     return f"{middle} [{low}, {high}]" if math.isfinite(interval.low) else middle
 
 
-def by_part(
+def section_by_name(
     lines: Sequence[ComparedLine], names: Sequence[str], metric: str, picture: Path | None, heading: str
 ) -> Section:
     """The second table: a class or target per row, the results that have them in columns, and the radar plot."""
     with_parts = [line for line in lines if any(f"{metric}.{name}" in line.metrics for name in names)]
-    rows = [{"": name} | {line.name: value(line, f"{metric}.{name}") for line in with_parts} for name in names]
+    rows = [{"": name} | {line.name: metric_cell(line, f"{metric}.{name}") for line in with_parts} for name in names]
     few = [] if picture else [f"No radar plot: it takes at least {FEWEST} of them."]
     return Section(heading, few, rows, picture, heading)
 
 
-def draw(lines: Sequence[ComparedLine], names: Sequence[str], metric: str, title: str, path: Path) -> Path | None:
+def draw_radar(lines: Sequence[ComparedLine], names: Sequence[str], metric: str, title: str, path: Path) -> Path | None:
     """Write the radar plot of all runs and of the published results that are complete; None for too few spokes."""
     if len(names) < FEWEST:
         return None
@@ -210,7 +210,7 @@ def draw(lines: Sequence[ComparedLine], names: Sequence[str], metric: str, title
     return path
 
 
-def pair(first: Run, second: Run, draws: int, seed: int) -> Section:
+def pair_section(first: Run, second: Run, draws: int, seed: int) -> Section:
     """Two runs on the same clips: the difference in every metric, and McNemar's test of classes."""
     heading = f"{first.name} minus {second.name}"
     try:
@@ -220,7 +220,7 @@ def pair(first: Run, second: Run, draws: int, seed: int) -> Section:
         return Section(heading, [f"Not compared clip by clip: {error}."])
     earned = {*first.task.metrics, *first.task.by_name}
     rows = [
-        {"metric": name, "difference": spoken(name, d), "p": chance(d)}
+        {"metric": name, "difference": format_metric(name, d), "p": format_p(d)}
         for name, d in found.items()
         if name.partition(".")[0] in earned
     ]
@@ -231,11 +231,11 @@ def pair(first: Run, second: Run, draws: int, seed: int) -> Section:
     ]
     right, other = one.correct(), two.correct()
     if right is not None and other is not None:
-        sentences.append(contingency(right, other, first, second))
+        sentences.append(mcnemar_sentence(right, other, first, second))
     return Section(heading, sentences, rows)
 
 
-def contingency(one: Array, two: Array, first: Run, second: Run) -> str:
+def mcnemar_sentence(one: Array, two: Array, first: Run, second: Run) -> str:
     """McNemar's test in a sentence."""
     test = mcnemar(one, two)
     kind = "exact" if test.exact else "chi-square with continuity correction"
@@ -245,6 +245,6 @@ def contingency(one: Array, two: Array, first: Run, second: Run) -> str:
     )
 
 
-def chance(apart: Difference) -> str:
+def format_p(apart: Difference) -> str:
     """A p as text; NaN where nothing can differ."""
     return "" if math.isnan(apart.p) else f"{apart.p:.3f}" if apart.p >= 0.001 else "< 0.001"

@@ -27,34 +27,34 @@ def section(found: CrossValidation, evaluation: Evaluation, folder: Path, weight
 
     ``weights`` says how the weights were chosen.
     """
-    table = rows(found, evaluation)
-    write_whole(folder / "folds.csv", lambda path: write_csv(pd.DataFrame(numbers(found, evaluation)), path))
+    table = metric_texts(found, evaluation)
+    write_whole(folder / "folds.csv", lambda path: write_csv(pd.DataFrame(metric_rows(found, evaluation)), path))
     sentences = [
         f"Pooled: metrics over the {evaluation.overall.clips} test predictions of all {len(found.folds)} folds at once, as "
         "papers report cross-validation. Mean and deviation (sample) are over the metrics of the folds.",
         evaluation.basis,
         *(f"fold {fold} holds no {', '.join(names)}" for fold, names in found.absent.items()),
     ]
-    picture = draw(found, evaluation, folder / "radar.png")
+    picture = draw_radar(found, evaluation, folder / "radar.png")
     caption = "Pooled and per fold" if len(found.folds) <= MOST else "Pooled"
     return Section(f"{len(found.folds)} folds, {weights}", sentences, table, picture, caption)
 
 
-def rows(found: CrossValidation, evaluation: Evaluation) -> list[dict[str, Any]]:
+def metric_texts(found: CrossValidation, evaluation: Evaluation) -> list[dict[str, Any]]:
     """A line per metric as a person reads it."""
     return [
         {
             "metric": display_name(evaluation.task, name),
             "pooled": format_interval(interval),
-            "mean": plain(found.mean[name]),
-            "deviation": plain(found.deviation[name]),
+            "mean": format_number(found.mean[name]),
+            "deviation": format_number(found.deviation[name]),
         }
-        | {f"fold {fold}": plain(scores[name]) for fold, scores in found.folds.items()}
+        | {f"fold {fold}": format_number(scores[name]) for fold, scores in found.folds.items()}
         for name, interval in evaluation.overall.metrics.items()
     ]
 
 
-def numbers(found: CrossValidation, evaluation: Evaluation) -> list[dict[str, Any]]:
+def metric_rows(found: CrossValidation, evaluation: Evaluation) -> list[dict[str, Any]]:
     """A line per metric for programs."""
     return [
         {"metric": name, "pooled": i.value, "low": i.low, "high": i.high}
@@ -64,12 +64,12 @@ def numbers(found: CrossValidation, evaluation: Evaluation) -> list[dict[str, An
     ]
 
 
-def plain(value: float) -> str:
+def format_number(value: float) -> str:
     """Four digits; nothing for NaN."""
     return "" if math.isnan(value) else f"{value:.4f}"
 
 
-def draw(found: CrossValidation, evaluation: Evaluation, path: Path) -> Path | None:
+def draw_radar(found: CrossValidation, evaluation: Evaluation, path: Path) -> Path | None:
     """Recall per class or the like of all folds and of each; None where these are too few for a radar plot."""
     metric, noun = evaluation.task.by_name[0], evaluation.task.noun
     before = f"{metric}."

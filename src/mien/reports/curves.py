@@ -40,7 +40,7 @@ class Curve:
     values: dict[str, NDArray[np.float64]]
     """Mean of each output around each time (P,)."""
     low: dict[str, NDArray[np.float64]]
-    """Lower end of a band around the values, for outputs that are values; see ``band``."""
+    """Lower end of a band around the values, for outputs that are values; see ``value_bands``."""
     high: dict[str, NDArray[np.float64]]
     unreliable: NDArray[np.bool_]
     """Where the answers were found unreliable (P,)."""
@@ -55,11 +55,11 @@ def curves(timeline: Timeline, faces: int = 6) -> list[Curve]:
     """The curves of the faces seen longest, in order of their ids."""
     seen: Any = timeline.frames[timeline.frames["success"] == 1]
     chosen = sorted(seen["face_id"].value_counts().index[:faces])
-    edges = grid(timeline)
-    return [curve(timeline, seen[seen["face_id"] == face], int(face), edges) for face in chosen]
+    edges = bin_edges(timeline)
+    return [face_curve(timeline, seen[seen["face_id"] == face], int(face), edges) for face in chosen]
 
 
-def grid(timeline: Timeline) -> NDArray[np.float64]:
+def bin_edges(timeline: Timeline) -> NDArray[np.float64]:
     """Edges of time bins over the whole video: one per frame, or ``POINTS`` of them for long videos."""
     times = np.unique(timeline.frames["timestamp"].to_numpy(float))
     if len(times) <= POINTS:
@@ -68,17 +68,17 @@ def grid(timeline: Timeline) -> NDArray[np.float64]:
     return np.linspace(times[0], times[-1] + 1e-6, POINTS + 1)
 
 
-def curve(timeline: Timeline, rows: Any, face: int, edges: NDArray[np.float64]) -> Curve:
+def face_curve(timeline: Timeline, rows: Any, face: int, edges: NDArray[np.float64]) -> Curve:
     """One face's rows, averaged in time bins."""
     place = np.searchsorted(edges, rows["timestamp"].to_numpy(float), side="right") - 1
-    values = {name: binned(rows[name], place, len(edges) - 1) for name in timeline.names}
-    low, high = band(timeline, rows, face, edges, values, place)
+    values = {name: bin_means(rows[name], place, len(edges) - 1) for name in timeline.names}
+    low, high = value_bands(timeline, rows, face, edges, values, place)
     flagged = rows["reliable"].eq(False).fillna(False).to_numpy(float)
-    unreliable = np.nan_to_num(binned(pd.Series(flagged), place, len(edges) - 1)) > 0
+    unreliable = np.nan_to_num(bin_means(pd.Series(flagged), place, len(edges) - 1)) > 0
     return Curve(face, (edges[:-1] + edges[1:]) / 2, values, low, high, unreliable)
 
 
-def binned(column: Any, place: NDArray[np.int64], bins: int) -> NDArray[np.float64]:
+def bin_means(column: Any, place: NDArray[np.int64], bins: int) -> NDArray[np.float64]:
     """Mean per bin, NaN for bins without a value."""
     values = column.to_numpy(float, na_value=np.nan)
     kept = np.isfinite(values)
@@ -87,7 +87,7 @@ def binned(column: Any, place: NDArray[np.int64], bins: int) -> NDArray[np.float
     return np.divide(sums, counts, out=np.full(bins, np.nan), where=counts > 0)
 
 
-def band(
+def value_bands(
     timeline: Timeline,
     rows: Any,
     face: int,
@@ -102,12 +102,12 @@ def band(
     low, high = {}, {}
     for name, middle in values.items():
         half = ((windows[f"{name}_upper"] - windows[f"{name}_lower"]) / 2).mean()
-        spread = binned(rows[f"{name}_sd"], place, len(edges) - 1) if np.isnan(half) else half
+        spread = bin_means(rows[f"{name}_sd"], place, len(edges) - 1) if np.isnan(half) else half
         low[name], high[name] = middle - spread, middle + spread
     return low, high
 
 
-def stretches(where: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+def true_runs(where: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
     """First and last-plus-one index of every stretch of True."""
     padded = np.concatenate([[False], where, [False]]).astype(int)
     steps = np.diff(padded)

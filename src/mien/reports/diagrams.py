@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from mien.calibration.calibrated import BINS, calibration_error, reliability_bins
 from mien.interfaces import Outputs
-from mien.reports.plots import COLOURS, FAINT, INK, canvas, plain
+from mien.reports.plots import COLOURS, FAINT, INK, canvas, style_axis
 
 
 def reliability(
@@ -31,7 +31,9 @@ def reliability(
         found = reliability_bins(confidence, right, bins)
         left = np.floor(np.minimum(found.confidence, 1 - 1e-9) * bins) * width
         head = f"{title}, {name}" if title else name
-        axis = plain(figure.add_subplot(grid[0, i]), f"{head}\nECE {calibration_error(confidence, right, bins):.3f}")
+        axis = style_axis(
+            figure.add_subplot(grid[0, i]), f"{head}\nECE {calibration_error(confidence, right, bins):.3f}"
+        )
         axis.bar(left, found.accuracy, width, align="edge", color=COLOURS[0], edgecolor="white", label=share)
         gap = found.confidence - found.accuracy
         bottom = np.minimum(found.accuracy, found.confidence)
@@ -43,7 +45,7 @@ def reliability(
         axis.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1)
         axis.set(xlim=(0, 1), ylim=(0, 1), ylabel=share if i == 0 else "")
         axis.tick_params(labelbottom=False)
-        below = plain(figure.add_subplot(grid[1, i]))
+        below = style_axis(figure.add_subplot(grid[1, i]))
         below.bar(left, found.count, width, align="edge", color=FAINT, edgecolor="white")
         below.set(xlim=(0, 1), xlabel=sure, ylabel=what if i == 0 else "")
         if i == 0:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mien.reports.page import Report, written
+from mien.reports.page import Report, format_cell
 
 Rows = Sequence[Mapping[str, object]]
 
@@ -58,13 +58,13 @@ def page(title: str, sections: Sequence[Section]) -> Report:
 def table(rows: Rows) -> str:
     """A Markdown table of all keys as they first occur, padded so that it reads as plain text too."""
     names = list(dict.fromkeys(key for row in rows for key in row))
-    cells = [names, *([cell(written(row.get(name))) for name in names] for row in rows)]
+    cells = [names, *([escape_cell(format_cell(row.get(name))) for name in names] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
     lines = ["| " + " | ".join(text.ljust(w) for text, w in zip(line, widths, strict=True)) + " |" for line in cells]
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
-def cell(text: str) -> str:
+def escape_cell(text: str) -> str:
     """Text that stays inside its cell."""
     return text.replace("|", r"\|").replace("\n", " ")

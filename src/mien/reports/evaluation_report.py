@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mien.evaluation import results
 from mien.evaluation.results import Evaluation, display_name, formatted_metrics, summary_rows
-from mien.files import withdraw, write_whole
+from mien.files import remove_files, write_whole
 from mien.interfaces import Clip, Outputs
 from mien.names import write_csv
 from mien.reports import figures
@@ -37,7 +37,7 @@ Targets = NDArray[Any]
 
 def clear(folder: Path) -> None:
     """Remove the files of an earlier evaluation before another one is written there."""
-    withdraw(folder, WRITTEN)
+    remove_files(folder, WRITTEN)
 
 
 def report(
@@ -68,7 +68,7 @@ def write(
     folder = evaluation.folder
     write_whole(folder / "predictions.csv", lambda path: write_csv(evaluation.predictions, path))
     figures.draw(evaluation.task, predictions, targets, names, folder)
-    save_page(evaluation, [*context(notes or {}, touched), *first])
+    save_page(evaluation, [*leading_sections(notes or {}, touched), *first])
     saved = (
         json.dumps({"clips": len(evaluation.predictions)} | evaluation.metrics_json() | dict(notes or {}), indent=2)
         + "\n"
@@ -77,7 +77,7 @@ def write(
     print(f"report in {folder}", flush=True)
 
 
-def context(notes: Mapping[str, Any], touched: Sequence[str]) -> list[Section]:
+def leading_sections(notes: Mapping[str, Any], touched: Sequence[str]) -> list[Section]:
     """The sections before the metrics: warnings, then which model on which clips."""
     warned = [*touched, *notes.get("cautions", [])]
     about = [{"what": name, "value": value} for name, value in notes.get("evaluated", {}).items()]

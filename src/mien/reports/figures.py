@@ -60,7 +60,7 @@ def label_bars(table: pd.DataFrame, means: dict[str, float]) -> Figure:
     places = np.arange(count)
     for axis, metric in zip(panels, ("rate", "F1", "AUC", "accuracy"), strict=True):
         head = "share of yes" if metric == "rate" else f"{metric}, mean {means[metric]:.2f}"
-        plots.plain(axis, head)
+        plots.style_axis(axis, head)
         values, reach = table[metric].to_numpy(float), table[metric].to_numpy(float)
         colour = plots.FAINT if metric == "rate" else plots.COLOURS[0]
         axis.barh(places, np.nan_to_num(values), color=colour, height=0.62)
@@ -73,7 +73,7 @@ def label_bars(table: pd.DataFrame, means: dict[str, float]) -> Figure:
             axis.text(np.nan_to_num(at) + 0.02, place, text, va="center", fontsize=8, color=plots.INK)
         axis.set(xlim=(0, 1.18), xticks=(0, 0.5, 1))
         axis.tick_params(axis="y", length=0)
-    panels[0].set_yticks(places, list(map(plots.literal, table.index)))
+    panels[0].set_yticks(places, list(map(plots.escape_dollars, table.index)))
     panels[0].invert_yaxis()
     figure.legend(*panels[1].get_legend_handles_labels(), frameon=False, fontsize=9, loc="outside lower right")
     return figure

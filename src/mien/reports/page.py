@@ -89,8 +89,8 @@ class Report:
         names = list(dict.fromkeys(key for row in rows for key in row)) if columns is None else list(columns)
         if not names:
             raise ValueError("a table without rows needs columns")
-        head = line("th", names)
-        body = "\n".join(line("td", [written(row.get(name)) for name in names]) for row in rows)
+        head = table_row("th", names)
+        body = "\n".join(table_row("td", [format_cell(row.get(name)) for name in names]) for row in rows)
         table = f"<table><thead>{head}</thead><tbody>\n{body}\n</tbody></table>"
         self.parts.append(f'<div class="wide">{table}</div>')
 
@@ -106,12 +106,12 @@ class Report:
         """A PNG; other bytes raise ``ValueError``."""
         if not png.startswith(b"\x89PNG\r\n\x1a\n"):
             raise ValueError(f"picture {caption!r} is not a PNG: it starts with {png[:8]!r}")
-        image = f'<img alt="{escape(caption)}" src="{data("image/png", png)}">'
-        self.parts.append(f"<figure>{image}{captioned(caption)}</figure>")
+        image = f'<img alt="{escape(caption)}" src="{data_url("image/png", png)}">'
+        self.parts.append(f"<figure>{image}{figcaption(caption)}</figure>")
 
     def video(self, path: Path, caption: str = "") -> None:
         """An MP4 file, embedded, that plays when asked."""
-        self.parts.append(player(path, caption))
+        self.parts.append(video_figure(path, caption))
 
     def videos(self, files: Mapping[str, Path], posters: Mapping[str, bytes] | None = None) -> None:
         """MP4 files by caption, side by side. Each shows its poster (PNG) until it is played.
@@ -119,7 +119,7 @@ class Report:
         Controls cover a good part of a small picture: they appear under the pointer, on a touch or by the tab key.
         """
         shown = posters or {}
-        figures = "\n".join(player(path, caption, shown.get(caption), True) for caption, path in files.items())
+        figures = "\n".join(video_figure(path, caption, shown.get(caption), True) for caption, path in files.items())
         self.parts.append(f'<div class="row">\n{figures}\n</div>')
 
     def html(self) -> str:
@@ -150,31 +150,31 @@ def as_png(content: Figure | bytes | NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def player(path: Path, caption: str, poster: bytes | None = None, hover: bool = False) -> str:
+def video_figure(path: Path, caption: str, poster: bytes | None = None, hover: bool = False) -> str:
     """A video with its caption; ``poster`` (PNG) stands there until it plays, ``hover`` hides the controls until then."""
-    source = data("video/mp4", path.read_bytes())
-    options = "loop muted playsinline" + (f' poster="{data("image/png", poster)}"' if poster else "")
+    source = data_url("video/mp4", path.read_bytes())
+    options = "loop muted playsinline" + (f' poster="{data_url("image/png", poster)}"' if poster else "")
     options += f' tabindex="0" aria-label="{escape(caption)}" {HOVER}' if hover else " controls"
-    return f'<figure><video {options} src="{source}"></video>{captioned(caption)}</figure>'
+    return f'<figure><video {options} src="{source}"></video>{figcaption(caption)}</figure>'
 
 
-def line(cell: str, texts: Sequence[str]) -> str:
+def table_row(cell: str, texts: Sequence[str]) -> str:
     """One row of a table."""
     return "<tr>" + "".join(f"<{cell}>{escape(text)}</{cell}>" for text in texts) + "</tr>"
 
 
-def written(value: Any) -> str:
+def format_cell(value: Any) -> str:
     """A table cell: fractions to four significant digits, nothing for None and NaN."""
     if value is None or (isinstance(value, float | np.floating) and math.isnan(value)):
         return ""
     return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
 
 
-def data(kind: str, content: bytes) -> str:
+def data_url(kind: str, content: bytes) -> str:
     """A data URL."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def captioned(caption: str) -> str:
+def figcaption(caption: str) -> str:
     """A caption, if there is one."""
     return f"<figcaption>{escape(caption)}</figcaption>" if caption else ""

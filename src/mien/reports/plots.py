@@ -26,7 +26,7 @@ INK, FAINT, DPI = "#333333", "#999999", 120
 def axes(width: float, height: float, title: str = "") -> tuple[Figure, Axes]:
     """A figure of ``width`` x ``height`` inches with one plain axis."""
     figure = canvas(width, height)
-    return figure, plain(figure.add_subplot(), title)
+    return figure, style_axis(figure.add_subplot(), title)
 
 
 def canvas(width: float, height: float) -> Figure:
@@ -35,9 +35,9 @@ def canvas(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=DPI, layout=layout)
 
 
-def plain(axis: Axes, title: str = "") -> Axes:
+def style_axis(axis: Axes, title: str = "") -> Axes:
     """Title on the left, two spines, quiet ticks."""
-    axis.set_title(literal(title), loc="left", fontsize=11, fontweight="bold", color=INK, pad=9)
+    axis.set_title(escape_dollars(title), loc="left", fontsize=11, fontweight="bold", color=INK, pad=9)
     axis.spines[["top", "right"]].set_visible(False)
     axis.spines[["bottom", "left"]].set_color(FAINT)
     axis.tick_params(labelsize=9, color=FAINT, labelcolor=INK)
@@ -46,12 +46,12 @@ def plain(axis: Axes, title: str = "") -> Axes:
     return axis
 
 
-def literal(text: str) -> str:
+def escape_dollars(text: str) -> str:
     """Text that matplotlib shows as it is, dollars too."""
     return text.replace("$", r"\$")
 
 
-def styles() -> Iterator[tuple[str, str]]:
+def line_styles() -> Iterator[tuple[str, str]]:
     """Colours and line styles without end: once round the palette the lines become dashed, then dotted."""
     return ((colour, line) for line in cycle(("-", "--", ":")) for colour in COLOURS)
 
@@ -83,8 +83,8 @@ def confusion_matrix(counts: ArrayLike, names: Sequence[str], title: str = "") -
         colour = "white" if share > 0.55 else INK if share else FAINT
         axis.text(column, row, text, ha="center", va="center", fontsize=7.5, color=colour, linespacing=1.3)
     places = range(len(names))
-    axis.set_xticks(places, list(map(literal, names)), rotation=40, ha="right", rotation_mode="anchor")
-    axis.set_yticks(places, list(map(literal, names)))
+    axis.set_xticks(places, list(map(escape_dollars, names)), rotation=40, ha="right", rotation_mode="anchor")
+    axis.set_yticks(places, list(map(escape_dollars, names)))
     axis.set(xlabel="predicted", ylabel="truth")
     recall_edge(axis, [f"{shares[i, i]:.0%}" if table[i].sum() else "absent" for i in places])
     axis.spines[:].set_visible(False)
@@ -113,15 +113,15 @@ def curves(
     By default a 25th of the curve is smoothed over. Points that are not finite are left out.
     """
     figure, axis = axes(6.4, 3.6, title)
-    for (name, (x, y)), (colour, line) in zip(series.items(), styles(), strict=False):
+    for (name, (x, y)), (colour, line) in zip(series.items(), line_styles(), strict=False):
         steps, values = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
         kept = np.isfinite(values)
         steps, values = steps[kept], values[kept]
         axis.plot(steps, values, color=colour, alpha=0.22, linewidth=1)
         mean = running_mean(values, smooth or max(1, len(values) // 25))
-        axis.plot(steps, mean, color=colour, linestyle=line, linewidth=1.9, label=literal(name))
-    axis.set_xlabel(literal(xlabel))
-    axis.set_ylabel(literal(ylabel))
+        axis.plot(steps, mean, color=colour, linestyle=line, linewidth=1.9, label=escape_dollars(name))
+    axis.set_xlabel(escape_dollars(xlabel))
+    axis.set_ylabel(escape_dollars(ylabel))
     axis.grid(alpha=0.2)
     if series:
         axis.legend(frameon=False, fontsize=9)
@@ -145,7 +145,7 @@ def scatter(predictions: ArrayLike, targets: ArrayLike, names: Sequence[str]) ->
     down = -(-len(names) // across)
     figure = canvas(3.3 * across, 3.7 * down)
     for i, (name, ccc) in enumerate(zip(names, concordance(values, truth), strict=True)):
-        axis = plain(figure.add_subplot(down, across, i + 1), f"{name}\nCCC {ccc:.3f}")
+        axis = style_axis(figure.add_subplot(down, across, i + 1), f"{name}\nCCC {ccc:.3f}")
         both = np.stack([truth[:, i], values[:, i]])
         margin = 0.04 * np.ptp(both) or 0.5
         ends = (both.min() - margin, both.max() + margin)
@@ -161,9 +161,9 @@ def bars(values: Mapping[str, float], title: str = "", unit: str = "") -> Figure
     figure, axis = axes(5.6, 0.9 + 0.34 * len(values), title)
     drawn = axis.barh(range(len(values)), list(values.values()), color=COLOURS[0], height=0.62)
     axis.bar_label(drawn, fmt="%.2f", padding=3, fontsize=8.5, color=INK)
-    axis.set_yticks(range(len(values)), list(map(literal, values)))
+    axis.set_yticks(range(len(values)), list(map(escape_dollars, values)))
     axis.invert_yaxis()
-    axis.set_xlabel(literal(unit))
+    axis.set_xlabel(escape_dollars(unit))
     if min(values.values(), default=0.0) < 0:
         axis.axvline(0, color=FAINT, linewidth=1)
     axis.margins(x=0.14)
@@ -180,14 +180,14 @@ def comparison(
     runs = list(dict.fromkeys(run for values in groups.values() for run in values))
     width = 0.8 / max(len(runs), 1)
     figure, axis = axes(max(5.0, 1.4 + 0.55 * len(runs) * len(groups)), 3.6, title)
-    for i, (run, (colour, _)) in enumerate(zip(runs, styles(), strict=False)):
+    for i, (run, (colour, _)) in enumerate(zip(runs, line_styles(), strict=False)):
         places = np.arange(len(groups)) + (i - (len(runs) - 1) / 2) * width
         shares = [values.get(run, np.nan) for values in groups.values()]
-        drawn = axis.bar(places, shares, width * 0.92, color=colour, label=literal(run))
+        drawn = axis.bar(places, shares, width * 0.92, color=colour, label=escape_dollars(run))
         axis.bar_label(drawn, [f"{s:.0%}" if np.isfinite(s) else "" for s in shares], fontsize=8.5, color=INK)
     if chance is not None:
         axis.axhline(chance, color=INK, linestyle="--", linewidth=1, label=f"chance {chance:.0%}")
-    axis.set_xticks(range(len(groups)), list(map(literal, groups)))
+    axis.set_xticks(range(len(groups)), list(map(escape_dollars, groups)))
     axis.set_yticks(np.linspace(0, 1, 6), [f"{share:.0%}" for share in np.linspace(0, 1, 6)])
     axis.set_ylim(0, 1.06)
     axis.tick_params(axis="x", length=0)

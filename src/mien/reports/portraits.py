@@ -71,10 +71,10 @@ class Portraits:
     def chosen(self) -> dict[int, list[Portrait]]:
         """The faces seen longest with their pictures, at most ``KEEP`` each."""
         longest = sorted(self.kept, key=lambda face: -self.count[face])[: self.faces]
-        return {face: even(self.kept[face]) for face in sorted(longest)}
+        return {face: evenly_spaced(self.kept[face]) for face in sorted(longest)}
 
 
-def recalled(timeline: Timeline, source: Source, faces: int = 12) -> dict[int, list[Portrait]]:
+def portraits_from_table(timeline: Timeline, source: Source, faces: int = 12) -> dict[int, list[Portrait]]:
     """The same from the table of frames of a finished analysis: the video is decoded again, faces are cut where they are.
 
     Crops are upright squares around the boxes of the table, which keeps no landmarks.
@@ -83,7 +83,7 @@ def recalled(timeline: Timeline, source: Source, faces: int = 12) -> dict[int, l
     longest = table["face_id"].value_counts().index[:faces]
     wanted: dict[int, list[dict[Any, Any]]] = {}
     for face in longest:
-        for row in even(table[table["face_id"] == face].to_dict("records")):
+        for row in evenly_spaced(table[table["face_id"] == face].to_dict("records")):
             wanted.setdefault(int(row["frame"]), []).append(row)
     margin = 0.0 if timeline.about.get("faces") == "whole" else None
     config = CropConfig(size=SIDE, margin=margin, align=False)
@@ -108,7 +108,7 @@ def portrait_of(row: Mapping[Any, Any], frame: Frame, config: CropConfig) -> Por
     return Portrait(frame.time, confidence, not seen or confidence < FAINT, crop(frame.pixels, face, config))
 
 
-def even(items: list[T]) -> list[T]:
+def evenly_spaced(items: list[T]) -> list[T]:
     """At most ``KEEP`` of them, evenly spread."""
     if len(items) <= KEEP:
         return items

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.projections.polar import PolarAxes
 
-from mien.reports.plots import DPI, FAINT, INK, literal, styles
+from mien.reports.plots import DPI, FAINT, INK, escape_dollars, line_styles
 
 FEWEST = 3
 """Spokes below which there is no area to see."""
@@ -37,7 +37,7 @@ def radar(
     assert isinstance(axis, PolarAxes)
     axis.set_position((0.2, 0.2, SIDE / 7, SIDE / 7))
     angles = 2 * np.pi * np.arange(len(spokes) + 1) / len(spokes)
-    for (name, values), (colour, line) in zip(results.items(), styles(), strict=False):
+    for (name, values), (colour, line) in zip(results.items(), line_styles(), strict=False):
         reach = np.array([values.get(spoke, np.nan) for spoke in (*spokes, spokes[0])], dtype=float)
         own = name in ours
         style = {"linestyle": line if own else "--", "linewidth": 2.2 if own else 1.5, "zorder": 3 if own else 2}
@@ -47,20 +47,20 @@ def radar(
             color=colour,
             marker="o",
             markersize=4 if own else 3,
-            label=literal(name),
+            label=escape_dollars(name),
             clip_on=False,
             **style,
         )
         if own and len(ours) == 1 and np.isfinite(reach).all():
             axis.fill(angles, reach, color=colour, alpha=0.10, linewidth=0)
-    scale(axis, results, percent)
+    draw_rings(axis, results, percent)
     name_spokes(axis, angles[:-1], spokes)
-    axis.set_title(literal(title), loc="left", fontsize=11, fontweight="bold", color=INK, pad=26)
-    fit(figure, axis)
+    axis.set_title(escape_dollars(title), loc="left", fontsize=11, fontweight="bold", color=INK, pad=26)
+    fit_paper(figure, axis)
     return figure
 
 
-def scale(axis: PolarAxes, results: Mapping[str, Mapping[str, float]], percent: bool) -> None:
+def draw_rings(axis: PolarAxes, results: Mapping[str, Mapping[str, float]], percent: bool) -> None:
     """Rings from 0, or the ring below the lowest value, to the ring above the highest; labelled between two spokes."""
     values = [v for row in results.values() for v in row.values() if np.isfinite(v)]
     low, high = min(0, np.floor(min(values, default=0) * 5)), max(1, np.ceil(max(values, default=1) * 5))
@@ -79,14 +79,14 @@ def name_spokes(axis: PolarAxes, angles: np.ndarray, spokes: Sequence[str]) -> N
     axis.set_theta_zero_location("N")
     axis.set_theta_direction(-1)
     axis.set_rlabel_position(float(np.rad2deg(angles[1] / 2)))
-    axis.set_xticks(angles, list(map(literal, spokes)))
+    axis.set_xticks(angles, list(map(escape_dollars, spokes)))
     axis.tick_params(axis="x", labelsize=10, labelcolor=INK, pad=3)
     for label, angle in zip(axis.get_xticklabels(), angles, strict=True):
         across = np.sin(angle)
         label.set_horizontalalignment("left" if across > 0.1 else "right" if across < -0.1 else "center")
 
 
-def fit(figure: Figure, axis: PolarAxes) -> None:
+def fit_paper(figure: Figure, axis: PolarAxes) -> None:
     """The legend right of the longest name, and the paper as large as all that is drawn; layout engines do neither."""
     figure.draw_without_rendering()
     circle = axis.get_window_extent()

@@ -20,7 +20,7 @@ from mien.evaluation.subgroups import is_blank
 from mien.inference.timeline import Timeline
 from mien.interfaces import Clip
 from mien.names import folder_name, to_text
-from mien.reports.plots import COLOURS, FAINT, INK, canvas, literal, plain
+from mien.reports.plots import COLOURS, FAINT, INK, canvas, escape_dollars, style_axis
 from mien.video.manifest import cell
 
 TIDY = ("participant", "condition", "video", "face_id", "main", "measure", "mean", "sd", "seconds", "share_seen",
@@ -50,7 +50,7 @@ class Study:
         return f"Study({str(self.folder)!r}: {len(self.timelines)} videos)\n{self.summary.to_string(index=False)}"
 
 
-def clip_name(clips: Sequence[Clip], root: Path) -> list[str]:
+def folder_names(clips: Sequence[Clip], root: Path) -> list[str]:
     """A folder name for every row: its path below the study's, with its times if it has any; no two are the same."""
     base = root if root.is_dir() else root.parent
     names = []
@@ -86,7 +86,7 @@ def require_column(clips: Sequence[Clip], column: str | None, option: str, defau
     return chosen
 
 
-def tidy(
+def tidy_rows(
     timeline: Timeline, name: str, clip: Clip, participant: str = "", condition: str = "", reliable_only: bool = False
 ) -> pd.DataFrame:
     """A row per face and measure of one video; a video without a face has rows with empty values.
@@ -103,7 +103,7 @@ def tidy(
     frames = timeline.frames["frame"].nunique()
     times = np.unique(timeline.frames["timestamp"].to_numpy(float))
     step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
-    summary, used = timeline.summary(), usable(timeline, reliable_only).summary()
+    summary, used = timeline.summary(), reliable_part(timeline, reliable_only).summary()
     if summary.empty:
         nothing = {"face_id": pd.NA, "main": True, "mean": np.nan, "sd": np.nan, "seconds": 0.0, "share_seen": 0.0}
         return pd.DataFrame([shared | nothing | {"measure": m} for m in timeline.names], columns=list(TIDY))
@@ -114,26 +114,26 @@ def tidy(
         taken: dict[Any, Any] = means.get(face["face_id"], {})
         seen = {"face_id": face["face_id"], "main": face["face_id"] == main, "seconds": taken.get("frames", 0) * step}
         seen |= {"share_seen": face["frames"] / frames, "share_unreliable": face["unreliable"]}
-        seen["only_unreliable"] = only(face["unreliable"])
+        seen["only_unreliable"] = all_unreliable(face["unreliable"])
         rows += [
             shared | seen | {"measure": m, "mean": taken.get(m), "sd": taken.get(f"{m}_sd")} for m in timeline.names
         ]
     return pd.DataFrame(rows, columns=list(TIDY))
 
 
-def usable(timeline: Timeline, reliable_only: bool) -> Timeline:
+def reliable_part(timeline: Timeline, reliable_only: bool) -> Timeline:
     """The timeline, or only its rows with a face on which the answer is reliable."""
     if not reliable_only:
         return timeline
     return replace(timeline, frames=timeline.frames[timeline.frames["reliable"].eq(True).fillna(False)])
 
 
-def only(share: Any) -> bool | None:
+def all_unreliable(share: Any) -> bool | None:
     """Whether nothing is reliable; None where nobody can tell."""
     return None if pd.isna(share) else bool(share >= 1)
 
 
-def of_participants(table: Any) -> pd.DataFrame:
+def participant_means(table: Any) -> pd.DataFrame:
     """Main faces only: the mean of each participant's videos in each condition, weighted by the seconds that count."""
     main = table[table["main"] & (table["seconds"] > 0)]
     rows = []
@@ -143,11 +143,11 @@ def of_participants(table: Any) -> pd.DataFrame:
         share = float(np.average(shares, weights=seconds))
         mean = float(np.average(group["mean"].to_numpy(float), weights=seconds))
         row = {"participant": who, "condition": condition, "measure": measure, "mean": mean, "seconds": seconds.sum()}
-        rows.append(row | {"videos": len(group), "share_unreliable": share, "only_unreliable": only(share)})
+        rows.append(row | {"videos": len(group), "share_unreliable": share, "only_unreliable": all_unreliable(share)})
     return pd.DataFrame(rows, columns=list(PEOPLE))
 
 
-def by_condition(table: pd.DataFrame, bounds: tuple[float, float] | None = None) -> pd.DataFrame:
+def condition_means(table: pd.DataFrame, bounds: tuple[float, float] | None = None) -> pd.DataFrame:
     """A row per condition and measure: mean, deviation and 95 % interval of the mean over participants (Student's t).
 
     Intervals are cut off at ``bounds``, between which every value lies, as (0, 1) for probabilities, if it does.
@@ -155,7 +155,7 @@ def by_condition(table: pd.DataFrame, bounds: tuple[float, float] | None = None)
     """
     from scipy.stats import t  # half a second to import
 
-    rows, people, (least, most) = [], of_participants(table), bounds or (-np.inf, np.inf)
+    rows, people, (least, most) = [], participant_means(table), bounds or (-np.inf, np.inf)
     grouped: Any = people.groupby(["condition", "measure"], sort=True)
     for (condition, measure), group in grouped:
         values = group["mean"].to_numpy(float)
@@ -178,34 +178,34 @@ def condition_plot(table: pd.DataFrame, condition: str = "", bounds: tuple[float
     ``condition`` names the axis; ``bounds`` are the least and largest value there can be, (0, 1) for probabilities. Dots
     that rest on unreliable frames only are red rings.
     """
-    people: Any = of_participants(table)
-    summary: Any = by_condition(table, bounds)
+    people: Any = participant_means(table)
+    summary: Any = condition_means(table, bounds)
     measures, conditions = list(dict.fromkeys(table["measure"])), sorted(people["condition"].unique())
     across = min(4, max(len(measures), 1))
     down = -(-max(len(measures), 1) // across)
     figure = canvas(3.0 * across, 2.6 * down + 0.4)
     rng = np.random.default_rng(0)
     for i, measure in enumerate(measures):
-        axis = plain(figure.add_subplot(down, across, i + 1), measure)
+        axis = style_axis(figure.add_subplot(down, across, i + 1), measure)
         for place, name in enumerate(conditions):
             chosen = people[(people["measure"] == measure) & (people["condition"] == name)]
-            dots(axis, chosen, place, rng)
+            draw_dots(axis, chosen, place, rng)
             row = summary[(summary["measure"] == measure) & (summary["condition"] == name)]
             if len(row):
                 mean, lower, upper = row[["mean", "lower", "upper"]].to_numpy(float)[0]
                 axis.plot([place - 0.25, place + 0.25], [mean, mean], color=INK, linewidth=2)
                 axis.plot([place, place], [lower, upper], color=INK, linewidth=1.2)
-        axis.set_ylim(*limits(people[people["measure"] == measure]["mean"].to_numpy(float), bounds))
-        axis.set_xticks(range(len(conditions)), [literal(str(c)) for c in conditions], rotation=20)
+        axis.set_ylim(*axis_limits(people[people["measure"] == measure]["mean"].to_numpy(float), bounds))
+        axis.set_xticks(range(len(conditions)), [escape_dollars(str(c)) for c in conditions], rotation=20)
         axis.set_xlim(-0.6, max(len(conditions), 1) - 0.4)
         axis.set_ylabel(("probability" if bounds else "value, in the units of the labels") if i % across == 0 else "")
-        axis.set_xlabel(literal(condition) if i + across >= len(measures) else "")
+        axis.set_xlabel(escape_dollars(condition) if i + across >= len(measures) else "")
         axis.grid(axis="y", alpha=0.2, color=FAINT)
-    legend(figure, people)
+    draw_legend(figure, people)
     return figure
 
 
-def dots(axis: Any, people: Any, place: int, rng: np.random.Generator) -> None:
+def draw_dots(axis: Any, people: Any, place: int, rng: np.random.Generator) -> None:
     """The participants of one condition."""
     beside = place + rng.uniform(-0.14, 0.14, len(people))
     alone = people["only_unreliable"].eq(True).to_numpy(bool)
@@ -214,7 +214,7 @@ def dots(axis: Any, people: Any, place: int, rng: np.random.Generator) -> None:
     axis.scatter(beside[alone], values[alone], s=18, facecolors="none", edgecolors=UNRELIABLE, linewidths=1)
 
 
-def limits(values: Any, bounds: tuple[float, float] | None) -> tuple[float, float]:
+def axis_limits(values: Any, bounds: tuple[float, float] | None) -> tuple[float, float]:
     """Ends of an axis: the dots set the scale, since intervals of few people reach far; none beyond what can be."""
     if not len(values):
         return bounds or (0.0, 1.0)
@@ -223,7 +223,7 @@ def limits(values: Any, bounds: tuple[float, float] | None) -> tuple[float, floa
     return (max(low, bounds[0]), min(high, bounds[1])) if bounds else (low, high)
 
 
-def legend(figure: Figure, people: Any) -> None:
+def draw_legend(figure: Figure, people: Any) -> None:
     """What dots, lines and rings are, under the panels."""
     marks = [
         Line2D([], [], color=FAINT, marker="o", markersize=4, linestyle="", label="a participant"),

@@ -40,10 +40,10 @@ def overlay(timeline: Timeline, source: Source, path: Path, progress: bool = Tru
     """
     if not source.repeatable:
         raise ValueError(f"{source.name} cannot be read again to draw on it; record it to a file first")
-    write_whole(path, lambda beside: encode(beside, drawn(timeline, source, progress)))
+    write_whole(path, lambda beside: encode(beside, painted_frames(timeline, source, progress)))
 
 
-def drawn(timeline: Timeline, source: Source, progress: bool) -> Iterator[tuple[float, Pixels]]:
+def painted_frames(timeline: Timeline, source: Source, progress: bool) -> Iterator[tuple[float, Pixels]]:
     """(seconds, picture) of every frame."""
     rows = rows_of_frames(timeline.frames)
     painter = Painter(timeline)
@@ -105,25 +105,25 @@ class Painter:
         colour = colour_of(row)
         corner, opposite = (round(x), round(y)), (round(x + w), round(y + h))
         cv2.rectangle(picture, corner, opposite, colour, 2 if row["success"] == 1 else 1, cv2.LINE_AA)
-        tag(picture, f"face {row['face_id']}", (max(corner[0] - 1, 0), max(corner[1], TAG)), colour)
+        draw_tag(picture, f"face {row['face_id']}", (max(corner[0] - 1, 0), max(corner[1], TAG)), colour)
 
     def column(self, picture: Any, faces: Sequence[dict[str, Any]], time: float) -> None:
         """The values of all faces, the second below them."""
         height = len(picture)
-        write(picture, f"{time:7.2f} s" + ("" if faces else "   no face"), (8, height - 10), WHITE)
+        draw_text(picture, f"{time:7.2f} s" + ("" if faces else "   no face"), (8, height - 10), WHITE)
         if not self.known:
-            write(picture, "model not calibrated", (8, height - 30), ALARM, 0.42)
+            draw_text(picture, "model not calibrated", (8, height - 30), ALARM, 0.42)
         room = height - (50 if self.known else 70)
         lines = min(max((room // max(self.most, 1) - HEAD) // LINE, 1), len(self.timeline.names))
         step = HEAD + lines * LINE
-        for place, row in self.placed(faces):
+        for place, row in self.slots_of(faces):
             top = 6 + place * step
             if top + step > room + 6:
-                write(picture, f"... {len(faces)} faces in all", (8, room), WHITE, 0.42)
+                draw_text(picture, f"... {len(faces)} faces in all", (8, room), WHITE, 0.42)
                 return
             self.panel(picture[top : top + step], row, lines)
 
-    def placed(self, faces: Sequence[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
+    def slots_of(self, faces: Sequence[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
         """Each face with its place in the column: the one that it had, or the first that is free."""
         here = {int(row["face_id"]): row for row in faces}
         self.places = [face if face in here else None for face in self.places]
@@ -135,9 +135,9 @@ class Painter:
 
     def panel(self, picture: Any, row: dict[str, Any], lines: int) -> None:
         """One face: who, whether to rely on it, and its values, or the largest so many of them."""
-        doubt = doubt_of(row)
-        tag(picture, f"face {row['face_id']}", (8, TAG), colour_of(row))
-        write(picture, doubt, (74, 14), ALARM if row["success"] == 1 else WHITE, 0.38)
+        doubt = status_of(row)
+        draw_tag(picture, f"face {row['face_id']}", (8, TAG), colour_of(row))
+        draw_text(picture, doubt, (74, 14), ALARM if row["success"] == 1 else WHITE, 0.38)
         if row["success"] != 1:
             return
         names = self.timeline.names
@@ -148,9 +148,9 @@ class Painter:
 
     def value(self, picture: Any, name: str, value: float, top: int) -> None:
         """A name, a bar for a probability, and the number."""
-        write(picture, name[:12], (8, top + 12), WHITE, 0.42)
+        draw_text(picture, name[:12], (8, top + 12), WHITE, 0.42)
         number = f"{value:.2f}" if self.bars else f"{value:+.2f}"
-        write(picture, number, (PANEL - 44, top + 12), WHITE, 0.42)
+        draw_text(picture, number, (PANEL - 44, top + 12), WHITE, 0.42)
         if self.bars:
             left, right = 98, PANEL - 50
             cv2.rectangle(picture, (left, top + 3), (right, top + 13), SHADE, -1)
@@ -167,7 +167,7 @@ def colour_of(row: dict[str, Any]) -> tuple[int, int, int]:
     return rgb(COLOURS[int(row["face_id"]) % len(COLOURS)])
 
 
-def doubt_of(row: dict[str, Any]) -> str:
+def status_of(row: dict[str, Any]) -> str:
     """What stands beside a face's number: bridged, or why its values are not reliable."""
     if row["success"] != 1:
         return "bridged, no values"
@@ -178,14 +178,14 @@ def doubt_of(row: dict[str, Any]) -> str:
     return f"unreliable: {reasons[0]}{more}"
 
 
-def write(picture: Any, text: str, place: tuple[int, int], colour: tuple[int, ...], size: float = 0.5) -> None:
+def draw_text(picture: Any, text: str, place: tuple[int, int], colour: tuple[int, ...], size: float = 0.5) -> None:
     """Text with a dark edge, readable on anything."""
     font = cv2.FONT_HERSHEY_SIMPLEX
     cv2.putText(picture, text, place, font, size, (0, 0, 0), 3, cv2.LINE_AA)
     cv2.putText(picture, text, place, font, size, colour, 1, cv2.LINE_AA)
 
 
-def tag(picture: Any, text: str, place: tuple[int, int], colour: tuple[int, ...]) -> None:
+def draw_tag(picture: Any, text: str, place: tuple[int, int], colour: tuple[int, ...]) -> None:
     """White text on a colour; ``place`` is the bottom left corner."""
     font = cv2.FONT_HERSHEY_SIMPLEX
     width = cv2.getTextSize(text, font, 0.48, 1)[0][0] + 8

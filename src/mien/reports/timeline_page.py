@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from mien.inference.timeline import Timeline
-from mien.reports.curves import Curve, curves, palette, stretches
-from mien.reports.page import Report, data
+from mien.reports.curves import Curve, curves, palette, true_runs
+from mien.reports.page import Report, data_url
 from mien.reports.timeline_overlay import rgb
 
 SEEK = """
@@ -28,7 +28,7 @@ if (video) {
 
 FACES = 6
 """Faces in the tables of the page, as many as curves are drawn of."""
-TOLD = ("layout", "mien", "model", "weights", "input", "file", "frames", "windows", "stopped")
+NOT_OPTIONS = ("layout", "mien", "model", "weights", "input", "file", "frames", "windows", "stopped")
 """Entries of analysis.json that are no options."""
 
 
@@ -47,10 +47,10 @@ def figure(timeline: Timeline) -> Any:
     page.add_shape(type="line", x0=start, x1=start, y0=0, y1=1, yref="paper", line={"color": "#888", "width": 1})
     for row, curve in enumerate(drawn, 1):
         kind(go, page, curve, palette(timeline.names), row)
-        for first, end in stretches(~curve.seen):
-            hatch(page, curve, first, end, row)
-        for first, end in stretches(curve.unreliable):
-            mark(page, curve, first, end, row)
+        for first, end in true_runs(~curve.seen):
+            mark_unseen(page, curve, first, end, row)
+        for first, end in true_runs(curve.unreliable):
+            mark_unreliable(page, curve, first, end, row)
     if not drawn:
         page.update_yaxes(visible=False)
     page.update_xaxes(title_text="seconds", row=rows)
@@ -127,13 +127,13 @@ PANELS = {"stacked": (stacked, 0), "lines": (lines, 0), "rows": (shaded, 18)}
 """What ``Outputs.curve`` may name, and how many pixels high each output is there; 0: panels are as high as others."""
 
 
-def hatch(page: Any, curve: Curve, first: int, end: int, row: int) -> None:
+def mark_unseen(page: Any, curve: Curve, first: int, end: int, row: int) -> None:
     """Grey where the face was not seen."""
     half = (curve.time[1] - curve.time[0]) / 2 if len(curve.time) > 1 else 0.02
     page.add_vrect(x0=curve.time[first] - half, x1=curve.time[end - 1] + half, fillcolor="#888", opacity=0.13, line_width=0, row=row, col=1)  # fmt: skip
 
 
-def mark(page: Any, curve: Curve, first: int, end: int, row: int) -> None:
+def mark_unreliable(page: Any, curve: Curve, first: int, end: int, row: int) -> None:
     """Red below where an answer is unreliable, as in ``timeline_plot``."""
     half = (curve.time[1] - curve.time[0]) / 2 if len(curve.time) > 1 else 0.02
     ends = {"x0": curve.time[first] - half, "x1": curve.time[end - 1] + half}
@@ -154,7 +154,7 @@ def write_page(timeline: Timeline, path: Path, video: Path | None = None, mosaic
     if timeline.about.get("stopped"):
         report.warning(f"The video breaks off: {timeline.about['stopped']}")
     if video is not None:
-        source = data("video/mp4", video.read_bytes())
+        source = data_url("video/mp4", video.read_bytes())
         report.raw(f'<figure><video class="seek" controls playsinline muted src="{source}"></video></figure>')
     report.heading("Timeline")
     report.text(
@@ -168,7 +168,7 @@ def write_page(timeline: Timeline, path: Path, video: Path | None = None, mosaic
     if mosaic is not None:
         report.figure(mosaic, "What the model was shown; red: not seen on that frame, or a faint detection")
     report.heading("How this was made")
-    report.table(settings(timeline.about), ("what", "value"))
+    report.table(provenance_rows(timeline.about), ("what", "value"))
     report.text("analysis.json beside the tables holds the same for programs, with full paths and hashes.")
     report.save(path)
 
@@ -206,7 +206,7 @@ def write_faces(report: Report, timeline: Timeline) -> None:
     report.text(f"Mean over the time that a face was seen ± standard deviation over that time.{more}")
 
 
-def settings(about: Mapping[str, Any]) -> list[dict[str, object]]:
+def provenance_rows(about: Mapping[str, Any]) -> list[dict[str, object]]:
     """What a page tells of how it was made: names instead of this machine's folders, the beginning of long hashes."""
     counts = f"{about.get('frames', '?')} frames, {about.get('windows', '?')} windows"
     rows: list[tuple[str, Any]] = [
@@ -215,16 +215,16 @@ def settings(about: Mapping[str, Any]) -> list[dict[str, object]]:
         ("weights (SHA-256)", str(about.get("weights") or "")[:12]),
         ("mien", about.get("mien", "")),
     ]
-    options = {key: value for key, value in about.items() if key not in TOLD}
-    rows += [(f"--{key}", value) for key, value in flat(options) if value not in (None, "")]
+    options = {key: value for key, value in about.items() if key not in NOT_OPTIONS}
+    rows += [(f"--{key}", value) for key, value in flattened(options) if value not in (None, "")]
     return [{"what": key, "value": value} for key, value in rows]
 
 
-def flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, object]]:
+def flattened(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, object]]:
     """Nested options -> (dotted name, value); a path is its last part."""
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from flat(value, f"{before}{key}.")
+            yield from flattened(value, f"{before}{key}.")
         else:
             local = isinstance(value, str) and Path(value).is_absolute()
             yield f"{before}{key}", Path(value).name if local else value

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from mien.inference.timeline import Timeline
-from mien.reports.curves import Curve, curves, palette, stretches
-from mien.reports.plots import FAINT, INK, canvas, literal, plain
+from mien.reports.curves import Curve, curves, palette, true_runs
+from mien.reports.plots import FAINT, INK, canvas, escape_dollars, style_axis
 from mien.reports.portraits import Portrait
 
 MISSING = {"facecolor": "#f2f2f2", "edgecolor": "#d5d5d5", "hatch": "////", "linewidth": 0}
@@ -26,7 +26,7 @@ def timeline_plot(timeline: Timeline) -> Figure:
     figure = canvas(11, max(height * len(drawn), height) + 1.0)
     title = str(timeline.about.get("input", ""))
     if not drawn:
-        axis = plain(figure.add_subplot(), title)
+        axis = style_axis(figure.add_subplot(), title)
         axis.text(0.5, 0.5, "no face on any frame", ha="center", va="center", color=INK, transform=axis.transAxes)
         times = timeline.frames["timestamp"]
         ends = (float(times.min()), max(float(times.max()), float(times.min()) + 0.04))
@@ -35,9 +35,9 @@ def timeline_plot(timeline: Timeline) -> Figure:
         return figure
     axes = figure.subplots(len(drawn), 1, sharex=True, squeeze=False)[:, 0]
     for axis, curve in zip(axes, drawn, strict=True):
-        plain(axis, f"{title}, face {curve.face_id}" if curve is drawn[0] else f"face {curve.face_id}")
+        style_axis(axis, f"{title}, face {curve.face_id}" if curve is drawn[0] else f"face {curve.face_id}")
         panel(axis, curve, palette(timeline.names))
-        absent(axis, curve)
+        mark_unseen(axis, curve)
     axes[-1].set_xlabel("seconds")
     handles, labels = axes[0].get_legend_handles_labels()
     if handles:
@@ -52,7 +52,7 @@ def stacked(axis: Axes, curve: Curve, colours: dict[str, str]) -> None:
     axis.stackplot(
         curve.time,
         list(curve.values.values()),
-        labels=[literal(name) for name in curve.values],
+        labels=[escape_dollars(name) for name in curve.values],
         colors=[colours[name] for name in curve.values],
         linewidth=0,
     )
@@ -63,7 +63,7 @@ def lines(axis: Axes, curve: Curve, colours: dict[str, str]) -> None:
     """Values as lines with their bands."""
     for name, values in curve.values.items():
         axis.fill_between(curve.time, curve.low[name], curve.high[name], color=colours[name], alpha=0.18, linewidth=0)
-        axis.plot(curve.time, values, color=colours[name], linewidth=1.6, label=literal(name))
+        axis.plot(curve.time, values, color=colours[name], linewidth=1.6, label=escape_dollars(name))
     axis.grid(alpha=0.2)
     axis.set_ylabel("value")
 
@@ -76,7 +76,7 @@ def rows(axis: Axes, curve: Curve, colours: dict[str, str]) -> None:
     shades = np.stack([curve.values[name] for name in names])
     axis.pcolormesh(edges, np.arange(len(names) + 1) - 0.5, np.ma.masked_invalid(shades), cmap="Blues", vmin=0, vmax=1)
     axis.hlines(np.arange(1, len(names)) - 0.5, edges[0], edges[-1], color="white", linewidth=1.5)
-    axis.set_yticks(range(len(names)), [literal(name) for name in names])
+    axis.set_yticks(range(len(names)), [escape_dollars(name) for name in names])
     axis.invert_yaxis()
     axis.tick_params(axis="y", length=0)
 
@@ -85,12 +85,12 @@ PANELS = {"stacked": stacked, "lines": lines, "rows": rows}
 """What ``Outputs.curve`` may name."""
 
 
-def absent(axis: Axes, curve: Curve) -> None:
+def mark_unseen(axis: Axes, curve: Curve) -> None:
     """Hatch where the face was not seen; a red line below where an answer is unreliable."""
     half = (curve.time[1] - curve.time[0]) / 2 if len(curve.time) > 1 else 0.02
-    for first, end in stretches(~curve.seen):
+    for first, end in true_runs(~curve.seen):
         axis.axvspan(curve.time[first] - half, curve.time[end - 1] + half, **MISSING)
-    for first, end in stretches(curve.unreliable):
+    for first, end in true_runs(curve.unreliable):
         ends = (curve.time[first] - half, curve.time[end - 1] + half)
         axis.plot(
             ends, (0, 0), color="#c1121f", linewidth=5, solid_capstyle="butt", transform=axis.get_xaxis_transform()

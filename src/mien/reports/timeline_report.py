@@ -10,7 +10,7 @@ from PIL import Image
 from mien.inference.sources import Source
 from mien.inference.timeline import Timeline
 from mien.reports import plots
-from mien.reports.portraits import Portraits, recalled
+from mien.reports.portraits import Portraits, portraits_from_table
 from mien.reports.timeline_overlay import overlay
 from mien.reports.timeline_page import write_page
 from mien.reports.timeline_plots import mosaic, timeline_plot
@@ -28,7 +28,7 @@ def illustrate(
     if portraits.kept or timeline.empty:
         plots.save_png(mosaic(portraits.chosen()), sheet)
     elif not sheet.is_file():  # an analysis that was finished before: nobody listened to it
-        plots.save_png(mosaic(recalled(timeline, source) if source.repeatable else {}), sheet)
+        plots.save_png(mosaic(portraits_from_table(timeline, source) if source.repeatable else {}), sheet)
     video_file = source.path if source.path is not None and source.path.is_file() else None
     timeline.to_elan(folder / "timeline.eaf", video_file)
     written = [folder / "timeline.png", sheet, folder / "timeline.eaf", folder / "report.html"]

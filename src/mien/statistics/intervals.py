@@ -44,7 +44,7 @@ def intervals(
 ) -> dict[str, Interval]:
     """Every metric of ``predictions.score()`` with its interval, clustered by subject.
 
-    Means over classes take, in each draw, the classes that occur in it. Fewer subjects than ``fewest``, fewer than two
+    Means over classes take, in each draw, the classes that occur in it. Fewer subjects than ``min_subjects``, fewer than two
     resamples or a level outside (0, 1) raise ``ValueError``.
     """
     require_enough_subjects(predictions.subject_count, resamples, level)
@@ -164,7 +164,7 @@ def percentile_interval(value: float, drawn: Array, groups: int, level: float) -
 
 
 def p_value(drawn: Array, groups: int) -> float:
-    """The p at which the bounds of ``spread`` would touch 0."""
+    """The p at which the bounds of ``percentile_interval`` would touch 0."""
     kept = drawn[np.isfinite(drawn)]
     if not len(kept):
         return float("nan")
@@ -173,7 +173,7 @@ def p_value(drawn: Array, groups: int) -> float:
 
 
 def p_of_share(share: float, groups: int) -> float:
-    """The two-sided p of a share of draws on the wrong side of 0, with the allowance for few subjects of ``spread``."""
+    """The two-sided p of a share of draws on the wrong side of 0, with the allowance for few subjects of ``percentile_interval``."""
     return float(2 * stats.t.cdf(stats.norm.ppf(share) * math.sqrt((groups - 1) / groups), groups - 1))
 
 

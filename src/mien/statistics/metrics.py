@@ -22,7 +22,7 @@ Array = NDArray[Any]
 def classification(probabilities: ArrayLike, targets: ArrayLike, names: Sequence[str]) -> dict[str, float]:
     """Probabilities (N, C) and class indices (N,) -> WAR, UAR, F1_macro and F1_weighted, each in [0, 1].
 
-    UAR and macro F1 are means over the classes that occur in the targets; ``absent`` names the others. Also
+    UAR and macro F1 are means over the classes that occur in the targets; ``absent_classes`` names the others. Also
     takes predicted indices (N,). Nothing to mark, unequal lengths or an index that names no class raise
     ``ValueError``.
     """

@@ -73,7 +73,7 @@ class Predictions(ABC):
     @classmethod
     @abstractmethod
     def read(cls, cells: Callable[[str], list[str]], names: Sequence[str]) -> tuple[Array, Array]:
-        """Predictions and truth from the columns of such a table; ``Cell`` names the cell that is neither."""
+        """Predictions and truth from the columns of such a table; ``CellError`` names the cell that is neither."""
 
 
 class CellError(ValueError):
@@ -171,15 +171,15 @@ class LabelPredictions(Predictions):
 
 
 def numbers(column: str, cells: Sequence[str]) -> Array:
-    """Cells of a column as finite numbers (N,); ``Cell`` for the first that is none."""
-    found = np.array([number(cell) for cell in cells])
+    """Cells of a column as finite numbers (N,); ``CellError`` for the first that is none."""
+    found = np.array([parse_number(cell) for cell in cells])
     odd = np.flatnonzero(~np.isfinite(found))
     if len(odd):
         raise CellError(int(odd[0]), f"{column} {cells[odd[0]]!r} is not a finite number")
     return found
 
 
-def number(text: str) -> float:
+def parse_number(text: str) -> float:
     """A cell as a number; NaN for anything else."""
     try:
         return float(text)

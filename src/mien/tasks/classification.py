@@ -23,13 +23,13 @@ from mien.modules.pixels import Pixels, PixelsConfig
 from mien.statistics import metrics
 from mien.tasks.labels import (
     CANONICAL,
-    USUAL,
+    DEFAULT_COLUMN,
     canonical,
     class_names,
     class_targets,
     label_column,
-    renamings,
-    require_covered,
+    renamed_classes,
+    require_all_classes,
     vote_shares,
 )
 from mien.tasks.options import TaskOptions
@@ -61,7 +61,7 @@ class ClassificationConfig(TaskOptions):
     )
 
     name: Literal["classification"] = "classification"
-    column: str = USUAL
+    column: str = DEFAULT_COLUMN
     """Column of the manifest that holds the class name; where there is no column expression, the only one that can be
     meant is taken, and said."""
     classes: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ class ClassificationConfig(TaskOptions):
         """The config with the label column of these rows, and sentences on what was guessed and renamed."""
         column = label_column(clips, self.column)
         notes = [] if column == self.column else [f"no column {self.column!r}: the classes are taken from {column!r}"]
-        if renamed := renamings(clips, column):
+        if renamed := renamed_classes(clips, column):
             each = ", ".join(f"{old} -> {new}" for old, new in renamed.items())
             notes.append(f"classes of column {column!r} under the names that mien gives them: {each}")
         return replace(self, column=column), notes
@@ -107,7 +107,7 @@ class ClassificationConfig(TaskOptions):
     ) -> Classification:
         """The task around an encoder; ``targets`` of the training rows give the class weights."""
         if targets is not None:
-            require_covered(names, targets, self.column)
+            require_all_classes(names, targets, self.column)
         return Classification(encoder, self, pixels, names, targets)
 
     def example(self, clips: Sequence[Clip] = ()) -> tuple[tuple[str, ...], Tensor]:
@@ -167,7 +167,7 @@ class Classification(Task):
         video, target = self.pixels(batch["video"]), batch["target"]
         target = F.one_hot(target, len(self.names)).float() if target.dim() == 1 else target
         if "mix" in batch:
-            video, target = mix(video, target, batch["mix"])
+            video, target = blend(video, target, batch["mix"])
         return self.losses(self.head(self.encoder.features(video)), target)
 
     def draw(self, batch: Batch) -> Batch:
@@ -176,7 +176,7 @@ class Classification(Task):
         if not self.training or (mixup <= 0 and cutmix <= 0):
             return batch
         video = batch["video"]
-        return {**batch, "mix": draw_mix(video.shape[3], video.shape[4], mixup, cutmix).to(video.device)}
+        return {**batch, "mix": draw_blend(video.shape[3], video.shape[4], mixup, cutmix).to(video.device)}
 
     def losses(self, raw: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Logits (B, classes), class indices (B,) or shares (B, classes) -> loss and accuracy."""
@@ -204,7 +204,7 @@ class Classification(Task):
         return metrics.classification(predictions, targets, self.names)
 
 
-def draw_mix(height: int, width: int, mixup: float, cutmix: float) -> Tensor:
+def draw_blend(height: int, width: int, mixup: float, cutmix: float) -> Tensor:
     """How much of each pixel stays when clips are blended (height, width): alike everywhere (mixup), or all of it but in
     a box (cutmix). One draw for a micro-batch, from the global random state."""
     use_cutmix = cutmix > 0 and (mixup <= 0 or bool(torch.rand(()) < 0.5))
@@ -212,13 +212,13 @@ def draw_mix(height: int, width: int, mixup: float, cutmix: float) -> Tensor:
     share = float(torch.distributions.Beta(alpha, alpha).sample())
     if not use_cutmix:
         return torch.full((height, width), share)
-    top, bottom, left, right = box(height, width, 1.0 - share)
+    top, bottom, left, right = cutmix_box(height, width, 1.0 - share)
     keep = torch.ones(height, width)
     keep[top:bottom, left:right] = 0.0
     return keep
 
 
-def mix(video: Tensor, target: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+def blend(video: Tensor, target: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
     """Blend each clip with the one at the mirrored place of the batch: ``keep`` (H, W) of it stays.
 
     Soft targets (B, classes) are blended by the share of the pixels that stays.
@@ -227,7 +227,7 @@ def mix(video: Tensor, target: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
     return keep * video + (1.0 - keep) * video.flip(0), share * target + (1.0 - share) * target.flip(0)
 
 
-def box(height: int, width: int, area: float) -> tuple[int, int, int, int]:
+def cutmix_box(height: int, width: int, area: float) -> tuple[int, int, int, int]:
     """A box of about a share ``area`` of the frame, centred anywhere and cut at the edges."""
     y, x = int(torch.randint(height, ())), int(torch.randint(width, ()))
     h, w = int(height * area**0.5) // 2, int(width * area**0.5) // 2

@@ -23,13 +23,13 @@ ALIASES = {
 }  # fmt: skip
 """Other spellings accepted on input."""
 
-USUAL = "expression"
+DEFAULT_COLUMN = "expression"
 """The label column where none is named; a column that is named is never replaced by a guess."""
 
-OTHER = ("subject", "split", "fold", "sex", "input", "face_id", "track")
+RESERVED = ("subject", "split", "fold", "sex", "input", "face_id", "track")
 """Columns that mien gives another meaning: never guessed to hold the classes."""
 
-OTHERWISE = "Name the column to learn with {}, or rename it in the manifest"
+WAY_OUT = "Name the column to learn with {}, or rename it in the manifest"
 
 
 def canonical(name: str) -> str:
@@ -47,17 +47,17 @@ def label_column(clips: Sequence[Clip], column: str) -> str:
     there = list(dict.fromkeys(name for clip in clips for name in clip.columns))
     if column in there:
         return column
-    if column != USUAL:
+    if column != DEFAULT_COLUMN:
         raise ValueError(
-            f"no column {column!r}; there are {', '.join(there) or 'none'}. {OTHERWISE.format('--task.column')}"
+            f"no column {column!r}; there are {', '.join(there) or 'none'}. {WAY_OUT.format('--task.column')}"
         )
-    words = {name: words_in(clips, name) for name in there if name not in OTHER}
+    words = {name: words_in(clips, name) for name in there if name not in RESERVED}
     meant = [name for name, found in words.items() if found and all(canonical(word) in CANONICAL for word in found)]
     meant = meant or [name for name, found in words.items() if found and not any(map(is_number, found))]
     if len(meant) == 1:
         return meant[0]
     which = f"{' or '.join(meant)} could be meant" if meant else f"there are {', '.join(there) or 'none'}"
-    raise ValueError(f"no column {column!r} with the classes: {which}. {OTHERWISE.format('--task.column')}")
+    raise ValueError(f"no column {column!r} with the classes: {which}. {WAY_OUT.format('--task.column')}")
 
 
 def words_in(clips: Sequence[Clip], column: str) -> set[str]:
@@ -74,7 +74,7 @@ def is_number(text: str) -> bool:
     return True
 
 
-def renamings(clips: Sequence[Clip], column: str) -> dict[str, str]:
+def renamed_classes(clips: Sequence[Clip], column: str) -> dict[str, str]:
     """Class names of a column that the project writes in another way, and how; a missing column has none."""
     found = sorted({str(clip.columns[column]) for clip in clips if clip.columns.get(column) is not None})
     return {name: canonical(name) for name in found if name.strip() != canonical(name)}
@@ -82,7 +82,7 @@ def renamings(clips: Sequence[Clip], column: str) -> dict[str, str]:
 
 def class_names(clips: Sequence[Clip], column: str) -> tuple[str, ...]:
     """The classes that occur in a label column, in alphabetical order."""
-    names = {canonical(cell(clip, column)) for clip in clips}
+    names = {canonical(label_text(clip, column)) for clip in clips}
     if len(names) < 2:
         raise ValueError(
             f"column {column!r} holds only the class {', '.join(names)}; classification needs at least two"
@@ -95,10 +95,10 @@ def class_targets(clips: Sequence[Clip], column: str, names: Sequence[str]) -> T
     index = {name: i for i, name in enumerate(names)}
     targets = []
     for clip in clips:
-        name = canonical(cell(clip, column))
+        name = canonical(label_text(clip, column))
         if name not in index:
             raise ValueError(
-                f"{where(clip)}: unknown label {name!r} in column {column!r}; the classes are {', '.join(names)}. "
+                f"{row_place(clip)}: unknown label {name!r} in column {column!r}; the classes are {', '.join(names)}. "
                 "Correct the row, or leave it out with --data.select."
             )
         targets.append(index[name])
@@ -116,7 +116,7 @@ def vote_shares(clips: Sequence[Clip], prefix: str, names: Sequence[str]) -> Ten
     for clip, row, total in zip(clips, shares.tolist(), sums.flatten().tolist(), strict=True):
         if min(row) < 0 or total <= 0:
             raise ValueError(
-                f"{where(clip)}: the votes {prefix}... are {row}; shares are 0 or more, and one of the classes must have "
+                f"{row_place(clip)}: the votes {prefix}... are {row}; shares are 0 or more, and one of the classes must have "
                 "a vote. Correct the row, or leave it out with --data.select"
             )
     return shares / sums
@@ -124,25 +124,25 @@ def vote_shares(clips: Sequence[Clip], prefix: str, names: Sequence[str]) -> Ten
 
 def value_targets(clips: Sequence[Clip], columns: Sequence[str], option: str = "--task.columns") -> Tensor:
     """Numeric label columns, which ``option`` names -> values (N, columns) in their own units."""
-    return torch.tensor([[number(clip, column, option) for column in columns] for clip in clips])
+    return torch.tensor([[label_value(clip, column, option) for column in columns] for clip in clips])
 
 
 LARGEST = 1e12
 """Values beyond this are no rating: their squares leave the range in which training computes."""
 
 
-def number(clip: Clip, column: str, option: str) -> float:
+def label_value(clip: Clip, column: str, option: str) -> float:
     """One finite number of a row."""
-    text = cell(clip, column, option)
+    text = label_text(clip, column, option)
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"{where(clip)}: {text!r} in column {column!r} is not a finite number; correct the row")
+        raise ValueError(f"{row_place(clip)}: {text!r} in column {column!r} is not a finite number; correct the row")
     if abs(value) > LARGEST:
         raise ValueError(
-            f"{where(clip)}: {text!r} in column {column!r} is beyond {LARGEST:g} and no plausible label; correct the row, "
+            f"{row_place(clip)}: {text!r} in column {column!r} is beyond {LARGEST:g} and no plausible label; correct the row, "
             "or give the column in larger units"
         )
     return value
@@ -161,46 +161,46 @@ def yes_no_targets(clips: Sequence[Clip], columns: Sequence[str], at_least: floa
 
 def yes_or_no(clip: Clip, column: str, at_least: float) -> int:
     """One cell; an empty one is unknown, anything else that is neither is an error that names the row."""
-    present(clip, column, "--task.columns")
+    require_column(clip, column, "--task.columns")
     text = str(clip.columns[column] if clip.columns[column] is not None else "").strip().lower()
     if text in ("", "nan"):
         return UNKNOWN
     if at_least:
-        return int(number(clip, column, "--task.columns") >= at_least)
+        return int(label_value(clip, column, "--task.columns") >= at_least)
     if text not in (*YES, *NO):
         raise ValueError(
-            f"{where(clip)}: {text!r} in column {column!r} is neither yes nor no (1 or 0, yes or no, true or false; empty "
+            f"{row_place(clip)}: {text!r} in column {column!r} is neither yes nor no (1 or 0, yes or no, true or false; empty "
             "where it is not known); correct the row, or give the intensity from which on it counts as yes: "
             "--task.at_least"
         )
     return int(text in YES)
 
 
-def present(clip: Clip, column: str, option: str) -> None:
+def require_column(clip: Clip, column: str, option: str) -> None:
     """A missing column is an error that says which there are."""
     if column not in clip.columns:
         there = ", ".join(clip.columns) or "none"
-        raise ValueError(f"{where(clip)}: no column {column!r}; there are {there}. {OTHERWISE.format(option)}")
+        raise ValueError(f"{row_place(clip)}: no column {column!r}; there are {there}. {WAY_OUT.format(option)}")
 
 
-def cell(clip: Clip, column: str, option: str = "--task.column") -> str:
+def label_text(clip: Clip, column: str, option: str = "--task.column") -> str:
     """One label of a row as text; a missing column or an empty cell is an error that says what to do."""
-    present(clip, column, option)
+    require_column(clip, column, option)
     value = clip.columns[column]
     if value is None or str(value).strip().lower() in ("", "nan"):
         raise ValueError(
-            f"{where(clip)}: no label in column {column!r}. Fill it in, or leave such rows out with "
+            f"{row_place(clip)}: no label in column {column!r}. Fill it in, or leave such rows out with "
             f"--data.select '{column}!='"
         )
     return str(value)
 
 
-def where(clip: Clip) -> str:
+def row_place(clip: Clip) -> str:
     """A row as a person finds it."""
     return f"manifest line {clip.row} ({clip.path})"
 
 
-def require_covered(names: Sequence[str], targets: Tensor, column: str) -> None:
+def require_all_classes(names: Sequence[str], targets: Tensor, column: str) -> None:
     """Every class must occur in the training rows: a class never seen cannot be learnt, and hides in the mean."""
     absent = [name for i, name in enumerate(names) if not bool((targets == i).any())]
     if absent:

@@ -16,7 +16,7 @@ from mien.interfaces import Batch, Clip, Encoder, Outputs, Task
 from mien.modules.heads import HeadConfig, MeanHeadConfig
 from mien.modules.pixels import Pixels, PixelsConfig
 from mien.statistics import metrics
-from mien.tasks.labels import value_targets, where
+from mien.tasks.labels import row_place, value_targets
 from mien.tasks.options import TaskOptions
 
 
@@ -78,7 +78,7 @@ class RegressionConfig(TaskOptions):
         if outside:
             row, column = outside[0]
             raise ValueError(
-                f"{where(clips[row])}: {targets[row, column]:g} in column {names[column]!r} is outside the range of --task.output "
+                f"{row_place(clips[row])}: {targets[row, column]:g} in column {names[column]!r} is outside the range of --task.output "
                 f"{self.output}, {low:g} to 1; correct the row, or take --task.scaling minmax"
             )
         return targets
@@ -116,7 +116,7 @@ class Regression(Task):
         self.pixels, self.head = Pixels(pixels), config.head.build(encoder.dim, len(names))
         shift, spread = torch.zeros(len(names)), torch.ones(len(names))
         if config.scaling != "none" and targets is not None:
-            shift, spread = scale_of(targets, config.scaling, config.output, names)
+            shift, spread = target_scale(targets, config.scaling, config.output, names)
         kept = config.scaling != "none"
         self.register_buffer("shift", shift, persistent=kept)
         self.register_buffer("spread", spread, persistent=kept)
@@ -127,14 +127,14 @@ class Regression(Task):
 
     def losses(self, raw: Tensor, target: Tensor) -> dict[str, Tensor]:
         """What the head gives and values, both (B, names) -> loss."""
-        values, target = self.scaled(raw), (target.float() - self.shift) / self.spread
+        values, target = self.activated(raw), (target.float() - self.shift) / self.spread
         return {"loss": ccc_loss(values, target) if self.config.loss == "ccc" else F.mse_loss(values, target)}
 
     def postprocess(self, raw: Tensor) -> Tensor:
         """Values (B, names) in the targets' units."""
-        return self.shift + self.spread * self.scaled(raw)
+        return self.shift + self.spread * self.activated(raw)
 
-    def scaled(self, raw: Tensor) -> Tensor:
+    def activated(self, raw: Tensor) -> Tensor:
         """Values (B, names) as the model learns them."""
         values = raw.float()
         return {"none": values, "sigmoid": values.sigmoid(), "tanh": values.tanh()}[self.config.output]
@@ -144,7 +144,7 @@ class Regression(Task):
         return metrics.regression(predictions, targets, self.names)
 
 
-def scale_of(targets: Tensor, scaling: str, output: str, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+def target_scale(targets: Tensor, scaling: str, output: str, names: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Shift and spread (names,) of the training targets (N, names), computed in double precision.
 
     zscore: mean and population deviation. minmax: the least value becomes the lower end of the outputs' range (0, or -1

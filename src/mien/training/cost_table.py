@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mien.engine.cost import made_up, products
+from mien.engine.cost import forward_macs, noise_batch
 from mien.engine.distributed import Session
 from mien.engine.loop import TrainConfig
-from mien.engine.memory import available, gigabytes
+from mien.engine.memory import available, format_bytes
 from mien.interfaces import Objective, Task
 from mien.training.preflight import (
     ProbeCost,
@@ -30,17 +30,17 @@ def training_costs(
     """What a step of training costs, and the whole where the number of clips is known (not 0)."""
     objective.to(session.device)
     cost, micro = measure_objective(objective, clip, train, session, target), train.micro_batch(session.world)
-    macs = products(objective, loss_of_noise(objective, clip, session.device, target))
+    macs = forward_macs(objective, loss_of_noise(objective, clip, session.device, target))
     need, free = needed(cost, clip, train, micro, session), available(session.device)
     step = cost.seconds * train.batch / session.world
     lines = {
         "parameters": f"{cost.parameters / 1e6:.2f} million, {cost.trained / 1e6:.2f} million of them learnt",
         "products": f"{macs / 1e9:.2f} GMACs in a forward pass over one clip",
-        "memory": f"{gigabytes(need)} for {micro} clips at once: {gigabytes(cost.weights + cost.states)} for weights, "
-        f"gradients and moments, {gigabytes(cost.each)} for each clip; estimated from 1 and 2 clips",
-        "there": "not known" if free is None else gigabytes(free / ranks(session) + cost.weights),
+        "memory": f"{format_bytes(need)} for {micro} clips at once: {format_bytes(cost.weights + cost.optimizer_bytes)} for weights, "
+        f"gradients and moments, {format_bytes(cost.bytes_per_clip)} for each clip; estimated from 1 and 2 clips",
+        "there": "not known" if free is None else format_bytes(free / ranks(session) + cost.weights),
         "time": f"{duration(step)} per step of {train.batch} clips on {session.device}, from "
-        + (f"one step over {cost.measured} clips" if cost.measured else "a forward pass over one clip")
+        + (f"one step over {cost.timed_clips} clips" if cost.timed_clips else "a forward pass over one clip")
         + "; reading not counted",
     }
     if clips or train.steps:
@@ -62,19 +62,19 @@ def probing_costs(
 def probe_lines(task: Task, setup: ProbeSetup, clip: ClipConfig, cost: ProbeCost, views: int | None) -> dict[str, str]:
     """The lines of one step, and of the memory of all."""
     device, batch = setup.device, setup.probe.batch
-    video = task.pixels(made_up(1, clip.frames, clip.size, device)["video"])
+    video = task.pixels(noise_batch(1, clip.frames, clip.size, device)["video"])
     tokens = torch.zeros(1, *cost.tokens, device=device)
-    encoder = products(task.encoder, lambda _: task.encoder.features(video))
-    head, free = products(task.head, lambda _: task.head(tokens)), available(device)
+    encoder = forward_macs(task.encoder, lambda _: task.encoder.features(video))
+    head, free = forward_macs(task.head, lambda _: task.head(tokens)), available(device)
     return {
         "parameters": f"{cost.weights / 4e6:.2f} million frozen, {cost.heads} probes of {cost.head.parameters / 1e6:.2f} "
         "million learnt together",
         "products": f"{encoder / 1e9:.3g} GMACs of the encoder over one view, {head / 1e9:.3g} of a probe over its "
         f"{cost.tokens[0]} tokens",
-        "memory": f"{gigabytes(cost.memory(views))}: {gigabytes(cost.weights)} for the encoder, "
-        f"{gigabytes(cost.features(views))} for features, {gigabytes(cost.reading)} while {setup.views.batch} views are "
-        f"read or {gigabytes(cost.learning)} while probes learn from {batch} clips",
-        "there": "not known" if free is None else gigabytes(free + cost.weights),
+        "memory": f"{format_bytes(cost.memory(views))}: {format_bytes(cost.weights)} for the encoder, "
+        f"{format_bytes(cost.features(views))} for features, {format_bytes(cost.reading)} while {setup.views.batch} views are "
+        f"read or {format_bytes(cost.learning)} while probes learn from {batch} clips",
+        "there": "not known" if free is None else format_bytes(free + cost.weights),
         "time": f"{duration(cost.seconds)} per view, {duration(cost.heads * cost.head.seconds * batch)} per step of {batch} "
         f"clips on {device}; reading not counted",
     }

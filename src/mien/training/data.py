@@ -8,13 +8,14 @@ from typing import TypeVar
 
 from pydantic.dataclasses import dataclass
 
-from mien.config import STRICT, build, read_yaml
+from mien.config import STRICT, build
 from mien.faces.crop import CropConfig
 from mien.interfaces import Clip
 from mien.models.card import ModelCard
 from mien.tasks import TaskConfig
 from mien.video.manifest import Problem, checked_clips, read_manifest, select
 from mien.video.rates import count_rates, rate_warnings
+from mien.yaml_files import read_yaml
 
 Labelled = TypeVar("Labelled", bound=TaskConfig)
 

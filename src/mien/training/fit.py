@@ -10,7 +10,7 @@ from torch.utils.data import default_collate
 
 from mien.config import to_yaml
 from mien.engine.checkpoint import checkpoints, locate
-from mien.engine.distributed import Session, meet
+from mien.engine.distributed import Session, barrier
 from mien.engine.loop import (
     DrawPictures,
     MicroBatch,
@@ -68,7 +68,7 @@ def open_folder(config: RunConfig, clips: Sequence[Clip], session: Session, othe
     Resuming with another config, other clips, or ``others`` (validation and test) is refused with the difference shown.
     """
     refuse_other_run(config.output, identity(config, clips, others))
-    meet()  # before any rank makes the folder
+    barrier()  # before any rank makes the folder
     steps = config.train.total(len(clips))
     if finished(config.output, steps):
         session.print(f"{config.output} holds this run, finished at step {steps}: nothing to do")
@@ -87,7 +87,7 @@ def claim_folder(
         require_company(objective, config.train, session)
     if session.first:
         open_run(config.output, to_yaml(config), identity(config, clips, others))
-    meet()
+    barrier()
 
 
 def fit(

@@ -17,10 +17,10 @@ from mien.features import baselines
 from mien.features.cache import Features
 from mien.features.frozen import Frozen, load_encoder, predictions, views_of
 from mien.features.probes import Best, train_probes
-from mien.files import withdraw, write_whole
+from mien.files import remove_files, write_whole
 from mien.interfaces import Task
 from mien.models.card import ModelCard
-from mien.modules.heads import Standardised
+from mien.modules.heads import StandardisedHead
 from mien.reports import evaluation_report, plots
 from mien.reports.evaluation_report import warnings
 from mien.reports.page import Report
@@ -96,10 +96,10 @@ def probe(source: Frozen, parts: LabelledParts, setup: ProbeSetup, history: Hist
     truth, clips = parts.targets["test"].numpy(), parts.clips["test"]
     notes = provenance(folder) | origin(folder, setup.data, clips, setup.split.test)
     evaluation_report.clear(folder / "evaluation")
-    marks = evaluation_report.report(
+    evaluation = evaluation_report.report(
         task.outputs, clips, outputs[each_seed.index(best)], truth, names, folder / "evaluation", notes=notes
     )
-    return row | marks.scores | over_seeds(task, outputs, truth) | history.provenance()
+    return row | evaluation.scores | over_seeds(task, outputs, truth) | history.provenance()
 
 
 def fit_probes(
@@ -140,7 +140,7 @@ def first_head(seed: int, task: Task, features: Features, config: TaskConfig, cl
     """A head with the first weights of a seed; a ``Standard`` is fitted to training clips spread over all."""
     distributed.seed_step(seed)  # here, so that reading features cannot shift the first weights
     head = config.head.build(task.encoder.dim, len(task.names))
-    if isinstance(head, Standardised):
+    if isinstance(head, StandardisedHead):
         places = np.unique(np.linspace(0, len(features) - 1, clips).astype(int))
         head.standard.fit(features[int(i), 0] for i in places)
     return head
@@ -185,7 +185,7 @@ def write_table(rows: Sequence[Row], setup: ProbeSetup) -> None:
     for row in rows:
         cells = "".join(f"  {row[m]:>{len(m) + 5}.4f}" if m in row else " " * (len(m) + 7) for m in shown)
         print(f"{row['features']:<{width}}  {row['validation']:>{11 + len(metric)}.4f}{cells}")
-    withdraw(setup.output, ("probe.json", "report.html"))
+    remove_files(setup.output, ("probe.json", "report.html"))
     report = Report("Probes over frozen features")
     report.text(
         f"Each probe was chosen on validation ({metric}), never on test. Head: {setup.task.head.name}; "

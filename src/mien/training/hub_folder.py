@@ -18,13 +18,14 @@ from typing import Any
 
 import yaml
 
-from mien.config import read_yaml, to_tree
-from mien.files import withdraw, write_whole
+from mien.config import to_tree
+from mien.files import remove_files, write_whole
 from mien.inference.analyzer import Analyzer
 from mien.inference.onnx_export import preprocessing
 from mien.model_files import WEIGHTS, weights_file
 from mien.models.card import HUB_CARD, NOTE
 from mien.training.partition import SEEN_FILE, seen_by
+from mien.yaml_files import read_yaml
 
 README = "README.md"
 TAGGED = ("calibration.yaml", "calibration.safetensors", SEEN_FILE)
@@ -57,7 +58,7 @@ def write_hub_folder(analyzer: Analyzer, folder: Path, evaluation: Path, stated:
     assert analyzer.folder is not None
     refuse_licence(analyzer.card.sources, stated.licence)
     weights = weights_file(analyzer.folder)
-    withdraw(folder, [HUB_CARD, README, *TAGGED])
+    remove_files(folder, [HUB_CARD, README, *TAGGED])
     write_whole(folder / WEIGHTS[1], lambda path: shutil.copyfile(weights, path))
     for name in TAGGED:
         if (source := analyzer.folder / name).is_file():
@@ -165,8 +166,12 @@ def data(analyzer: Analyzer, stated: Statement) -> list[str]:
     if analyzer.card.rates:
         lines.append(f"Videos by frame rate: {', '.join(f'{n} at {rate}' for rate, n in analyzer.card.rates.items())}.")
     run = analyzer.folder / "config.yaml"
-    manifest = read_yaml(run).get("data", {}).get("manifest", "") if run.is_file() else ""
-    lines += [f"Manifest of the training: {Path(manifest).name}."] if manifest else []
+    if (
+        run.is_file()
+        and isinstance(tree := read_yaml(run), dict)
+        and (manifest := tree.get("data", {}).get("manifest"))
+    ):
+        lines.append(f"Manifest of the training: {Path(manifest).name}.")
     lines += [f"Left out of the training: {skip}." for skip in analyzer.card.skipped]
     return [*lines, "Who is shown (age, sex, origin, acted or not) is what these corpora say of themselves; subgroups are under Evaluation where they were measured."]  # fmt: skip
 

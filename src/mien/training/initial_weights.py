@@ -49,7 +49,7 @@ def initial_encoder(encoder: EncoderConfig, init: str, show: Show) -> EncoderCon
 
     How it is trained (``drop_path``) stays.
     """
-    card = card_in(checkpoint.locate(init)) if init else None
+    card = card_in(checkpoint.model_folder(init)) if init else None
     if card is None or replace(encoder, drop_path=0.0) != replace(RunConfig.encoder, drop_path=0.0):
         return encoder
     taken = replace(card.encoder, drop_path=encoder.drop_path)
@@ -65,7 +65,7 @@ def start_encoder(encoder: Encoder, init: str, own: ModelCard, show: Show) -> No
     them; inputs that differ are shown.
     """
     if init:
-        folder = checkpoint.locate(init)
+        folder = checkpoint.model_folder(init)
         require_same(settings_of(card_in(folder)), settings_of(own), init)
         checkpoint.load_strictly(encoder, checkpoint.encoder_weights(checkpoint.read_weights(folder)), init)
         compare_inputs(folder, init, own, show)
@@ -75,7 +75,7 @@ def start_objective(objective: Objective, init: str, own: ModelCard, show: Show)
     """Fill an objective with all that fits of an exported run or import, and show what was loaded and what was not."""
     if not init:
         return
-    folder = checkpoint.locate(init)
+    folder = checkpoint.model_folder(init)
     before, now = settings_of(card_in(folder)), settings_of(own)
     require_same(before, now, init)
     weights = checkpoint.read_weights(folder)
@@ -150,9 +150,9 @@ def compare_inputs(folder: Path, init: str, own: ModelCard, show: Show) -> None:
     cut, ours = card.face_crop, own.face_crop
     if cut and cut != ours:
         crops = [to_tree(crop) for crop in (cut, ours) if crop]
-        said = [", ".join(f"{k} {v}" for k, v in crop.items() if v is not None) for crop in crops]
-        here = f"here: {said[1]}" if ours else "how those of this run are cut is not known"
-        show(f"note: {init} was trained on faces that mien extract-faces cut ({said[0]}); {here}")
+        cuts = [", ".join(f"{k} {v}" for k, v in crop.items() if v is not None) for crop in crops]
+        here = f"here: {cuts[1]}" if ours else "how those of this run are cut is not known"
+        show(f"note: {init} was trained on faces that mien extract-faces cut ({cuts[0]}); {here}")
 
 
 def flags_of(section: str, config: object, usual: object) -> str:
@@ -180,8 +180,8 @@ def different(part: str, before: Settings, now: Settings) -> str:
 
 def require_same(before: Settings, now: Settings, init: str) -> None:
     """Refuse an encoder whose weights fit but would compute something else."""
-    said = different("encoder", before, now)
-    if said:
+    differences = different("encoder", before, now)
+    if differences:
         raise ValueError(
-            f"{init} was made with other settings: {said}. Use the settings that the weights were made with"
+            f"{init} was made with other settings: {differences}. Use the settings that the weights were made with"
         )

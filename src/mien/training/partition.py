@@ -2,7 +2,7 @@
 
 What a model has learnt from stands in ``seen.csv`` beside its weights: the content of every clip, also of the
 pre-training it started from. A leak is refused before training, or, with --leaks-allowed, written into model.json, from
-where it marks every report on that model.
+where every report on that model takes it.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ Parts = dict[str, list[Clip]]
 
 @dataclass(frozen=True, config=STRICT)
 class SplitConfig:
-    """Which rows train, which choose, which mark; conditions on columns, of the rows that --data.select leaves."""
+    """Which rows train, which choose weights, which test them; conditions on columns, of the rows that --data.select leaves."""
 
     train: str = ""
     """Rows to train on; empty takes all that are neither test nor validation."""
     validation: str = ""
     """Rows to choose the best weights on, where the corpus has its own; empty takes people out of the training rows."""
     test: str = ""
-    """Rows to mark the weights on at the end; empty marks nothing. Nothing is chosen on them."""
+    """Rows to evaluate the weights on at the end; empty evaluates nothing. Nothing is chosen on them."""
     holdout: int | None = None
     """One person in this many is taken out of training for validation; 0 takes nobody. Without it 5 if --split.test is
     given, else 0."""
@@ -59,7 +59,7 @@ class SplitConfig:
     every: NonNegativeInt = 0
     """Optimizer steps between validations; 0 is once per epoch."""
     group_by: str = ""
-    """Column whose clips are marked together by their mean answer, such as video for AVCAffe; empty marks each clip."""
+    """Column whose clips are evaluated together by their mean output, such as video for AVCAffe; empty takes each clip."""
     choose_on_test: bool = False
     """Also keep the weights that do best on the test rows, as some published numbers were made; every report on them
     says so."""
@@ -187,8 +187,8 @@ def guard(history: History, allowed: bool, show: Callable[[str], object]) -> Non
     lines = "\n".join(f"  {leak}" for leak in history.leaks)
     if not allowed:
         raise ValueError(
-            f"what is marked must not be known:\n{lines}\nCorrect the selections or the manifest; --leaks-allowed trains "
-            "all the same and marks every report"
+            f"what is tested must not be known:\n{lines}\nCorrect the selections or the manifest; --leaks-allowed trains "
+            "all the same, and every report says so"
         )
     show(f"leaks allowed; every report will say so:\n{lines}")
 
@@ -214,7 +214,7 @@ def remember(
 
 
 def provenance(model: Path, clips: Sequence[Clip] = (), workers: int = 4) -> dict[str, object]:
-    """What a report on a model has to say: how its weights were chosen, leaks that were allowed, and how many of
+    """What every report on a model repeats: how its weights were chosen, leaks that were allowed, and how many of
     ``clips`` it has learnt from."""
     notes = ModelCard.load(model).provenance()
     seen = seen_by(model) if clips else None

@@ -1,4 +1,4 @@
-"""What a command that trains is about to cost, said before anything is made; what cannot fit is refused with a way out."""
+"""What a command that trains is about to cost, printed before anything is made; what cannot fit is refused with a way out."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from mien.engine.cost import COPIES, RUNTIME, Cost, finish, made_up, measure
+from mien.engine.cost import COPIES, RUNTIME, Cost, measure, noise_batch, synchronize
 from mien.engine.distributed import Session
 from mien.engine.loop import TrainConfig
-from mien.engine.memory import available, gigabytes
+from mien.engine.memory import available, format_bytes
 from mien.features.cache import DTYPES, pool_sites
 from mien.interfaces import Objective, Task
 from mien.training.probe_setup import ProbeSetup
@@ -43,8 +43,8 @@ def preflight(
     room = None if free is None else free / ranks(session) + cost.weights
     need = needed(cost, clip, train, micro, session)
     session.print(
-        f"{cost.parameters / 1e6:.1f} million parameters; a step of {micro} clips at once needs about {gigabytes(need)}"
-        + (f", {gigabytes(room)} are there" if room is not None else "")
+        f"{cost.parameters / 1e6:.1f} million parameters; a step of {micro} clips at once needs about {format_bytes(need)}"
+        + (f", {format_bytes(room)} are there" if room is not None else "")
     )
     session.print(time_line(cost, train, steps, session))
     if room is not None and need > room:
@@ -86,11 +86,11 @@ class ProbeCost:
 def measure_probes(task: Task, setup: ProbeSetup, clip: ClipConfig, target: Tensor) -> ProbeCost:
     """One view through the encoder of ``task`` and one small step of its head."""
     encoder, device = task.encoder, setup.device
-    video = made_up(1, clip.frames, clip.size, device)["video"]
+    video = noise_batch(1, clip.frames, clip.size, device)["video"]
     with torch.inference_mode(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         began = perf_counter()
         tokens = encoder.features(task.pixels(video))
-        finish(device)
+        synchronize(device)
         seconds, inside = perf_counter() - began, tokens.numel()
         tokens = pool_sites(tokens, encoder.grid, setup.features.pool)
     one = tokens.clone().repeat(1, task.segments, 1).float()  # a tensor that autograd may keep
@@ -122,13 +122,15 @@ def preflight_probes(task: Task, setup: ProbeSetup, clip: ClipConfig, views: int
     room = None if free is None else free + cost.weights
     print(
         f"{cost.weights / 4e6:.1f} million frozen parameters, {cost.heads} probes of {cost.head.parameters / 1e6:.2f} million; "
-        f"they need about {gigabytes(need)}" + (f", {gigabytes(room)} are there" if room is not None else "") + "\n"
+        f"they need about {format_bytes(need)}"
+        + (f", {format_bytes(room)} are there" if room is not None else "")
+        + "\n"
         f"{probe_times(cost, setup, views, clips)}; the reading of clips not counted",
         flush=True,
     )
     if room is not None and need > room:
         raise ValueError(
-            f"probing needs about {gigabytes(need)} of memory, and {gigabytes(room)} are there. Lower --views.batch, "
+            f"probing needs about {format_bytes(need)} of memory, and {format_bytes(room)} are there. Lower --views.batch, "
             "--probe.batch, --features.memory, --segments or the number of --probe.lrs, or take --features.pool 2"
         )
 
@@ -146,7 +148,7 @@ def loss_of_noise(
     objective: Objective, clip: ClipConfig, device: torch.device, target: Tensor | None
 ) -> Callable[[int], Tensor]:
     """The loss of an objective over so many made-up clips."""
-    return lambda clips: objective(made_up(clips, clip.frames, clip.size, device, target))["loss"]
+    return lambda clips: objective(noise_batch(clips, clip.frames, clip.size, device, target))["loss"]
 
 
 def measure_objective(
@@ -174,7 +176,7 @@ def ranks(session: Session) -> int:
 def time_line(cost: Cost, train: TrainConfig, steps: int, session: Session) -> str:
     """Time per step and for the whole."""
     step = cost.seconds * train.batch / session.world
-    how = f"measured on {cost.measured} clips" if cost.measured else "reckoned from a forward pass over one clip"
+    how = f"measured on {cost.timed_clips} clips" if cost.timed_clips else "reckoned from a forward pass over one clip"
     return (
         f"about {duration(step)} per step of {train.batch} clips, {duration(step * steps)} for {steps} steps ({how}; the "
         "reading of clips not counted)"
@@ -195,9 +197,9 @@ def refusal(
 ) -> str:  # fmt: skip
     """What to lower, by how much, or which recipe to take."""
     why = (
-        f"a step of {train.micro_batch(session.world)} clips needs about {gigabytes(need)} of memory "
-        f"({gigabytes(cost.weights + cost.states)} for the model and its optimizer, {gigabytes(cost.each)} for each clip), and "
-        f"{gigabytes(room)} are there. "
+        f"a step of {train.micro_batch(session.world)} clips needs about {format_bytes(need)} of memory "
+        f"({format_bytes(cost.weights + cost.optimizer_bytes)} for the model and its optimizer, {format_bytes(cost.bytes_per_clip)} for each clip), and "
+        f"{format_bytes(room)} are there. "
     )
     share = train.batch // session.world
     splits = [a for a in range(train.accumulate + 1, share + 1) if train.batch % (session.world * a) == 0]

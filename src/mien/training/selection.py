@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.engine import checkpoint
-from mien.engine.distributed import Session, meet
+from mien.engine.distributed import Session, barrier
 from mien.engine.loop import Validate
-from mien.evaluation.clip_groups import mean_by
+from mien.evaluation.clip_groups import mean_by_column
 from mien.inference.analyzer import Analyzer, load
 from mien.interfaces import Clip
-from mien.models.card import Chosen, ModelCard
+from mien.models.card import ModelCard, Selection
 from mien.reports import evaluation_report
 from mien.training.data import DataConfig
 from mien.training.partition import History, Parts, SplitConfig
@@ -53,7 +53,7 @@ class Evaluator:
         targets = analyzer.config.targets(clips, analyzer.names).numpy()
         predictions = score(analyzer, clips, self.views, self.workers, self.session).mean
         if self.split.group_by:
-            return mean_by(clips, predictions, targets, self.split.group_by)
+            return mean_by_column(clips, predictions, targets, self.split.group_by)
         return list(clips), predictions, targets
 
     def score(self, analyzer: Analyzer, clips: Sequence[Clip]) -> tuple[str, float]:
@@ -88,7 +88,7 @@ class Choice:
         self.analyzer.task.train()
         if self.evaluator.session.first and score * self.analyzer.outputs.direction > self.best:
             self.history.write(self.folder)
-            card = replace(self.analyzer.card, selection=self.kind, chosen=Chosen(metric, score, step))
+            card = replace(self.analyzer.card, selection=self.kind, chosen=Selection(metric, score, step))
             with_skips(card, self.run).save(self.folder, self.analyzer.task)
         return {f"{self.kind.removeprefix('best on ')}_{metric}": score}
 
@@ -106,7 +106,7 @@ def validation(choices: Sequence[Choice], every: int, steps: int) -> Validate:
 
 def evaluate_all(run: Path, parts: Parts, evaluator: Evaluator) -> list[Row]:
     """Evaluate the last epoch and every choice of a finished run on its test clips; prints and saves the table."""
-    meet()  # until all weights are written
+    barrier()  # until all weights are written
     rows = [evaluate(kind, folder, parts, evaluator) for kind, folder in folders(run).items()]
     if evaluator.session.first:
         checkpoint.write_whole(run / RESULTS, lambda path: path.write_text(json.dumps(rows, indent=2) + "\n"))
@@ -116,8 +116,8 @@ def evaluate_all(run: Path, parts: Parts, evaluator: Evaluator) -> list[Row]:
 
 def folders(run: Path) -> dict[str, Path]:
     """Where the weights of each choice lie."""
-    found = {LAST: run, **{kind: run / kind.replace(" ", "-") for kind in (VALIDATION, TEST)}}
-    return {kind: folder for kind, folder in found.items() if (folder / checkpoint.CARD).is_file()}
+    every = {LAST: run, **{kind: run / kind.replace(" ", "-") for kind in (VALIDATION, TEST)}}
+    return {kind: folder for kind, folder in every.items() if (folder / checkpoint.CARD).is_file()}
 
 
 def evaluate(kind: str, folder: Path, parts: Parts, evaluator: Evaluator) -> Row:
@@ -138,8 +138,10 @@ def evaluate(kind: str, folder: Path, parts: Parts, evaluator: Evaluator) -> Row
     into, notes = folder / "evaluation", card.provenance()
     notes |= origin(folder, evaluator.data, parts["test"], evaluator.split.test)
     evaluation_report.clear(into)
-    marks = evaluation_report.report(analyzer.outputs, clips, predictions, targets, analyzer.names, into, notes=notes)
-    return row | {f"test {name}": value for name, value in marks.scores.items()}
+    evaluation = evaluation_report.report(
+        analyzer.outputs, clips, predictions, targets, analyzer.names, into, notes=notes
+    )
+    return row | {f"test {name}": value for name, value in evaluation.scores.items()}
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -1,4 +1,4 @@
-"""Clips that broke while a run trained: left out from a step on, and said so wherever the run is reported.
+"""Clips that broke while a run trained: left out from a step on, and listed wherever the run is reported.
 
 RUN/skipped.json   one entry per clip that --train.skip named, with the step from which on its places stay empty
 
@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from mien.engine.distributed import Session
 from mien.engine.loop import MicroBatch, TrainConfig
-from mien.engine.memory import ran_out
+from mien.engine.memory import is_out_of_memory
 from mien.files import write_whole
 from mien.interfaces import Batch, Clip
 from mien.models.card import ModelCard
@@ -121,7 +121,7 @@ class Guarded(Dataset):
         except (VideoError, OSError) as error:
             clip = self.dataset.clips[key[1]]
             line = f"line {clip.row}: "
-            return Broken(f"{line}{str(error).removeprefix(line)}", ran_out(error))
+            return Broken(f"{line}{str(error).removeprefix(line)}", is_out_of_memory(error))
 
 
 def collate(items: list[Batch | Broken]) -> Batch | Broken:
@@ -164,7 +164,7 @@ def micro_batches(
 
 
 UnderWay = deque[tuple[int, list[Key]]]
-"""The last micro-steps, and their clips, that processes were told to read."""
+"""The last micro-steps, and their clips, that processes were given to read."""
 
 
 def under_way(config: TrainConfig) -> UnderWay:
@@ -201,7 +201,7 @@ def naming_crashes(latest: UnderWay, clips: Sequence[Clip], config: TrainConfig,
 
 
 def broke(message: str, step: int, folder: Path) -> VideoError:
-    """What to say of a clip that broke at a step (from 1) of the run in ``folder``."""
+    """The error of a clip that broke at a step (from 1) of the run in ``folder``."""
     line = message.partition(":")[0].removeprefix("line ")
     return VideoError(
         f"{message}\nThis clip cannot be read at step {step}; {folder} keeps the run as of its last checkpoint. Put the "

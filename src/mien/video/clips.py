@@ -80,7 +80,7 @@ def epoch_order(seed: int, epoch: int, count: int) -> Indices:
 Key = tuple[int, int]
 """Epoch and index of a clip."""
 BLANK: Key = (-1, -1)
-"""Stands alone in a micro-batch none of whose clips is left; it has no weight and keeps the ranks in step."""
+"""The only key of a micro-batch all of whose clips are skipped; it has no weight and keeps the ranks in step."""
 
 
 class StepSampler:
@@ -148,8 +148,10 @@ class ClipDataset(Dataset):
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
         """``video`` uint8 (3, T, size, size), ``index``, ``key``, and ``target`` where there are labels."""
-        if key == BLANK:
-            return self.blank()
+        if key == BLANK:  # black frames that are no clip: index -1, and a target of zeros
+            video = torch.zeros(3, self.config.frames, self.config.size, self.config.size, dtype=torch.uint8)
+            item = {"video": video, "index": -1, "key": 0}
+            return item if self.targets is None else item | {"target": torch.zeros_like(self.targets[0])}
         epoch, index = key
         chance = np.random.SeedSequence((self.seed, epoch, index))
         rng = np.random.default_rng(chance)
@@ -157,24 +159,14 @@ class ClipDataset(Dataset):
         item = {"video": to_tensor(frames), "index": index, "key": int(chance.generate_state(1)[0])}
         return item if self.targets is None else item | {"target": self.targets[index]}
 
-    def blank(self) -> dict[str, Any]:
-        """Black frames that are no clip: ``index`` -1, and a target of zeros."""
-        video = torch.zeros(3, self.config.frames, self.config.size, self.config.size, dtype=torch.uint8)
-        item = {"video": video, "index": -1, "key": 0}
-        return item if self.targets is None else item | {"target": torch.zeros_like(self.targets[0])}
-
     def frames(self, index: int, rng: np.random.Generator) -> Frames:
-        """A random clip (T, size, size, 3) of the video, changed at random."""
-        c = self.config
-        with self.open(index) as (reader, inside):
+        """A random clip (T, size, size, 3) of a video, from the file or from memory, augmented at random."""
+        c, cached = self.config, None if self.cached is None else self.cached[index]
+        source = open_clip(self.clips[index], c.fps) if cached is None else nullcontext(cached)
+        with source as (reader, inside):
             chosen = inside[train_indices(len(inside), c.frames, c.stride, rng)]
             canvas = c.canvas(reader.height, reader.width)
             return read_augmented(reader, chosen, canvas, self.augmentation, c.size, rng)
-
-    def open(self, index: int) -> AbstractContextManager[tuple[Reader, Indices]]:
-        """A clip's video, from the file or from memory, and the indices of the clip's frames."""
-        held = None if self.cached is None else self.cached[index]
-        return open_clip(self.clips[index], self.config.fps) if held is None else nullcontext(held)
 
 
 class open_clip(AbstractContextManager[tuple[Reader, Indices]]):
@@ -200,7 +192,7 @@ class open_clip(AbstractContextManager[tuple[Reader, Indices]]):
             raise self.located(error) from error
 
     def located(self, error: VideoError) -> VideoError:
-        """The same error with the line of the manifest in front."""
+        """The error with the line of the manifest in front."""
         return VideoError(f"line {self.clip.row}: {error}") if self.clip.row else error
 
 

@@ -70,7 +70,7 @@ TABLES: dict[str, Callable[[float, Counts], Table]] = {
     "autocontrast": autocontrast,
     "equalize": equalize,
     "invert": lambda s, _: (255 - VALUES).astype(np.uint8),
-    "posterize": lambda s, _: (VALUES & ~(2 ** (8 - posterize_bits(s)) - 1)).astype(np.uint8),
+    "posterize": lambda s, _: (VALUES & ~(2 ** (4 + int(4 * abs(s))) - 1)).astype(np.uint8),
     "solarize": lambda s, _: np.where(256 - int(256 * abs(s)) <= VALUES, 255 - VALUES, VALUES).astype(np.uint8),
     "solarize_add": lambda s, _: (
         np.where(VALUES < 128, VALUES + int(110 * abs(s)), VALUES).clip(0, 255).astype(np.uint8)
@@ -78,17 +78,13 @@ TABLES: dict[str, Callable[[float, Counts], Table]] = {
     "contrast": contrast,
     "brightness": lambda s, _: blend(0.0, s),
 }
-"""Operations on each value by itself: (signed strength in [-1, 1], counts of the values there are) -> table."""
+"""Operations on each value by itself: (signed strength in [-1, 1], counts of the values there are) -> table.
+posterize keeps 4 of 8 bits at no strength, none at full ("increasing")."""
 
 
 COUNTING = ("autocontrast", "equalize", "contrast")
 """Operations whose table depends on the values there are; counting them takes longer than looking them up."""
 NOTHING: Counts = np.zeros((256, 3))
-
-
-def posterize_bits(strength: float) -> int:
-    """Bits of a value that are kept: 4 at no strength, 0 at full ("increasing")."""
-    return 4 - int(4 * abs(strength))
 
 
 def saturate(frames: Frames, strength: float) -> Frames:

@@ -1,7 +1,7 @@
 """Opening a file with FFmpeg: as a file and nothing else, its video stream, and whether it holds what it says.
 
 No path is a URL, no file makes FFmpeg open another one, and no frame is larger than ``pixel_limit`` allows. ``IntegrityCheck``
-is the one judgement of whether a file is whole: training, ``mien prepare``, ``mien extract-faces`` and ``mien analyze`` share it.
+alone decides whether a file is whole: training, ``mien prepare``, ``mien extract-faces`` and ``mien analyze`` share it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ LINKING_FORMATS = {
 """Formats of FFmpeg that open other files, addresses or devices."""
 
 WITH_DURATION = ("matroska,webm", "flv")
-"""Containers whose header says how long all streams last together; FFmpeg ends a cut one without a word."""
+"""Containers whose header says how long all streams last together; FFmpeg ends a cut one without an error."""
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -106,8 +106,8 @@ def open_container(path: Path) -> Any:
             start = file.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     except OSError as error:
         raise VideoError(f"{path}: cannot be read: {error.strerror or error}") from error
-    for mark, name in PLAYLISTS.items():
-        if start.startswith(mark.lower()) or (start.startswith(b"<?xml") and mark.lower() in start):
+    for prefix, name in PLAYLISTS.items():
+        if start.startswith(prefix.lower()) or (start.startswith(b"<?xml") and prefix.lower() in start):
             raise VideoError(f"{path}: {name}, which names other files; name the video itself")
     options = {
         "protocol_whitelist": "file",
@@ -150,7 +150,7 @@ def reason(error: Exception) -> str:
 
 
 class IntegrityCheck:
-    """Packets of a file as they go by, against what the file says it holds."""
+    """Counts the packets of a file as they are read, to compare them with what its header promises."""
 
     def __init__(self, container: Any, stream: Any, path: Path) -> None:
         self.container, self.stream, self.path = container, stream, path
@@ -165,21 +165,15 @@ class IntegrityCheck:
                 if packet.pts is not None and packet.duration is not None:
                     self.end = max(self.end, float((packet.pts + packet.duration) * packet.time_base))
                 if packet.stream is self.stream:
-                    self.add(packet)
+                    self.packets += packet.dts is not None or packet.size > 0
+                    if packet.size and not packet.is_discard:
+                        self.untimed += packet.pts is None
+                        if packet.pts is not None:
+                            self.times.append(packet.pts)
+                            self.keys.extend([packet.pts] if packet.is_keyframe else [])
                     yield packet
         except FFmpegError as error:
             raise VideoError(f"{self.path}: cut off or damaged: {reason(error)}") from error
-
-    def add(self, packet: Any) -> None:
-        """Count a packet of the video stream."""
-        self.packets += packet.dts is not None or packet.size > 0
-        if packet.size and not packet.is_discard:
-            if packet.pts is None:
-                self.untimed += 1
-                return
-            self.times.append(packet.pts)
-            if packet.is_keyframe:
-                self.keys.append(packet.pts)
 
     @property
     def counted(self) -> bool:
@@ -210,11 +204,11 @@ def decode_frames(container: Any, stream: Any, path: Path, threads: int = 1) -> 
     ``threads`` 0 decodes on all cores.
     """
     decoding_threads(stream, threads)
-    account = IntegrityCheck(container, stream, path)
+    check = IntegrityCheck(container, stream, path)
     frames = damaged = backwards = 0
     last: int | None = None
     try:
-        for packet in account.demux():
+        for packet in check.demux():
             for frame in packet.decode():
                 check_pixels(path, frame.width, frame.height)
                 frames += 1
@@ -226,8 +220,8 @@ def decode_frames(container: Any, stream: Any, path: Path, threads: int = 1) -> 
         raise VideoError(f"{path}: decoding fails after {frames} frames: {reason(error)}") from error
     if not frames:
         raise VideoError(f"{path}: no frame can be decoded; replace or remove it")
-    account.close(frames)
-    if backwards and not account.counted:
+    check.close(frames)
+    if backwards and not check.counted:
         raise VideoError(f"{path}: damaged: the times of {backwards} of {frames} frames run backwards; replace it")
     if damaged:
         raise VideoError(f"{path}: {damaged} damaged frames among {frames}; replace it, or use it knowing that")

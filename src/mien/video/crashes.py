@@ -1,13 +1,13 @@
-"""Which file brought a decoding process down: found by decoding those under way, each in a process of its own."""
+"""Which file crashed a decoding process: found by decoding those under way, each in a process of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from mien.video.decode import VideoError
-from mien.video.inspection import CRASHED, Finding, InspectionRequest, inspect_alone, inspect_file
+from mien.video.inspection import CRASHED, InspectionRequest, Inspector, inspect_alone, inspect_file
 
 KILLED = "signal: Killed"
 """How PyTorch names what the system does to a process for want of memory."""
@@ -19,14 +19,18 @@ def is_crash(error: BaseException | None) -> bool:
     while error is not None:
         chain.append(str(error))
         error = error.__cause__
-    said = " ".join(chain)
-    return "DataLoader worker" in said and KILLED not in said and ("by signal" in said or "unexpectedly" in said)
+    messages = " ".join(chain)
+    return (
+        "DataLoader worker" in messages
+        and KILLED not in messages
+        and ("by signal" in messages or "unexpectedly" in messages)
+    )
 
 
-def find_crash(paths: Iterable[Path], act: Callable[[InspectionRequest], Finding] | None = None) -> Path | None:
-    """The first file that brings down the process that decodes it; None if all can be decoded, or are refused."""
+def find_crash(paths: Iterable[Path], inspector: Inspector = inspect_file) -> Path | None:
+    """The first file that crashes the process that decodes it; None if all can be decoded, or are refused."""
     for path in dict.fromkeys(paths):
-        if CRASHED in inspect_alone(InspectionRequest(path, decode=True), act or inspect_file).damage:
+        if CRASHED in inspect_alone(InspectionRequest(path, decode=True), inspector).damage:
             return path
     return None
 

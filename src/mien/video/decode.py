@@ -73,8 +73,8 @@ class Reader(ABC):
             raise IndexError(f"{self.path} has {len(self)} frames, asked for {wanted[0]} to {wanted[-1]}")
         region = region or (0, 0, self.height, self.width)
         size = size or (region[2], region[3])
-        found = {index: self.picture(frame, size, region) for index, frame in self.decoded_frames(wanted)}
-        return np.stack([found[int(i)] for i in indices])
+        pictures = {index: self.picture(frame, size, region) for index, frame in self.decoded_frames(wanted)}
+        return np.stack([pictures[int(i)] for i in indices])
 
     @abstractmethod
     def decoded_frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, Any]]:
@@ -85,7 +85,7 @@ class Reader(ABC):
         """A region of a frame as decoded -> RGB (H, W, 3) at ``size``."""
 
     def converter(self) -> Callable[[Any, Size, Region], Frames]:
-        """What ``picture`` does, for frames that outlive the open file."""
+        """The function of ``picture``, for frames that outlive the open file."""
         return self.picture
 
 
@@ -238,7 +238,7 @@ class FramesInMemory(Reader):
 
     def __init__(self, reader: Reader, indices: Sequence[int] | NDArray[np.int64]) -> None:
         """Decode the frames at rising ``indices``; here they are numbered from 0."""
-        self.path, self.height, self.width, self.draw = reader.path, reader.height, reader.width, reader.converter()
+        self.path, self.height, self.width, self.convert = reader.path, reader.height, reader.width, reader.converter()
         self.indices = np.asarray(indices)
         self.timestamps = reader.timestamps[self.indices]
         self.frames = [frame for _, frame in reader.decoded_frames(self.indices.tolist())]
@@ -255,7 +255,7 @@ class FramesInMemory(Reader):
             yield index, self.frames[index]
 
     def picture(self, frame: Any, size: Size, region: Region) -> Frames:
-        return self.draw(frame, size, region)
+        return self.convert(frame, size, region)
 
 
 def decode_in_memory(path: Path, indices: NDArray[np.int64]) -> FramesInMemory:

@@ -1,7 +1,7 @@
-"""Look at every file of a corpus once: can it be decoded, how long is it, what is its content.
+"""Inspect every file of a corpus once: can it be decoded, how long is it, what is its content.
 
 Files are decoded on several processes. Each finding is written to a journal at once, so that a run that was killed goes
-on; a file is looked at again only if its size or its time of change differ, and decoded again only if its content does.
+on; a file is inspected again only if its size or its time of change differ, and decoded again only if its content does.
 A process that a broken file brings down costs that file alone.
 """
 
@@ -31,7 +31,7 @@ LFS_MARK = b"version https://git-lfs"
 
 @dataclass(frozen=True)
 class Finding:
-    """What was seen of one file or folder of frames."""
+    """Size, content, length and damage of one file or folder of frames."""
 
     path: str
     size: int
@@ -50,11 +50,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class InspectionRequest:
-    """One file to look at, and what was seen of it before."""
+    """One file to inspect, and what an earlier inspection found."""
 
     path: Path
     decode: bool
     before: Finding | None = None
+
+
+Inspector = Callable[[InspectionRequest], Finding]
 
 
 def content_files(path: Path) -> list[Path]:
@@ -81,25 +84,23 @@ def digest(path: Path) -> str:
 
 
 def inspect_file(request: InspectionRequest) -> Finding:
-    """Read one clip, completely with ``decode``. Never raises for a bad file: the finding says what is wrong."""
+    """The finding of one clip, decoded completely with ``decode``. Never raises for a bad file: the finding says what is wrong."""
+    path, before = request.path, request.before
     try:
-        finding = replace(stamp(request.path), sha256=digest(request.path))
-        if request.before and request.before.sha256 == finding.sha256 and request.before.decoded >= request.decode:
-            return replace(request.before, size=finding.size, changed=finding.changed)
-        return count_frames(finding, request.path, request.decode)
+        finding = replace(stamp(path), sha256=digest(path))
+        if before and before.sha256 == finding.sha256 and before.decoded >= request.decode:
+            return replace(before, size=finding.size, changed=finding.changed)
+        if finding.size < 1024 and path.is_file() and path.read_bytes().startswith(LFS_MARK):
+            return replace(
+                finding, decoded=True, damage=f"{path}: a Git LFS pointer, not the video; run 'git lfs pull'"
+            )
+        try:
+            times = checked_frame_times(path, request.decode)
+        except VideoError as error:
+            return replace(finding, decoded=request.decode, damage=str(error))
+        return replace(finding, frames=len(times), seconds=duration(times), decoded=request.decode)
     except OSError as error:
-        return Finding(str(request.path), 0, 0, damage=f"{request.path}: cannot be read: {error.strerror or error}")
-
-
-def count_frames(finding: Finding, path: Path, decode: bool) -> Finding:
-    """Count the frames of a clip; with ``decode``, decode each of them."""
-    if finding.size < 1024 and path.is_file() and path.read_bytes().startswith(LFS_MARK):
-        return replace(finding, decoded=True, damage=f"{path}: a Git LFS pointer, not the video; run 'git lfs pull'")
-    try:
-        times = checked_frame_times(path, decode)
-    except VideoError as error:
-        return replace(finding, decoded=decode, damage=str(error))
-    return replace(finding, frames=len(times), seconds=duration(times), decoded=decode)
+        return Finding(str(path), 0, 0, damage=f"{path}: cannot be read: {error.strerror or error}")
 
 
 def duration(timestamps: np.ndarray) -> float:
@@ -153,7 +154,7 @@ class InspectionJournal:
         self.put(asdict(finding))
 
     def unchanged(self, path: Path, decode: bool) -> Finding | None:
-        """What is known of a clip that has not changed since; None if it has to be looked at."""
+        """What is known of a clip that has not changed since; None if it has to be inspected."""
         known = self.findings.get(str(path))
         if known is None or known.decoded < decode:
             return None
@@ -173,9 +174,9 @@ def inspect_files(
     workers: int,
     decode: bool,
     tick: Callable[[int], object] = lambda count: None,
-    inspector: Callable[[InspectionRequest], Finding] = inspect_file,
+    inspector: Inspector = inspect_file,
 ) -> dict[Path, Finding]:
-    """Look at all clips, those known from the journal excepted; ``tick`` is told how many are done."""
+    """Findings of all clips, from the journal where they have not changed; ``tick`` gets the number of clips newly done."""
     findings: dict[Path, Finding] = {}
     todo = []
     for path in dict.fromkeys(paths):
@@ -192,9 +193,7 @@ def inspect_files(
     return findings
 
 
-def inspect_all(
-    todo: Sequence[InspectionRequest], workers: int, inspector: Callable[[InspectionRequest], Finding]
-) -> Iterator[Finding]:
+def inspect_all(todo: Sequence[InspectionRequest], workers: int, inspector: Inspector) -> Iterator[Finding]:
     """Findings as they come, from ``workers`` processes; a single worker is this process."""
     if workers == 1 or len(todo) < 2:
         yield from map(inspector, todo)
@@ -213,7 +212,7 @@ def drain(
     suspects: list[InspectionRequest],
     pool: ProcessPoolExecutor,
     workers: int,
-    inspector: Callable[[InspectionRequest], Finding],
+    inspector: Inspector,
 ) -> Iterator[Finding]:
     """Work on the queue until it is empty or a process dies; what was under way then is suspect."""
     running: dict[Future[Finding], InspectionRequest] = {}
@@ -234,8 +233,8 @@ def drain(
                 yield future.result()
 
 
-def inspect_alone(request: InspectionRequest, inspector: Callable[[InspectionRequest], Finding]) -> Finding:
-    """Look at one clip in a process of its own; if that dies, the clip did it."""
+def inspect_alone(request: InspectionRequest, inspector: Inspector) -> Finding:
+    """The finding of one clip from a process of its own; if that dies, the clip is what killed it."""
     with process_pool(1) as pool:
         try:
             pool.submit(os.getpid).result()
@@ -255,7 +254,7 @@ def process_pool(workers: int) -> ProcessPoolExecutor:
 
 
 def prepare_process() -> None:
-    """In a new process: leave Ctrl-C to the parent, and do not outlive it."""
+    """In a new process: leave Ctrl-C to the parent, which every process of a terminal gets, and end with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
 

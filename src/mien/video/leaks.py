@@ -1,4 +1,4 @@
-"""Leaks: clips, contents or people that are in two parts of which one is to mark what the other has taught.
+"""Leaks: clips, contents or people that are in two parts, of which one trains a model and the other tests it.
 
 Nothing here decides what to do about a leak; ``mien.training.partition`` refuses it. A clip's content is the SHA-256 of its
 file (or of its frames), so a copy under another name is found; of one file, stretches that do not overlap in time are
@@ -25,7 +25,7 @@ from mien.video.manifest import cell
 Hashes = Mapping[Path, str]
 """File (or folder of frames) -> SHA-256 of its content."""
 SEEN = ("part", "sha256", "start", "end")
-"""Columns of the file that says what a model has learnt from."""
+"""Columns of ``seen.csv``, the file that says what a model has learnt from."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -82,8 +82,10 @@ def find_leaks(parts: Mapping[str, Sequence[Clip]], hashes: Hashes, group: str) 
     for one, other in combinations(parts, 2):
         a, b = parts[one], parts[other]
         by_path = overlapping(a, b, lambda clip: clip.path)
-        named = {id(clip) for clip in by_path}
-        by_content = [c for c in overlapping(a, b, lambda clip: hashes[clip.path] or clip.path) if id(c) not in named]
+        same_path = {id(clip) for clip in by_path}
+        by_content = [
+            c for c in overlapping(a, b, lambda clip: hashes[clip.path] or clip.path) if id(c) not in same_path
+        ]
         people = sorted(({cell(c, group) for c in a} - {""}) & {cell(c, group) for c in b})
         found += [leak("path", one, other, [c.path.name for c in by_path])] if by_path else []
         found += [leak("content", one, other, [c.path.name for c in by_content])] if by_content else []
@@ -92,18 +94,18 @@ def find_leaks(parts: Mapping[str, Sequence[Clip]], hashes: Hashes, group: str) 
 
 
 def find_seen(seen: Iterable[LearntClip], hashes: Hashes, part: str, clips: Sequence[Clip]) -> list[Leak]:
-    """Clips of a part whose content a model has learnt from, by the part that taught it."""
+    """Clips of a part whose content a model has learnt from, by the part that it learnt them from."""
     stretches: dict[tuple[str, str], list[tuple[float | None, float | None]]] = defaultdict(list)
     for row in seen:
         stretches[row.part, row.sha256].append((row.start, row.end))
     found = []
-    for taught in sorted({name for name, _ in stretches}):
+    for source in sorted({name for name, _ in stretches}):
         names = [
             clip.path.name
             for clip in clips
-            if any(overlap((clip.start, clip.end), s) for s in stretches.get((taught, hashes[clip.path]), ()))
+            if any(overlap((clip.start, clip.end), s) for s in stretches.get((source, hashes[clip.path]), ()))
         ]
-        found += [leak("content", taught, part, names)] if names else []
+        found += [leak("content", source, part, names)] if names else []
     return found
 
 
@@ -127,7 +129,7 @@ def overlap(a: tuple[float | None, float | None], b: tuple[float | None, float |
 
 
 def seen_clips(part: str, clips: Iterable[Clip], hashes: Hashes) -> list[LearntClip]:
-    """Clips as a model remembers them; without those whose content is not known, for it has never read them."""
+    """Clips as rows of ``seen.csv``; without those whose content is not known, which were never read."""
     return [LearntClip(part, hashes[clip.path], clip.start, clip.end) for clip in clips if hashes[clip.path]]
 
 

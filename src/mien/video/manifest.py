@@ -65,36 +65,31 @@ def clips_of(manifest: Path, columns: Mapping[str, Column]) -> list[Clip]:
 
 
 def time_column(manifest: Path, name: str, column: Column | None, count: int) -> list[float | None]:
-    """A column of times; None for an empty cell."""
+    """A column of times in seconds; None for an empty cell and for NaN."""
     if column is None:
         return [None] * count
     found: dict[Any, float | None] = {None: None}
     for line, cell in enumerate(column, start=2):
-        if cell not in found:
-            found[cell] = time_cell(manifest, line, name, cell)
+        if cell in found:
+            continue
+        try:
+            number = float(cell)
+        except ValueError:
+            number = np.inf
+        empty = number != number and not isinstance(cell, str)
+        if not empty and not 0 <= number < np.inf:
+            raise ValueError(f"{manifest} line {line}: {name} {cell!r} is not a time in seconds")
+        found[cell] = None if empty else number
     return [found[cell] for cell in column]
 
 
-def time_cell(manifest: Path, line: int, name: str, value: Any) -> float | None:
-    """A time of a row; NaN is an empty cell."""
-    if value != value:
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        number = np.nan
-    if not np.isfinite(number) or number < 0:
-        raise ValueError(f"{manifest} line {line}: {name} {value!r} is not a time in seconds")
-    return number
-
-
 def refuse_duplicates(manifest: Path, names: Column, clips: Sequence[Clip]) -> None:
-    """A row that stands twice would count twice. ``names`` are the paths as they are written."""
+    """Raise ``ValueError`` for a row that stands twice. ``names`` are the paths as they are written."""
     prefix = str(manifest.parent / "x")[:-1]
-    odd = [
+    unusual = [
         name.startswith(("/", "./")) or "//" in name or "/./" in name or name.endswith(("/", "/.")) for name in names
     ]
-    written = [str(clip.path) if o else prefix + name for clip, name, o in zip(clips, names, odd, strict=True)]
+    written = [str(clip.path) if u else prefix + name for clip, name, u in zip(clips, names, unusual, strict=True)]
     keys = [(name, clip.start, clip.end) for name, clip in zip(written, clips, strict=True)]
     if len(set(keys)) == len(keys):
         return

@@ -82,15 +82,11 @@ def csv_column(path: Path, name: str, cells: pd.Series) -> Column:
     read = from_text if name == "path" else from_cell
     found = [None if kind == "" else read(str(kind)) for kind in kinds]
     for code, kind in enumerate(found):
-        if kind is not None and name != "path" and not kind.isascii() and not is_unicode(kind):
+        # Bytes that were not UTF-8 are read as surrogates.
+        if kind is not None and name != "path" and any("\ud800" <= sign <= "\udfff" for sign in kind):
             line = int(np.argmax(codes == code)) + 2
             raise ValueError(f"{path} line {line}: {name} is not UTF-8; save the manifest as UTF-8")
     return np.array([*found, None], dtype=object)[codes]
-
-
-def is_unicode(value: str) -> bool:
-    """Whether a text holds no bytes that were not UTF-8."""
-    return not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
 def parquet_column(path: Path, name: str, cells: pd.Series) -> Column:

@@ -1,4 +1,4 @@
-"""What a container says of itself before anything is decoded: length and frame rate, to be shown, not to be relied on."""
+"""What a container says of itself before anything is decoded: length and frame rate, shown to people and never relied on."""
 
 from __future__ import annotations
 

@@ -45,16 +45,16 @@ def scan(path: Path) -> FrameTable:
         stream = video_stream(container, path)
         if (table := from_index(container, stream)) is not None:
             return table
-        account = IntegrityCheck(container, stream, path)
-        for _ in account.demux():
+        check = IntegrityCheck(container, stream, path)
+        for _ in check.demux():
             pass
-        account.close()
-        if account.counted:
+        check.close()
+        if check.counted:
             return count(path)
-        if not account.times:
+        if not check.times:
             raise VideoError(f"{path}: no frame in its video stream; replace or remove it")
-        pts = np.sort(np.array(account.times, dtype=np.int64))
-        keys = np.searchsorted(pts, np.sort(np.array(account.keys, dtype=np.int64)))
+        pts = np.sort(np.array(check.times, dtype=np.int64))
+        keys = np.searchsorted(pts, np.sort(np.array(check.keys, dtype=np.int64)))
         return FrameTable(pts.astype(np.float64) * float(stream.time_base), pts, keys.astype(np.int64))
 
 

@@ -76,19 +76,20 @@ def ordered(rates: Rates) -> dict[str, int]:
 
 
 def rate_warnings(rates: Rates, fps: float, stride: int, trained: Rates | None) -> list[str]:
-    """What a person must know of videos with these rates under a clip rule that counts frames; nothing with ``fps``.
+    """Warnings about videos with these rates under a clip rule that counts frames; nothing with ``fps``.
 
     ``trained`` are the rates that a model's training saw, None where that is not known or nothing was trained yet.
     """
     if fps or not rates:
         return []
-    found, slow, fast = [], *ends(rates)
+    found, slow, fast = [], min(rates, key=float), max(rates, key=float)
     if float(fast) > ALIKE * float(slow):
         found.append(
             f"frame rates differ: {format_rates(rates)}. Frames are counted, so a step of {stride} frames lasts "
             f"{stride / float(slow):.2f} s to {stride / float(fast):.2f} s; models trained with --clip.fps read by seconds"
         )
-    other = {rate: n for rate, n in rates.items() if trained and not any(alike(rate, known) for known in trained)}
+    known = list(map(float, trained or {}))
+    other = {r: n for r, n in rates.items() if all(max(float(r), k) > ALIKE * min(float(r), k) for k in known)}
     if trained and other:
         found.append(
             f"frame rates that training did not see: {format_rates(other)}, trained on {format_rates(trained)}. Frames are counted, so the "
@@ -97,17 +98,7 @@ def rate_warnings(rates: Rates, fps: float, stride: int, trained: Rates | None) 
     return found
 
 
-def ends(rates: Rates) -> tuple[str, str]:
-    """The lowest and the highest rate."""
-    return min(rates, key=float), max(rates, key=float)
-
-
-def alike(one: str, other: str) -> bool:
-    """Whether two rates count as the same."""
-    return max(float(one), float(other)) <= ALIKE * min(float(one), float(other))
-
-
 def format_rates(rates: Rates) -> str:
-    """Rates with their counts for a person."""
+    """Rates with their counts, for messages."""
     counts = (f"{count} clip{'s' * (count != 1)} of {rate} fps" for rate, count in ordered(rates).items())
     return ", ".join(counts)

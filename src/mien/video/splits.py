@@ -21,7 +21,7 @@ Rows = NDArray[np.int64]
 
 
 def held_out(clips: Sequence[Clip], group: str, labels: Sequence[int] | None, parts: int, seed: int) -> list[bool]:
-    """Which clips to take out of training for validation: about one part in ``parts``, by whole groups (subjects).
+    """Whether each clip is held out of training for validation: about one part in ``parts``, by whole groups (subjects).
 
     With class ``labels`` each class keeps about its share in both. An empty ``group`` takes single clips. Raises
     ``ValueError`` where the column is missing or holds too few groups.
@@ -63,9 +63,9 @@ def find_folds(clips: Sequence[Clip], column: str) -> dict[str, Rows]:
             f"{empty} of {len(clips)} clips have no {column!r}, which says when a clip is tested; name another column "
             f"with --folds.column, or leave such clips out with --data.select '{column}!='"
         )
-    odd = next((text for text in cells if not re.fullmatch(r"[\w.-]+", text)), None)
-    if odd is not None:
-        raise ValueError(f"fold {odd!r} in column {column!r}: a fold is named by letters, digits, '.', '_' and '-'")
+    invalid = next((text for text in cells if not re.fullmatch(r"[\w.-]+", text)), None)
+    if invalid is not None:
+        raise ValueError(f"fold {invalid!r} in column {column!r}: a fold is named by letters, digits, '.', '_' and '-'")
     names = sorted(set(cells), key=lambda name: natural_key(Path(name)))
     if len(names) < 2:
         raise ValueError(f"column {column!r} holds only the fold {names[0]}; cross-validation has at least two")
@@ -73,12 +73,12 @@ def find_folds(clips: Sequence[Clip], column: str) -> dict[str, Rows]:
 
 
 def refuse_shared_groups(clips: Sequence[Clip], folds: Mapping[str, Rows], group: str) -> None:
-    """Nobody is in two folds: a model would know the people it is marked on."""
+    """Raise ``ValueError`` for somebody in two folds: a model would be tested on people that it was trained on."""
     where: dict[str, str] = {}
     for fold, rows in folds.items():
         for who in {cell(clips[row], group) for row in rows} - {""}:
             if where.setdefault(who, fold) != fold:
                 raise ValueError(
-                    f"{group} {who} is in the folds {where[who]} and {fold}: a model would know people it is marked on. "
+                    f"{group} {who} is in the folds {where[who]} and {fold}: a model would be tested on people it was trained on. "
                     "Correct the folds, or name another column with --folds.group"
                 )

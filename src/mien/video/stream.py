@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,7 +36,8 @@ def read_frames(
 ) -> Iterator[Frame]:
     """Every decoded frame of a file or of a folder of images, or those with start <= time < end (seconds).
 
-    ``threads`` 0 decodes on all cores; ``size`` (height, width) scales the frames.
+    ``threads`` 0 decodes on all cores; ``size`` (height, width) scales the frames. Frames without a usable time follow the
+    one before at the average rate.
 
     Raises ``VideoError`` naming the file and the reason: at once where nothing can be read, after the last frame before
     the break where a file is damaged or holds less than it says.
@@ -51,36 +50,20 @@ def read_frames(
         return
     with open_container(path) as container:
         stream = video_stream(container, path)
-        frames = timed(decode_frames(container, stream, path, threads), container, stream)
-        yield from convert(frames, path, (start or -np.inf, end or np.inf), size)
-
-
-def timed(frames: Iterator[av.VideoFrame], container: Any, stream: Any) -> Iterator[tuple[float, av.VideoFrame]]:
-    """(seconds, frame). Frames without a usable time follow the one before at the average rate.
-
-    AVI keeps no presentation times, and with B-frames those that FFmpeg makes up are out of order.
-    """
-    counted = container.format.name == "avi" and stream.codec_context.has_b_frames
-    step = 1 / float(stream.average_rate or stream.guessed_rate or FOLDER_FPS)
-    last = -step
-    for frame in frames:
-        given = None if counted or frame.pts is None else float(frame.pts * stream.time_base)
-        last = given if given is not None and given > last else last + step
-        yield last, frame
-
-
-def convert(
-    frames: Iterator[tuple[float, av.VideoFrame]], path: Path, span: tuple[float, float], size: Size | None
-) -> Iterator[Frame]:
-    """Pixels of decoded frames, upright. What lies before the span is decoded too: it alone tells the frames' numbers."""
-    pictures: RgbConverter | None = None
-    for index, (time, frame) in enumerate(frames):
-        pictures = pictures or RgbConverter.like(frame, path)
-        if time >= span[1]:
-            return
-        if time >= span[0]:
-            pixels = pictures(frame, size or (pictures.height, pictures.width))
-            yield Frame(index, time, np.ascontiguousarray(pixels))
+        # AVI keeps no presentation times, and with B-frames those that FFmpeg makes up are out of order.
+        counted = container.format.name == "avi" and stream.codec_context.has_b_frames
+        step = 1 / float(stream.average_rate or stream.guessed_rate or FOLDER_FPS)
+        time, converter = -step, None
+        # What lies before ``start`` is decoded too: it alone tells the frames' numbers.
+        for index, frame in enumerate(decode_frames(container, stream, path, threads)):
+            stated = None if counted or frame.pts is None else float(frame.pts * stream.time_base)
+            time = stated if stated is not None and stated > time else time + step
+            converter = converter or RgbConverter.like(frame, path)
+            if time >= (end or np.inf):
+                return
+            if time >= (start or -np.inf):
+                pixels = converter(frame, size or (converter.height, converter.width))
+                yield Frame(index, time, np.ascontiguousarray(pixels))
 
 
 PROBE = (16, 16)
@@ -88,10 +71,10 @@ PROBE = (16, 16)
 
 
 def checked_frame_times(path: Path, decode: bool) -> NDArray[np.float64]:
-    """The one judgement of a video file or folder of images: its frames' times (N,), or ``VideoError`` if it is broken.
+    """Times (N,) of the frames of a video file or folder of images, in seconds; ``VideoError`` if it is broken.
 
     A file is broken where its packets are fewer than it says, or end before it says; with ``decode``, also where a frame
-    cannot be decoded or is damaged. Training judges files so before it starts, ``mien prepare`` with ``decode``;
+    cannot be decoded or is damaged. Training checks files so before it starts, ``mien prepare`` with ``decode``;
     ``mien extract-faces`` and ``mien analyze`` come to the same in passing.
     """
     with open_video(path) as video:

@@ -108,33 +108,23 @@ class Change:
 
 
 def draw_change(config: AugmentConfig, canvas: Canvas, rng: Generator) -> Change:
-    """Draw the changes of a clip."""
+    """The changes of a clip: crop, flip, RandAugment (each operation is used half the times it is drawn), colour jitter."""
     height, width = canvas.shape
     if config.scales:
         crop = multiscale_crop(height, width, config.scales, rng)
     else:
         crop = resized_crop(height, width, config.area, config.ratio, rng)
     flip = bool(rng.random() < config.flip)
-    drawn = draw_operations(config, rng)
-    geometry = [d for d in drawn if d[0] in GEOMETRY]
-    colour = draw_jitter(config.jitter, rng) + [d for d in drawn if d[0] in COLOUR]
-    return Change(crop, flip, geometry, colour)
-
-
-def draw_operations(config: AugmentConfig, rng: Generator) -> Operations:
-    """RandAugment's operations of a clip in their order; each is used half the times it is drawn."""
-    drawn = []
+    geometry: Operations = []
+    colour: Operations = []
     for name in rng.choice([*GEOMETRY, *COLOUR], size=config.operations):
         strength = float(np.clip(rng.normal(config.magnitude, 0.5), 0, 10)) / 10 * rng.choice([-1, 1])
         if rng.random() < 0.5:
-            drawn.append((str(name), strength))
-    return drawn
-
-
-def draw_jitter(jitter: float, rng: Generator) -> Operations:
-    """Colour jitter as operations: at strength s, these enhance by a factor of 1 + 0.9 s."""
-    names = ("brightness", "contrast", "colour") if jitter else ()
-    return [(name, float(rng.uniform(-jitter, jitter)) / 0.9) for name in names]
+            (geometry if name in GEOMETRY else colour).append((str(name), strength))
+    # At strength s, these enhance by a factor of 1 + 0.9 s.
+    jittered = ("brightness", "contrast", "colour") if config.jitter else ()
+    jitter = [(name, float(rng.uniform(-config.jitter, config.jitter)) / 0.9) for name in jittered]
+    return Change(crop, flip, geometry, jitter + colour)
 
 
 def read_augmented(
@@ -165,7 +155,8 @@ def read_changed(
     upright = matrix[0, 1] == matrix[1, 0] == 0
     if upright and inside:
         return reader.read(indices, (size, size), whole_pixels(box, canvas.part, reader.height, reader.width))
-    scale = crop_scale(canvas, change.crop, size)
+    (_, _, *sides), (_, _, *part) = change.crop, canvas.part
+    scale = [size / sides[i] * canvas.shape[i] / part[i] for i in (0, 1)]  # pixels of the result per pixel of the frame
     margin = [max(2.0, 2.0 / s) for s in scale]  # source pixels that interpolation at the edge needs
     around = (top - margin[0], left - margin[1], height + 2 * margin[0], width + 2 * margin[1])
     region = whole_pixels(around, canvas.part, reader.height, reader.width)
@@ -175,14 +166,6 @@ def read_changed(
     frames = reader.read(indices, (tall, wide), region)
     to_read = np.linalg.inv(linear(region[3] / wide, 0, 0, region[2] / tall, region[1], region[0]))
     return warp(frames, to_read @ matrix, size)
-
-
-def crop_scale(canvas: Canvas, crop: Box, size: int) -> tuple[float, float]:
-    """Pixels of the result per pixel of the frame, along height and width."""
-    return (
-        size / crop[2] * canvas.shape[0] / canvas.part[2],
-        size / crop[3] * canvas.shape[1] / canvas.part[3],
-    )
 
 
 LEVELS = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)])
@@ -195,10 +178,8 @@ def erase(frames: Frames, rng: Generator) -> Frames:
     """Fill one box of 2-33 % of the area with noise, the same box in all frames."""
     height, width = frames.shape[1:3]
     for _ in range(100):
-        area, ratio = (
-            rng.uniform(0.02, 1 / 3) * height * width,
-            float(np.exp(rng.uniform(np.log(0.3), np.log(1 / 0.3)))),
-        )
+        area = rng.uniform(0.02, 1 / 3) * height * width
+        ratio = float(np.exp(rng.uniform(np.log(0.3), np.log(1 / 0.3))))
         h, w = round((area * ratio) ** 0.5), round((area / ratio) ** 0.5)
         if 0 < h < height and 0 < w < width:
             break

@@ -109,19 +109,15 @@ async def create(
     with queue.reserve() as free:
         if not free:
             raise HTTPException(503, f"{queue.limits.waiting} videos wait already; try again later")
+        given = request.headers.get("content-length", "")
+        announced = int(given) if given.isascii() and given.isdigit() else 0
         job = WebJob(chosen, safe_name(name), queue.root)
-        await receive(job, request.stream(), queue.limits, announced(request))
+        await receive(job, request.stream(), queue.limits, announced)
         queue.add(job)
     while wait and job.state not in OVER:
         await asyncio.sleep(0.05)
     response.status_code = 200 if job.state in OVER else 202
     return await run_in_threadpool(status, queue, job)
-
-
-def announced(request: Request) -> int:
-    """Bytes that a request says it brings; 0 where it does not say, or says nonsense."""
-    given = request.headers.get("content-length", "")
-    return int(given) if given.isascii() and given.isdigit() else 0
 
 
 @router.get("/jobs/{id}", responses=GONE)
@@ -146,18 +142,13 @@ def timeline(job: Done) -> Response:
 def files(job: Done, file: FileName) -> FileResponse:
     """A table, picture, the overlay video, or the report that opens anywhere."""
     path = job.folder / file
-    if path.suffix == ".parquet" and not path.is_file():
-        make_parquet(job.folder, path)
+    if path.suffix == ".parquet" and not path.is_file():  # the same table as the CSV
+        source, layout = path.with_suffix(".csv"), Timeline.load(job.folder).layout
+        write_whole(path, lambda beside: csv_to_parquet(source, beside, getattr(layout, path.stem), layout))
     if not path.is_file():
         raise HTTPException(404, f"{file} was not made for this video")
     inline = "inline" if path.suffix in (".mp4", ".png") else "attachment"
     return FileResponse(path, filename=f"{Path(job.name).stem}_{file}", content_disposition_type=inline)
-
-
-def make_parquet(folder: Path, path: Path) -> None:
-    """The same table as the CSV."""
-    source, layout = path.with_suffix(".csv"), Timeline.load(folder).layout
-    write_whole(path, lambda beside: csv_to_parquet(source, beside, getattr(layout, path.stem), layout))
 
 
 def application(queue: Queue, local: bool = True) -> FastAPI:

@@ -71,13 +71,13 @@ async def send_json(socket: WebSocket, what: dict[str, Any]) -> bool:
 
 
 async def send_values(socket: WebSocket, queue: Queue, analyzer: Analyzer, inbox: Inbox) -> None:
-    """Answers as they are known, while a task beside fills the inbox."""
-    tally = LiveStatistics()
-    moments = live(analyzer, pictures(inbox), queue.reading, LiveConfig(), tally)
+    """Send values as they are known, while a task receives pictures into the inbox."""
+    statistics = LiveStatistics()
+    moments = live(analyzer, pictures(inbox), queue.reading, LiveConfig(), statistics)
     listening = asyncio.create_task(receive_pictures(socket, inbox))
     try:
         while (moment := await run_in_threadpool(next, moments, None)) is not None:
-            if not await send_json(socket, frame_message(moment, tally)):
+            if not await send_json(socket, frame_message(moment, statistics)):
                 break
     except ValueError as error:
         await socket.send_json({"error": str(error)})
@@ -89,7 +89,7 @@ async def send_values(socket: WebSocket, queue: Queue, analyzer: Analyzer, inbox
 
 
 async def receive_pictures(socket: WebSocket, inbox: Inbox) -> None:
-    """Take messages until the page is gone."""
+    """Put messages into the inbox until the page is gone."""
     try:
         while True:
             inbox.put(await socket.receive_bytes())
@@ -124,7 +124,7 @@ def doubts(answer: WindowPrediction | None) -> list[str] | None:
     return None if answer is None or answer.reasons is None else sorted(answer.reasons)
 
 
-def frame_message(moment: LiveFrame, tally: LiveStatistics) -> dict[str, Any]:
+def frame_message(moment: LiveFrame, statistics: LiveStatistics) -> dict[str, Any]:
     """One frame for the page; ``values`` only on frames on which the model was asked."""
     frame = moment.faces.frame
     faces = [
@@ -143,6 +143,6 @@ def frame_message(moment: LiveFrame, tally: LiveStatistics) -> dict[str, Any]:
         "time": frame.time,
         "faces": faces,
         "dropped": moment.dropped,
-        "read": tally.read,
-        "lag": round(tally.lag, 3),
+        "read": statistics.read,
+        "lag": round(statistics.lag, 3),
     }

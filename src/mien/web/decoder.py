@@ -1,7 +1,7 @@
-"""A video that nobody vouches for, decoded in a process of its own with limits of memory and time.
+"""A video that cannot be trusted, decoded in a process of its own with limits of memory and time.
 
 A file may be made to crash a decoder, or to make it use all memory. What dies then is the process beside the server, and the
-job fails with a sentence. ``facts`` and ``frames`` give what ``mien.video`` gives, to the byte; this module is also what
+job fails with a sentence. ``video_facts`` and ``frames`` give what ``mien.video`` gives, to the byte; this module is also what
 the process runs.
 """
 
@@ -71,8 +71,8 @@ class VideoFacts:
 
 def video_facts(path: Path, allowance: DecodingLimits) -> VideoFacts:
     """Length and rate of a video whose first frame can be decoded. Raises ``VideoError``."""
-    with decoder_process("facts", path, allowance) as answers:
-        for kind, _, body in answers:
+    with decoder_process("facts", path, allowance) as output:
+        for kind, _, body in output:
             if kind == FACTS:
                 return VideoFacts(**json.loads(body))
     raise VideoError(f"{path}: no frame can be decoded; replace or remove it")
@@ -80,8 +80,8 @@ def video_facts(path: Path, allowance: DecodingLimits) -> VideoFacts:
 
 def frames(path: Path, allowance: DecodingLimits) -> Iterator[Frame]:
     """Every frame of a video in order, as ``read_frames`` gives them. Raises ``VideoError`` where it breaks off."""
-    with decoder_process("frames", path, allowance) as answers:
-        for _, (index, time, height, width), body in answers:
+    with decoder_process("frames", path, allowance) as output:
+        for _, (index, time, height, width), body in output:
             yield Frame(index, time, np.frombuffer(body, np.uint8).reshape(height, width, 3))
 
 
@@ -90,7 +90,7 @@ Record = tuple[bytes, tuple[Any, ...], bytearray]
 
 @contextmanager
 def decoder_process(task: str, path: Path, allowance: DecodingLimits) -> Iterator[Iterator[Record]]:
-    """A process at work on a task, and what it answers; it is gone afterwards, whatever happened."""
+    """The records of a process that works on a task; the process is gone afterwards, whatever happened."""
     order = json.dumps([task, os.fsencode(path).hex(), allowance.bytes, allowance.seconds])
     process = subprocess.Popen(
         [sys.executable, "-m", "mien.web.decoder", order],
@@ -189,10 +189,10 @@ def limit_resources(memory: int, seconds: float) -> None:
 
 
 def run_task(task: str, path: Path, allowance: DecodingLimits, out: BinaryIO) -> None:
-    """What the process does: frames, or one frame and the facts, into ``out``."""
+    """Write the frames, or one frame and the facts, into ``out``."""
     with open_container(path) as container:  # what the header says, before memory is spent on a frame
-        said = video_stream(container, path).codec_context
-        allowance.check_pixels(path, said.width, said.height)
+        header = video_stream(container, path).codec_context
+        allowance.check_pixels(path, header.width, header.height)
     for frame in read_frames(path):
         height, width = frame.pixels.shape[:2]
         out.write(HEAD.pack(FRAME, frame.index, frame.time, height, width))
@@ -215,7 +215,7 @@ def write_json(out: BinaryIO, kind: bytes, what: dict[str, Any]) -> None:
 
 
 def main(order: str) -> None:
-    """One task, then the end; errors of the video are answers."""
+    """One task, then the end; errors of the video are records."""
     task, name, memory, seconds = json.loads(order)
     path = Path(os.fsdecode(bytes.fromhex(name)))
     with os.fdopen(os.dup(1), "wb") as out:

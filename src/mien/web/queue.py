@@ -18,7 +18,7 @@ from threading import Condition, Event, Thread
 from time import monotonic
 from typing import Literal
 
-from mien.engine.memory import ran_out
+from mien.engine.memory import is_out_of_memory
 from mien.inference.analyzer import Analyzer
 from mien.inference.pipeline import PredictionEvent
 from mien.inference.predict import ReadConfig, predict_into
@@ -37,7 +37,7 @@ logger = logging.getLogger("mien.serve")
 
 
 class Cancelled(Exception):
-    """Nobody wants the result any more."""
+    """The owner has cancelled the job, or the server stops."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class WebJob:
     message: str = ""
     """Why it failed, in words for its owner."""
     facts: VideoFacts | None = None
-    """What was found when the upload was looked into."""
+    """Length and rate, known once the upload was inspected."""
     stop: Event = field(default_factory=Event)
 
     @property
@@ -116,7 +116,7 @@ class WebJob:
         self.state, self.fraction, self.began = state, 0.0, monotonic()
 
     def advance(self, fraction: float) -> None:
-        """Say how much of the step is done; raises ``Cancelled`` when nobody wants it any more."""
+        """Say how much of the step is done; raises ``Cancelled`` if the job was cancelled."""
         if self.stop.is_set():
             raise Cancelled
         self.fraction = min(max(fraction, self.fraction), 1.0)
@@ -223,7 +223,7 @@ class Queue:
         except (ValueError, OSError, ArithmeticError) as error:
             job.end("failed", job.without_folders(error))
         except Exception as error:
-            if ran_out(error):
+            if is_out_of_memory(error):
                 job.end("failed", "the server has no memory left for it; try again later, or a smaller video")
                 return
             logger.exception("job %s", job.id)
@@ -233,7 +233,7 @@ class Queue:
             )
 
     def read(self, job: WebJob) -> None:
-        """What `mien analyze` does, with the progress told to the job."""
+        """Analyze a video as `mien analyze` does, with the progress in the job."""
         portraits, length = Portraits(), job.facts.seconds if job.facts else 0.0
 
         def listen(event: PredictionEvent) -> None:
@@ -259,12 +259,12 @@ def source_of(job: WebJob, limits: ServerLimits) -> Source:
 
 
 def with_progress(source: Source, job: WebJob, timeline: Timeline) -> Source:
-    """The same video, whose reader tells a job how far it is."""
+    """The same video; reading it updates the progress of a job."""
     count = max(int(timeline.about["frames"]), 1)
 
-    def told() -> Iterator[Frame]:
+    def read() -> Iterator[Frame]:
         for number, frame in enumerate(source.frames()):
             job.advance(number / count)
             yield frame
 
-    return replace(source, frames=told)
+    return replace(source, frames=read)

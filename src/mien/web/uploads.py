@@ -1,4 +1,4 @@
-"""Uploads: straight to disk within limits, looked into before they wait, refused in words that their owner understands."""
+"""Uploads: straight to disk within limits, inspected before they wait, refused in words that their owner understands."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ LONGEST_NAME = 120
 """Bytes of the name that an upload gets on disk; file systems take 255, and results add an ending."""
 
 
-async def receive(job: WebJob, content: AsyncIterator[bytes], limits: ServerLimits, announced: int | None) -> None:
-    """Write an upload and look into it; leaves nothing behind when it is refused or breaks off.
+async def receive(job: WebJob, content: AsyncIterator[bytes], limits: ServerLimits, announced: int) -> None:
+    """Write an upload and inspect it; leaves nothing behind when it is refused or breaks off.
 
     Raises ``HTTPException``: 400 for what broke off, 413 for too large, 422 for what is no readable video or too long, 507 for a full disk.
     """
     try:
-        check_size(announced or 0, limits)
+        check_size(announced, limits)
         job.upload.parent.mkdir(parents=True)
         await write(job.upload, content, limits)
         job.facts = await run_in_threadpool(probe, job.upload, limits)
@@ -67,12 +67,12 @@ def probe(path: Path, limits: ServerLimits) -> VideoFacts:
         if file.read(16).lstrip().startswith(PLAYLISTS):
             raise ValueError(f"{path}: a playlist or text, not a video; upload the video itself")
     if limits.isolated:
-        found = video_facts(path, limits.decoding)
+        facts = video_facts(path, limits.decoding)
     else:
         next(read_frames(path))
-        found = read_facts(path)
-    limits.check_length(found.seconds)
-    return found
+        facts = read_facts(path)
+    limits.check_length(facts.seconds)
+    return facts
 
 
 def safe_name(name: str) -> str:

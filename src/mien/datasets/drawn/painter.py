@@ -38,7 +38,12 @@ def paint(
     for time, frame in enumerate(frames):
         frame[:] = scene
         for outlines, colours, line in layers:
-            _stroke(frame, outlines[time], colours[time], line)
+            if (colour := colours[time]) is None:  # invisible
+                continue
+            if line:
+                cv2.polylines(frame, [outlines[time]], False, colour, 1, cv2.LINE_AA, _SHIFT)
+            else:
+                cv2.fillPoly(frame, [outlines[time]], colour, cv2.LINE_AA, _SHIFT)
         cv2.multiply(frame, light, frame, scale=behaviour.light[time] / _LIT)
         if nuisance:
             y, x = corners[time]
@@ -47,16 +52,6 @@ def paint(
 
 
 _Layer = tuple[NDArray[np.int32], Sequence[tuple[float, ...] | None], bool]
-
-
-def _stroke(frame: NDArray[np.uint8], outline: NDArray[np.int32], colour: tuple[float, ...] | None, line: bool) -> None:
-    """Draw one outline (N, 2) into a frame; None is invisible."""
-    if colour is None:
-        return
-    if line:
-        cv2.polylines(frame, [outline], False, colour, 1, cv2.LINE_AA, _SHIFT)
-    else:
-        cv2.fillPoly(frame, [outline], colour, cv2.LINE_AA, _SHIFT)
 
 
 def _layers(shapes: Sequence[Stroke], pose: Mapping[str, Curve], size: int) -> list[_Layer]:

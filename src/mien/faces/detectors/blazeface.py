@@ -2,7 +2,8 @@
 
 MediaPipe's wheels carry no models any more; its site offers ``blaze_face_short_range.tflite`` (faces within about two
 metres). Its landmarks are six: eyes, nose tip, middle of the mouth and ears, so mouth corners are unknown and no
-landmarks are given out. Its boxes are BlazeFace's own, squarer and lower than YuNet's: crops differ. Its wheel brings opencv-contrib-python 5, which takes the place of the OpenCV that has Haar.
+landmarks are given out. Its boxes are BlazeFace's own, squarer and lower than YuNet's: crops differ.
+Its wheel brings opencv-contrib-python 5, which takes the place of the OpenCV that has Haar.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A face detector behind one interface: a picture in, boxes with scores and, where known, five landmarks out.
 
-Each kind is one file beside this one, and one name in ``DETECTORS``; what a kind needs to be told from the others, it
-declares itself.
+Each kind is one file beside this one, and one name in ``DETECTORS``; each kind
+declares how it differs from the others.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Detector(ABC):
     file: str = ""
     """Name of that file."""
     notice: str = ""
-    """What is said where it is taken because there is nothing better."""
+    """Printed where ``auto`` takes this detector because there is no better one."""
     usual: float = 0.6
     """Score from which a detection is believed, where none is asked for."""
     size: int

@@ -1,8 +1,7 @@
-"""The Haar cascade that OpenCV's wheel carries: what there is where no model file is."""
+"""The Haar cascade that comes in OpenCV's wheel, for machines without a model file."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,13 +40,11 @@ class Haar(Detector):
         windows, _ = self.frontal.detectMultiScale2(gray, 1.15, 0, minSize=(24, 24))
         # OpenCV's threads find windows in any order, and grouping depends on it: sorted, the same picture gives the same.
         boxes, counts = cv2.groupRectangles(sorted(np.asarray(windows).tolist()), 2, 0.2)
-        return [haar_face(box, int(count)) for box, count in zip(boxes, np.ravel(counts), strict=True)]
-
-
-def haar_face(box: Sequence[int], count: int) -> Detection:
-    """A cascade's square, made what YuNet would give: mean over 210 faces that both found."""
-    x, y, width, height = map(float, box)
-    return Detection((x + 0.105 * width, y - 0.03 * height, 0.79 * width, 1.1 * height), count / (count + 3), None)
+        found = zip(np.asarray(boxes, float).reshape(-1, 4).tolist(), np.ravel(counts).tolist(), strict=True)
+        # A cascade's square, made the box that YuNet would give: mean over 210 faces that both found.
+        return [
+            Detection((x + 0.105 * w, y - 0.03 * h, 0.79 * w, 1.1 * h), n / (n + 3), None) for (x, y, w, h), n in found
+        ]
 
 
 def cascade(name: str) -> cv2.CascadeClassifier:

@@ -1,4 +1,4 @@
-"""What detectors from ONNX files of others have in common; onnxruntime runs them (extra ``onnx``).
+"""The common part of detectors from ONNX files of others; onnxruntime runs them (extra ``onnx``).
 
 mien ships none and fetches none: InsightFace's SCRFD and RetinaFace weights are for non-commercial research only. Name a
 file that you have: ``--detector-model scrfd_2.5g_bnkps.onnx``. Each family is read by its published output layout.
@@ -56,15 +56,11 @@ class Onnx(Detector):
         canvas[: small.shape[0], : small.shape[1]] = small
         tensor = np.ascontiguousarray(self.normalise(canvas).transpose(2, 0, 1)[None])
         scores, boxes, points = self.decode(self.session.run(None, {self.input.name: tensor}), (rows, columns))
-        return [
-            found(score, box / scale, mark / scale)
-            for score, box, mark in self.non_maximum_suppression(scores, boxes, points)
-        ]
+        best = self.best(scores, boxes, points)
+        return [detection(score, box / scale, marks / scale) for score, box, marks in best]
 
-    def non_maximum_suppression(
-        self, scores: Floats, boxes: Floats, points: Floats
-    ) -> Iterator[tuple[float, Floats, Floats]]:
-        """Scores (N,), corners (N, 4) and landmarks (N, 5, 2) of one detection per face."""
+    def best(self, scores: Floats, boxes: Floats, points: Floats) -> Iterator[tuple[float, Floats, Floats]]:
+        """Scores, corners (4,) and landmarks (5, 2) that are left by non-maximum suppression, one of each per face."""
         likely = np.flatnonzero(scores >= self.weak)
         sizes = np.concatenate([boxes[likely, :2], boxes[likely, 2:] - boxes[likely, :2]], axis=1)
         kept = cv2.dnn.NMSBoxes(sizes.tolist(), scores[likely].tolist(), self.weak, OVERLAP) if len(likely) else []
@@ -81,7 +77,7 @@ class Onnx(Detector):
         """Network outputs -> scores (N,), corners x0 y0 x1 y1 (N, 4), landmarks (N, 5, 2) in pixels."""
 
 
-def found(score: float, box: Floats, points: Floats) -> Detection:
+def detection(score: float, box: Floats, points: Floats) -> Detection:
     """A detection from corners and points; without points (all NaN) its landmarks are None."""
     x0, y0, x1, y1 = map(float, box)
     marks = None if np.isnan(points).any() else points.astype(np.float32)

@@ -41,15 +41,11 @@ class YuNet(Detector):
         try:
             return cv2.FaceDetectorYN.create(self.model, "", size, self.weak, 0.3, 200)
         except cv2.error as error:
-            raise ValueError(f"{self.model}: not a YuNet model ({first_line(error)}); mien models get yunet") from error
+            reason = str(error).strip().splitlines()[0]  # without OpenCV's stack
+            raise ValueError(f"{self.model}: not a YuNet model ({reason}); mien models get yunet") from error
 
     @staticmethod
     def face(row: NDArray[np.float32]) -> Detection:
         """One row of YuNet: box, five points (right eye first), score."""
         x, y, width, height = map(float, row[:4])
         return Detection((x, y, width, height), float(min(row[14], 1)), row[4:14].reshape(5, 2).astype(np.float32))
-
-
-def first_line(error: Exception) -> str:
-    """What an OpenCV error says, without its stack of places."""
-    return str(error).strip().splitlines()[0]

@@ -53,15 +53,15 @@ LAYOUTS = (
     WeightLayout(
         "V-JEPA 1 (.pth.tar)",
         "encoder, target_encoder with pos_embed, predictor",
-        vjepa_weights.is_first,
-        vjepa_weights.read_first,
+        vjepa_weights.is_vjepa1,
+        vjepa_weights.read_vjepa1,
         probes=True,
     ),
     WeightLayout(
         "V-JEPA 2 (.pt)",
         "target_encoder without pos_embed, or a predictor with ten mask tokens",
-        vjepa_weights.is_second,
-        vjepa_weights.read_second,
+        vjepa_weights.is_vjepa2,
+        vjepa_weights.read_vjepa2,
         probes=True,
     ),
     WeightLayout(

@@ -17,7 +17,7 @@ from mien.encoders.vit import ViTConfig
 from mien.engine import checkpoint
 from mien.interfaces import Encoder
 from mien.models.card import EncoderOnly, ModelCard
-from mien.models.layouts.source import Imported, WeightFile, clip_of, count, heads_of, shape_of
+from mien.models.layouts.source import Imported, WeightFile, attention_heads, clip_of, count_modules, shape_of
 from mien.modules import heads
 from mien.objectives import masked_autoencoding
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
@@ -47,8 +47,8 @@ def is_videomae(source: WeightFile) -> bool:
 
 def read(source: WeightFile, config: ImportOptions) -> Imported:
     """The model in a checkpoint and what it is."""
-    official = fold_scales(source.weights)
-    encoder = encoder_of(official, config.heads, config.depths)
+    official = fold_layer_scale(source.weights)
+    encoder = encoder_config_of(official, config.heads, config.depths)
     clip = config.clip if isinstance(encoder, TPSBTConfig) else clip_of(config.clip, 16, SIZE)
     return build(source, official, encoder, clip, config)
 
@@ -108,7 +108,7 @@ def autoencoder(
     """A pre-training checkpoint as a masked autoencoder, decoder included."""
     dim = shape_of(official, "encoder_to_decoder.weight", 2)[0]
     decoder = {k.removeprefix("decoder."): v for k, v in official.items() if k.startswith("decoder.")}
-    attention = heads_of(
+    attention = attention_heads(
         config.decoder_heads or decoder_heads,
         masked_autoencoding.HEADS,
         dim,
@@ -118,8 +118,8 @@ def autoencoder(
     objective_config = MaskedAutoencodingConfig(
         decoder_dim=dim,
         decoder_heads=attention,
-        decoder_depth=count(decoder, "blocks"),
-        decoder_mlp_ratio=ratio(decoder, dim),
+        decoder_depth=count_modules(decoder, "blocks"),
+        decoder_mlp_ratio=mlp_ratio(decoder, dim),
     )
     objective = objective_config.build(encoder, config.pixels)
     rest = masked_autoencoding.convert(official)
@@ -128,21 +128,21 @@ def autoencoder(
     return Imported(objective, replace(card, objective=objective_config))
 
 
-def encoder_of(official: dict[str, Tensor], said: int, depths: tuple[int, ...]) -> TPSBTConfig | ViTConfig:
+def encoder_config_of(official: dict[str, Tensor], given: int, depths: tuple[int, ...]) -> TPSBTConfig | ViTConfig:
     """Sizes of an official encoder from the shapes of its weights."""
     weights = {key.removeprefix("encoder."): value for key, value in official.items()}
     dim, _, tubelet, patch, _ = shape_of(weights, "patch_embed.proj.weight", 5)
-    depth = count(weights, "blocks")
-    shared: dict[str, Any] = {"dim": dim, "patch": patch, "tubelet": tubelet, "mlp_ratio": ratio(weights, dim)}
-    stages = count(weights, "spatial_downsamples") + 1
+    depth = count_modules(weights, "blocks")
+    shared: dict[str, Any] = {"dim": dim, "patch": patch, "tubelet": tubelet, "mlp_ratio": mlp_ratio(weights, dim)}
+    stages = count_modules(weights, "spatial_downsamples") + 1
     if stages == 1:
-        return ViTConfig(depth=depth, heads=heads_of(said, vit.HEADS, dim, "VideoMAE's encoder"), **shared)
+        return ViTConfig(depth=depth, heads=attention_heads(given, vit.HEADS, dim, "VideoMAE's encoder"), **shared)
     first = min((i for i in range(depth) if f"blocks.{i}.cross_attn.q.weight" in weights), default=depth)
     bottleneck = tuple(shape_of(weights, f"spatial_downsamples.{i}.mlp.fc2.weight", 2)[0] for i in range(stages - 1))
     return TPSBTConfig(
         depths=depths or depths_of(first, depth - first, stages),
         bottleneck=bottleneck[0] if len(set(bottleneck)) == 1 else bottleneck,
-        heads=heads_of(said, tpsbt.HEADS, dim, "SVFAP's encoder"),
+        heads=attention_heads(given, tpsbt.HEADS, dim, "SVFAP's encoder"),
         **shared,
     )
 
@@ -159,12 +159,12 @@ def depths_of(first: int, later: int, stages: int) -> tuple[int, ...]:
     )
 
 
-def ratio(weights: dict[str, Tensor], dim: int) -> float:
+def mlp_ratio(weights: dict[str, Tensor], dim: int) -> float:
     """Hidden width of the first block's feed-forward layers over ``dim``."""
     return shape_of(weights, "blocks.0.mlp.fc1.weight", 2)[0] / dim
 
 
-def fold_scales(official: dict[str, Tensor]) -> dict[str, Tensor]:
+def fold_layer_scale(official: dict[str, Tensor]) -> dict[str, Tensor]:
     """Multiply LayerScale factors (``gamma_0``, ``_1``, ``_2`` of a block) into the projection that they scale.
 
     gamma * (W x + b) = (gamma W) x + gamma b, so outputs stay the same.

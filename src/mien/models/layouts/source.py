@@ -50,7 +50,7 @@ class WeightFile:
             raise ValueError(f"{self.path}: no {part!r} in the file; {self.summary()}")
         return {str(name): value for name, value in weights.items() if isinstance(value, Tensor)}
 
-    def told(self, name: str) -> dict[str, Any]:
+    def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file that lies beside the weights, such as ``config.json``; nothing if there is none."""
         file = (self.path if self.path.is_dir() else self.path.parent) / name
         try:
@@ -78,10 +78,10 @@ class Imported:
     """What was left out, and other things to tell."""
 
 
-def heads_of(said: int, table: Mapping[int, int], width: int, what: str, flag: str = "--heads") -> int:
-    """Attention heads: as said, or published for a width; anything else is an error, for no shape tells them."""
-    if said or width in table:
-        return said or table[width]
+def attention_heads(given: int, table: Mapping[int, int], width: int, what: str, flag: str = "--heads") -> int:
+    """Attention heads: as given, or published for a width; anything else is an error, for no shape tells them."""
+    if given or width in table:
+        return given or table[width]
     sizes = ", ".join(map(str, table))
     raise ValueError(
         f"{what} is {width} wide, which is no published size ({sizes}), and no shape tells its attention heads: say {flag}"
@@ -98,14 +98,14 @@ def shape_of(weights: Mapping[str, Tensor], name: str, axes: int) -> tuple[int, 
     return shape
 
 
-def table_in(weights: Mapping[str, Tensor], name: str) -> Tensor:
+def position_table(weights: Mapping[str, Tensor], name: str) -> Tensor:
     """The position table (1, places, width) of a network, whatever stands before its name."""
     key = next((key for key in weights if key.endswith(name)), name)
     shape_of(weights, key, 3)
     return weights[key]
 
 
-def count(weights: Mapping[str, Tensor], part: str) -> int:
+def count_modules(weights: Mapping[str, Tensor], part: str) -> int:
     """How many numbered modules a part has."""
     return len({key.split(".")[1] for key in weights if key.startswith(f"{part}.")})
 

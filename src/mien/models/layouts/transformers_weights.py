@@ -52,7 +52,7 @@ def is_vjepa2(source: WeightFile) -> bool:
 
 def settings(source: WeightFile, *needed: str) -> dict[str, Any]:
     """The folder's config.json; what is needed of it must be there and whole numbers or fractions."""
-    told = source.told("config.json")
+    told = source.read_json("config.json")
     folder = source.path if source.path.is_dir() else source.path.parent
     if not told:
         raise ValueError(
@@ -75,7 +75,7 @@ def read_videomae(source: WeightFile, config: ImportOptions) -> Imported:
             f"{source.path}: config.json says {heads} attention heads at width {dim}, VideoMAE was published with {published} "
             "there, and no shape tells which is right: say --heads"
         )
-    encoder = autoencoder_weights.encoder_of(official, heads, ())
+    encoder = autoencoder_weights.encoder_config_of(official, heads, ())
     assert isinstance(encoder, ViTConfig)
     clip = clip_of(config.clip, told["num_frames"], told["image_size"])
     decoder_heads = told.get("decoder_num_attention_heads", 0)
@@ -93,7 +93,7 @@ def official_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def with_pixels(imported: Imported, source: WeightFile, config: ImportOptions) -> Imported:
     """The same with the folder's own pixel normalisation, where the user gave none."""
-    told = source.told("preprocessor_config.json") or source.told("video_preprocessor_config.json")
+    told = source.read_json("preprocessor_config.json") or source.read_json("video_preprocessor_config.json")
     if config.pixels != PixelsConfig() or not {"image_mean", "image_std"} <= told.keys():
         return imported
     pixels = PixelsConfig(mean=tuple(told["image_mean"]), std=tuple(told["image_std"]))

@@ -14,7 +14,15 @@ from mien.encoders.vjepa import VJEPAConfig
 from mien.engine import checkpoint
 from mien.interfaces import Encoder
 from mien.models.card import EncoderOnly, ModelCard
-from mien.models.layouts.source import Imported, WeightFile, clip_of, count, heads_of, shape_of, table_in
+from mien.models.layouts.source import (
+    Imported,
+    WeightFile,
+    attention_heads,
+    clip_of,
+    count_modules,
+    position_table,
+    shape_of,
+)
 from mien.modules import heads
 from mien.modules.heads import AttentiveHeadConfig
 from mien.objectives import joint_embedding
@@ -29,27 +37,27 @@ MASK_TOKENS = 10
 """Mask tokens of V-JEPA 2's published predictors; V-JEPA 1 has two."""
 
 
-def is_first(source: WeightFile) -> bool:
+def is_vjepa1(source: WeightFile) -> bool:
     """Whether a file holds V-JEPA 1."""
-    return any(name.endswith("pos_embed") for name in source.names("target_encoder")) and not is_second(source)
+    return any(name.endswith("pos_embed") for name in source.names("target_encoder")) and not is_vjepa2(source)
 
 
-def is_second(source: WeightFile) -> bool:
+def is_vjepa2(source: WeightFile) -> bool:
     """Whether a file holds V-JEPA 2, whose encoder has no use for a position table, also where one is stored."""
     names = [*source.names("target_encoder"), *source.names("ema_encoder")]
     tokens = sum("mask_tokens." in name for name in source.names("predictor"))
     return bool(names) and (not any(name.endswith("pos_embed") for name in names) or tokens == MASK_TOKENS)
 
 
-def read_first(source: WeightFile, config: ImportOptions) -> Imported:
+def read_vjepa1(source: WeightFile, config: ImportOptions) -> Imported:
     """V-JEPA 1: encoder, teacher and predictor, as an objective that pre-training can go on with."""
     student, teacher, predictor = (source.network(part) for part in ("encoder", "target_encoder", "predictor"))
-    table = table_in(teacher, "pos_embed")
-    laid, frames = vjepa.table_of(table.shape[1])
+    table = position_table(teacher, "pos_embed")
+    laid, frames = vjepa.table_grid(table.shape[1])
     official = vjepa.convert(teacher)
-    encoder_config = sizes(
-        official, heads_of(config.heads, vjepa.HEADS, table.shape[2], "V-JEPA 1's encoder"),
-        uniform_power=vjepa.power_of(table, laid), table_frames=frames,
+    encoder_config = encoder_config_of(
+        official, attention_heads(config.heads, vjepa.HEADS, table.shape[2], "V-JEPA 1's encoder"),
+        uniform_power=vjepa.has_uniform_power(table, laid), table_frames=frames,
         table_size=laid[1] * shape_of(official, "patch_embed.proj.weight", 5)[3],
     )  # fmt: skip
     clip = clip_of(config.clip, frames, encoder_config.table_size)
@@ -73,12 +81,12 @@ def read_first(source: WeightFile, config: ImportOptions) -> Imported:
     return Imported(objective, replace(card, objective=objective_config))
 
 
-def sizes(official: Mapping[str, Tensor], attention: int, **more: Any) -> VJEPAConfig:
+def encoder_config_of(official: Mapping[str, Tensor], attention: int, **more: Any) -> VJEPAConfig:
     """Sizes of an encoder from the shapes of its weights."""
     dim, _, tubelet, patch, _ = shape_of(official, "patch_embed.proj.weight", 5)
     hidden = shape_of(official, "blocks.0.mlp.fc1.weight", 2)[0]
     return VJEPAConfig(
-        dim=dim, heads=attention, depth=count(official, "blocks"), patch=patch, tubelet=tubelet,
+        dim=dim, heads=attention, depth=count_modules(official, "blocks"), patch=patch, tubelet=tubelet,
         mlp_ratio=hidden / dim, **more,
     )  # fmt: skip
 
@@ -86,14 +94,14 @@ def sizes(official: Mapping[str, Tensor], attention: int, **more: Any) -> VJEPAC
 def predictor_of(predictor: Mapping[str, Tensor], laid: tuple[int, int, int], attention: int) -> JointEmbeddingConfig:
     """Sizes of V-JEPA 1's predictor; it has as many heads as the encoder, and masks of its two kinds."""
     own = joint_embedding.convert(predictor)
-    table = table_in(predictor, "predictor_pos_embed")
+    table = position_table(predictor, "predictor_pos_embed")
     config = JointEmbeddingConfig(
         predictor_dim=shape_of(own, "embed.weight", 2)[0],
         predictor_heads=attention,
-        predictor_depth=count(own, "blocks"),
-        uniform_power=vjepa.power_of(table, laid),
+        predictor_depth=count_modules(own, "blocks"),
+        uniform_power=vjepa.has_uniform_power(table, laid),
     )
-    kinds = count(own, "mask_tokens")
+    kinds = count_modules(own, "mask_tokens")
     if kinds != len(config.blocks):
         raise ValueError(
             f"the predictor has {kinds} mask tokens, V-JEPA 1 was published with {len(config.blocks)}, and the file does not say "
@@ -102,7 +110,7 @@ def predictor_of(predictor: Mapping[str, Tensor], laid: tuple[int, int, int], at
     return config
 
 
-def read_second(source: WeightFile, config: ImportOptions) -> Imported:
+def read_vjepa2(source: WeightFile, config: ImportOptions) -> Imported:
     """V-JEPA 2: the encoder that their evaluation uses (``target_encoder``), with rotary positions."""
     teacher = source.network("target_encoder" if "target_encoder" in source.tree else "ema_encoder")
     if any("norms_block." in name for name in teacher):
@@ -111,8 +119,8 @@ def read_second(source: WeightFile, config: ImportOptions) -> Imported:
         )
     official = vjepa.convert({name: value for name, value in teacher.items() if not name.endswith("pos_embed")})
     dim = shape_of(official, "patch_embed.proj.weight", 5)[0]
-    attention = heads_of(config.heads, vjepa.ROTARY_HEADS, dim, "V-JEPA 2's encoder")
-    encoder_config = sizes(official, attention, positions="rotary")
+    attention = attention_heads(config.heads, vjepa.ROTARY_HEADS, dim, "V-JEPA 2's encoder")
+    encoder_config = encoder_config_of(official, attention, positions="rotary")
     clip = clip_of(config.clip, 16, 256)
     encoder = encoder_config.build(clip.frames, clip.size)
     checkpoint.load_strictly(encoder, official, source.path)
