@@ -77,7 +77,7 @@ class OnnxTask(Task):
         super().__init__()
         assert card.task is not None
         with torch.device("meta"):
-            plain = card.untrained()
+            plain = card.initial_model()
         assert isinstance(plain, Task)
         self.outputs, self.names, self.segments = plain.outputs, plain.names, plain.segments
         self.encoder, self.pixels, self.head = OnnxEncoder(file, card), nn.Identity(), ScoresHead()

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from mien.config import to_yaml
-from mien.engine.checkpoint import checkpoints, locate
+from mien.engine.checkpoint import checkpoints, model_folder
 from mien.engine.distributed import Session, barrier
 from mien.engine.loop import (
     DrawPictures,
@@ -55,7 +55,7 @@ def load_training_clips(config: RunConfig, session: Session) -> list[Clip]:
 
 def card_of(config: RunConfig, clips: Sequence[Clip]) -> ModelCard:
     """The card of weights that learn from ``clips``; what they learn, the command adds."""
-    first = card_in(locate(config.init)) if config.init else None
+    first = card_in(model_folder(config.init)) if config.init else None
     return ModelCard(
         config.encoder, config.clip, config.pixels, rates=dict(count_rates(clips)),
         face_crop=face_crop(Path(config.data.manifest)), sources=first.sources if first else (),
