@@ -15,6 +15,7 @@ import yaml
 import mien
 from mien.cli import main
 from mien.models.card import ModelCard
+from mien.reports.timeline_page import provenance_rows
 from mien.video.leaks import LearntClip, write_seen
 from toy_models import EXPRESSIONS, calibrated, pictures, write_model, write_video
 
@@ -109,6 +110,13 @@ def test_weights_are_the_runs_to_the_byte_and_give_the_same_answers(run: Path, f
     here, there = (mien.load(place, "cpu").predict(video, faces="whole", progress=False) for place in (run, folder))
     assert there.frames.equals(here.frames)
     assert there.frames["reliable"].notna().all(), "the calibration goes along"
+    assert "CC BY-NC 4.0" in str(provenance_rows(there.about)), "every page says what the weights began from"
+
+
+def test_an_evaluation_says_what_licence_the_weights_inherit(run: Path, corpus: Path, tmp_path: Path) -> None:
+    said = ["--data.manifest", str(corpus), "--data.select", "subject=s000", "--workers", "0"]
+    assert main(["evaluate", "--model", str(run), "--output", str(tmp_path / "out"), *said]) == 0
+    assert "no commercial use: these weights began from marlin-small" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_it_is_read_from_the_hub_at_a_revision_and_the_commit_taken_is_told(

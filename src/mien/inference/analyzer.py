@@ -156,10 +156,11 @@ class Analyzer:
         return Layout(self.names, self.outputs.kind, self.config.label(self.names), clock)
 
     def identity(self) -> dict[str, Any]:
-        """What makes this model give what it gives: version and weights."""
+        """What makes this model give what it gives: version and weights, and which public weights these began from."""
         weights = weights_file(self.folder) if self.folder else Path()
         known = digest(weights) if weights.is_file() else None
-        return {"mien": __version__, "model": str(self.folder), "weights": known}
+        origin = {"sources": [*self.card.sources]} if self.card.sources else {}
+        return {"mien": __version__, "model": str(self.folder), "weights": known} | origin
 
     @torch.inference_mode()
     def read_windows(self, windows: Sequence[Window], coverage: float | None = None) -> list[WindowPrediction]:

@@ -11,7 +11,7 @@ memory first and compared with the weights, so that one that could never be buil
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,6 +41,8 @@ HUB_CARD = "config.json"
 """File of a folder for the hub that holds the card, under ``NOTE``."""
 NOTE = "mien"
 """Name of the card among the notes of an ONNX file."""
+NOT_COMMERCIAL = ("no commercial use", "-NC", "noncommercial", "non-commercial")
+"""What says in the name of a source that its licence forbids commercial use."""
 POSITIONS = 2**26
 """Values that the fixed tables of a model may hold: a quarter of a gigabyte."""
 
@@ -161,8 +163,14 @@ class ModelCard:
             "leaks": [*self.leaks],
             "skipped": [*self.skipped],
             "sources": [*self.sources],
+            "no_commercial_use": without_commercial_use(self.sources),
         }
         return {name: value for name, value in notes.items() if value}
+
+
+def without_commercial_use(sources: Iterable[str]) -> list[str]:
+    """The sources among them whose licence, as it is named, forbids commercial use."""
+    return [source for source in sources if any(word in source for word in NOT_COMMERCIAL)]
 
 
 class EncoderOnly(Objective):

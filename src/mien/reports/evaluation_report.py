@@ -104,9 +104,10 @@ def print_subgroups(evaluation: Evaluation) -> None:
 
 
 def warnings(notes: dict[str, Any]) -> list[str]:
-    """Sentences on what affects every metric: leaks, clips left out, weights chosen on test clips."""
+    """Sentences on what affects every metric, or the use of the weights: leaks, clips left out, a choice on test clips, licences."""
     lines = [f"leak: {leak}" for leak in notes.get("leaks", [])]
     lines += [f"a training clip broke and is not in all of the training: {skip}" for skip in notes.get("skipped", [])]
+    lines += [f"no commercial use: these weights began from {source}" for source in notes.get("no_commercial_use", [])]
     if notes.get("selection") == "best on test":
         lines.insert(0, "these weights were chosen on test clips: the numbers are the best of many, not a test")
     return lines

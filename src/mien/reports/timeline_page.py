@@ -28,7 +28,7 @@ if (video) {
 
 FACES = 6
 """Faces in the tables of the page, as many as curves are drawn of."""
-NOT_OPTIONS = ("layout", "mien", "model", "weights", "input", "file", "frames", "windows", "stopped")
+NOT_OPTIONS = ("layout", "mien", "model", "weights", "sources", "input", "file", "frames", "windows", "stopped")
 """Entries of analysis.json that are no options."""
 
 
@@ -213,6 +213,7 @@ def provenance_rows(about: Mapping[str, Any]) -> list[dict[str, object]]:
         ("video", f"{about.get('input', '')} ({counts})"),
         ("model", Path(str(about.get("model", ""))).name),
         ("weights (SHA-256)", str(about.get("weights") or "")[:12]),
+        *(("began from", source) for source in about.get("sources", [])),
         ("mien", about.get("mien", "")),
     ]
     options = {key: value for key, value in about.items() if key not in NOT_OPTIONS}

@@ -23,7 +23,7 @@ from mien.files import remove_files, write_whole
 from mien.inference.analyzer import Analyzer
 from mien.inference.onnx_export import preprocessing
 from mien.model_files import WEIGHTS, weights_file
-from mien.models.card import HUB_CARD, NOTE
+from mien.models.card import HUB_CARD, NOTE, without_commercial_use
 from mien.training.partition import SEEN_FILE, seen_by
 from mien.yaml_files import read_yaml
 
@@ -34,8 +34,6 @@ PROBLEMS = {"classes": "single_label_classification", "values": "regression", "l
 """Names that hubs have for kinds of answers."""
 COLUMNS = 8
 """Columns of a table of subgroups that are shown."""
-NOT_COMMERCIAL = ("no commercial use", "-NC", "noncommercial", "non-commercial")
-"""What says in the name of a source that its licence forbids commercial use."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +67,9 @@ def write_hub_folder(analyzer: Analyzer, folder: Path, evaluation: Path, stated:
     write_whole(folder / HUB_CARD, lambda path: path.write_text(tree))
 
 
-def forbidden(sources: Sequence[str]) -> list[str]:
-    """Sources whose licence forbids commercial use."""
-    return [source for source in sources if any(word in source for word in NOT_COMMERCIAL)]
-
-
 def refuse_licence(sources: Sequence[str], licence: str) -> None:
     """Weights that began from weights without commercial use have it neither."""
-    closed = forbidden(sources)
+    closed = without_commercial_use(sources)
     if closed and licence and not any(word in licence.upper() for word in ("NC", "NONCOMMERCIAL")):
         raise ValueError(
             f"--licence {licence}: these weights began from {', '.join(closed)}, so they have no licence that allows commercial "
@@ -108,7 +101,7 @@ def strict(value: Any) -> Any:
 def model_card(analyzer: Analyzer, evaluation: Path, stated: Statement) -> str:
     """README.md: metadata for the hub, then what a reader has to know, from the run's own files."""
     about: dict[str, Any] = {"library_name": "mien", "pipeline_tag": "video-classification"}
-    closed = forbidden(analyzer.card.sources)
+    closed = without_commercial_use(analyzer.card.sources)
     about["license"] = stated.licence or "other"
     about["tags"] = ["facial-expression-recognition", "video", *(["non-commercial"] if closed else [])]
     parts = [
@@ -150,7 +143,7 @@ def licences(analyzer: Analyzer, stated: Statement) -> list[str]:
     sources = analyzer.card.sources
     lines = [f"Of these weights: {stated.licence or 'not stated by their owner'}."]
     lines += [f"They began from public weights: {'; '.join(sources)}."] if sources else []
-    if forbidden(sources):
+    if without_commercial_use(sources):
         lines.append("**No commercial use**: the licence of the weights that they began from forbids it.")
     return [*lines, "Corpora may have terms of their own that bind weights trained on them."]
 
