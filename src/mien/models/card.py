@@ -13,10 +13,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -62,7 +62,7 @@ class Selection:
 class ModelCard:
     """What weights are: enough to build the model, to feed it as in training, and to report on it."""
 
-    encoder: EncoderConfig | FrameConfig
+    encoder: Annotated[EncoderConfig | FrameConfig, Field(discriminator="name")]
     clip: ClipConfig
     pixels: PixelsConfig
     objective: ObjectiveConfig | None = None
@@ -123,6 +123,16 @@ class ModelCard:
         """
         weights = checkpoint.read_weights(folder) if folder else None
         return self.with_weights(self.initial_model, weights, folder)
+
+    @property
+    def trainable(self) -> EncoderConfig:
+        """The encoder, to be trained or probed; ``ValueError`` for a frame model."""
+        if isinstance(self.encoder, FrameConfig):
+            raise ValueError(
+                "this is a frame model, a network in an ONNX file through which nothing can be learnt: evaluate, calibrate and "
+                "read with it, and train an encoder of video"
+            )
+        return self.encoder
 
     def build_encoder(self, folder: Path | None = None) -> Encoder:
         """The encoder alone; of a joint embedding with the teacher's weights."""

@@ -13,10 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from mien import downloads
-from mien.config import STRICT, build
+from mien.config import STRICT
 from mien.downloads import RemoteFile
 from mien.engine import checkpoint
 from mien.files import write_whole
@@ -78,7 +79,7 @@ class PublicModel:
 @cache
 def models() -> dict[str, PublicModel]:
     """All models by name."""
-    return {name: build(PublicModel, entry) for name, entry in read_yaml(FILE).items()}
+    return TypeAdapter(dict[str, PublicModel]).validate_python(read_yaml(FILE))
 
 
 def known(name: str) -> PublicModel:
