@@ -6,7 +6,10 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from conftest import ONE_PROCESS, TINY_TPSBT, TINY_VJEPA
 from mien.engine import runlog
@@ -36,7 +39,7 @@ def torchrun(command: str, corpus: Path, output: Path, ranks: int, *more: str) -
     return read_metrics(output / "metrics.jsonl")[-1]
 
 
-def after_step(monkeypatch, step: int, act) -> None:
+def after_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], object]) -> None:
     """Do something while training, after so many steps of this process."""
     advance, done = runlog.RunLog.step, iter(range(1, 1000))
 

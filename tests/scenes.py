@@ -85,9 +85,11 @@ def scene(
         yield Frame(start + index, (start + index) / fps, pixels)
 
 
-def id_at(found: FrameFaces, place: tuple[float, float] | None) -> int | None:
+def id_at(faces: FrameFaces, place: tuple[float, float] | None) -> int | None:
     """Id of the face at a place, if there is one; None is a place outside the picture."""
-    for face in found.faces if place is not None else ():
+    if place is None:
+        return None
+    for face in faces.faces:
         x, y, width, height = face.box
         if abs(x + width / 2 - place[0]) < 0.5 * width and abs(y + height / 2 - place[1]) < 0.5 * height:
             return face.id

@@ -178,7 +178,7 @@ def fails_well(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.parametrize("command", READ)
-def test_inputs(command: str, place: Path, monkeypatch, capsys) -> None:
+def test_inputs(command: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(place)
     for name in INPUTS:
         if command == "study" and name in ("text.mp4", "empty.mp4"):
@@ -190,7 +190,7 @@ def test_inputs(command: str, place: Path, monkeypatch, capsys) -> None:
 
 
 @pytest.mark.parametrize("command", MODELS)
-def test_models(command: str, place: Path, monkeypatch, capsys) -> None:
+def test_models(command: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(place)
     for name in ("nowhere", "folder", *BAD_MODELS):
         if (command, name) not in FINE:
@@ -198,7 +198,9 @@ def test_models(command: str, place: Path, monkeypatch, capsys) -> None:
 
 
 @pytest.mark.parametrize("command", WRITE)
-def test_outputs(command: str, place: Path, monkeypatch, capsys) -> None:
+def test_outputs(
+    command: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(place)
     for name in ("file", "file/below"):
         fails_well([word.format(name) for word in WRITE[command]], capsys)
@@ -206,7 +208,9 @@ def test_outputs(command: str, place: Path, monkeypatch, capsys) -> None:
 
 
 @pytest.mark.parametrize("arguments", WRONG, ids=lambda words: " ".join(words[:1] + words[-1:]))
-def test_options(arguments: list[str], place: Path, monkeypatch, capsys) -> None:
+def test_options(
+    arguments: list[str], place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(place)
     fails_well(arguments, capsys)
 

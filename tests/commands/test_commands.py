@@ -54,7 +54,7 @@ def test_finetuning_starts_from_the_pretrained_encoder(runs: Path) -> None:
             assert torch.equal(value, after[name]), name
 
 
-def test_evaluation_marks_every_clip_once(runs: Path, corpus: Path, capsys) -> None:
+def test_evaluation_marks_every_clip_once(runs: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("evaluate", f"--model={runs / 'classes'}", f"--data.manifest={corpus}", "--workers=0", "--device=cpu")
     assert "28 clips: WAR" in capsys.readouterr().out
     folder = runs / "classes" / "evaluation"
@@ -68,14 +68,16 @@ def test_evaluation_marks_every_clip_once(runs: Path, corpus: Path, capsys) -> N
     assert (folder / "confusion.png").stat().st_size > 0
 
 
-def test_evaluation_of_values(runs: Path, corpus: Path, capsys) -> None:
+def test_evaluation_of_values(runs: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("evaluate", f"--model={runs / 'values'}", f"--data.manifest={corpus}", "--workers=0", "--device=cpu")
     out = capsys.readouterr().out
     assert all(word in out for word in ("PCC", "CCC", "RMSE", "1-MAE", "CCC.valence"))
     assert (runs / "values" / "evaluation" / "scatter.png").is_file()
 
 
-def test_prediction_is_the_same_on_the_command_line_and_in_python(runs: Path, corpus: Path, capsys) -> None:
+def test_prediction_is_the_same_on_the_command_line_and_in_python(
+    runs: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     video = sorted((corpus.parent / "videos").rglob("*.mp4"))[0]
     whole = [f"--model={runs / 'classes'}", "--faces=whole", "--device=cpu"]
     run("predict", video, *whole, "--json", "--matmul=highest")
@@ -110,7 +112,9 @@ def test_whole_videos_are_scored_by_the_mean_and_the_majority_of_sliding_windows
         assert scores.majority[i] in each.argmax(axis=1)
 
 
-def test_the_majority_is_told_where_windows_disagree(runs: Path, tmp_path: Path, capsys) -> None:
+def test_the_majority_is_told_where_windows_disagree(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     analyzer, targets = mien.load(runs / "classes", device="cpu"), np.arange(7)
     agreed = np.eye(7)
     evaluate.report_majority(Scores(agreed, agreed), targets, analyzer, tmp_path)
@@ -122,7 +126,7 @@ def test_the_majority_is_told_where_windows_disagree(runs: Path, tmp_path: Path,
     assert json.loads((tmp_path / "majority.json").read_text())["WAR"] == pytest.approx(6 / 7)
 
 
-def test_official_weights_convert_strictly(tmp_path: Path, capsys) -> None:
+def test_official_weights_convert_strictly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--heads=4", "--clip.size=64", "--depths", "2", "3", "2"]
     run("convert", DATA / "svfap_pretrain.safetensors", tmp_path / "pretrained", "--decoder-heads=4", *flags)
     names = ["--names", "happy", "sad", "neutral", "angry", "surprise", "disgust", "fear"]
@@ -169,7 +173,7 @@ def test_loading_names_every_key_that_does_not_fit() -> None:
         load_strictly(encoder, weights, "file")
 
 
-def test_help_teaches(capsys) -> None:
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     overview = capsys.readouterr().out
     for command in cli.COMMANDS:
@@ -188,7 +192,7 @@ def test_former_names_of_commands_work_with_a_note(capsys: pytest.CaptureFixture
         assert err == f"note: mien {former} is now called mien {name}; the old name works until the next version\n"
 
 
-def test_mistakes_are_one_message(tmp_path: Path, capsys) -> None:
+def test_mistakes_are_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["paint"]) == 2
     assert "no command 'paint'" in capsys.readouterr().err
     recipe = tmp_path / "r.yaml"

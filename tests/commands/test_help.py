@@ -19,11 +19,11 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("command", ["pretrain", "finetune", "probe", "cross-validate finetune", "analyze", "synth"])
-def test_help_fits_on_two_screens(command: str, capsys) -> None:
+def test_help_fits_on_two_screens(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(shown(capsys, *command.split(), "--help").splitlines()) < 85
 
 
-def test_help_names_all_encoders_and_objectives(capsys) -> None:
+def test_help_names_all_encoders_and_objectives(capsys: pytest.CaptureFixture[str]) -> None:
     for flag in ("--help", "--help-all"):
         text = shown(capsys, "pretrain", flag)
         for kind in ("tpsbt", "vit", "vjepa", "masked_autoencoding", "joint_embedding"):
@@ -31,7 +31,7 @@ def test_help_names_all_encoders_and_objectives(capsys) -> None:
     assert "V-JEPA's video ViT" in text
 
 
-def test_help_all_has_the_options_of_the_named_kind(capsys) -> None:
+def test_help_all_has_the_options_of_the_named_kind(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--encoder.depths" in shown(capsys, "pretrain", "--help-all")
     vit = shown(capsys, "pretrain", "--encoder.name", "vit", "--help-all")
     assert "--encoder.depth " in vit
@@ -40,7 +40,7 @@ def test_help_all_has_the_options_of_the_named_kind(capsys) -> None:
     assert "vit (default)" in shown(capsys, "pretrain", recipe, "--help")
 
 
-def test_short_help_says_where_the_rest_is(capsys) -> None:
+def test_short_help_says_where_the_rest_is(capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys, "finetune", "--help")
     assert "--data.manifest TEXT" in text
     assert "--train.batch N" in text
@@ -56,7 +56,7 @@ def test_every_option_that_is_often_used_is_there(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
-def test_every_command_explains_itself(command: str, capsys) -> None:
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     module = import_module(f"mien.commands.{command.replace('-', '_')}")
     kinds = getattr(module, "CONFIGS", {"": module.Config})
     for kind in kinds:

@@ -131,7 +131,7 @@ def test_a_size_stands_for_its_numbers_wherever_it_is_written(tmp_path) -> None:
         encoder("--encoder.size", "huge")
 
 
-def test_recipes_are_named_without_a_path_and_listed(capsys) -> None:
+def test_recipes_are_named_without_a_path_and_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["recipes"]) == 0
     shown = capsys.readouterr().out
     assert [line.split()[0] for line in shown.splitlines()] == sorted(path.stem for path in RECIPES.glob("*.yaml"))
@@ -142,7 +142,7 @@ def test_recipes_are_named_without_a_path_and_listed(capsys) -> None:
     assert "no recipe 'svfap': mien recipes lists those" in capsys.readouterr().err
 
 
-def test_init_brings_the_sizes_of_its_encoder(corpus, tmp_path, capsys) -> None:
+def test_init_brings_the_sizes_of_its_encoder(corpus, tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     common = [f"--data.manifest={corpus}", "--train.steps=1", "--train.batch=2", *ONE_PROCESS, "--clip.frames=8", "--clip.size=32"]  # fmt: skip
     sizes = ["--encoder.name=vit", "--encoder.dim=32", "--encoder.heads=2", "--encoder.depth=1", "--encoder.patch=8"]
     assert cli.main(["pretrain", *common, *sizes, *TINY_DECODER, f"--output={tmp_path / 'a'}"]) == 0

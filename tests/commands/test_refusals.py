@@ -27,7 +27,9 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("device", ["cuda:7", "gpu", "meta"])
-def test_a_device_that_is_not_there(device: str, corpus: Path, tmp_path: Path, capsys) -> None:
+def test_a_device_that_is_not_there(
+    device: str, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     flags = ["pretrain", f"--data.manifest={corpus}", f"--output={tmp_path / 'run'}", *TINY_TPSBT, *TINY_DECODER]
     message = refused(capsys, *flags, f"--train.device={device}")
     assert f"no device {device!r} here: PyTorch finds cpu" in message
@@ -35,14 +37,16 @@ def test_a_device_that_is_not_there(device: str, corpus: Path, tmp_path: Path, c
     assert not (tmp_path / "run").exists()
 
 
-def test_a_fold_on_a_device_that_is_not_there(corpus: Path, tmp_path: Path, capsys) -> None:
+def test_a_fold_on_a_device_that_is_not_there(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["cross-validate", "finetune", f"--data.manifest={corpus}", f"--output={tmp_path / 'run'}", *TINY_TPSBT]
     assert "no device 'cuda:7'" in refused(capsys, *flags, "--folds.devices", "cpu", "cuda:7")
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("command", ["pretrain", "finetune"])
-def test_sharding_without_other_processes(command: str, corpus: Path, tmp_path: Path, capsys) -> None:
+def test_sharding_without_other_processes(
+    command: str, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     flags = [command, f"--data.manifest={corpus}", f"--output={tmp_path / 'run'}", *TINY_TPSBT]
     message = refused(capsys, *flags, "--train.parallel=fsdp")
     assert "torchrun" in message
@@ -50,7 +54,7 @@ def test_sharding_without_other_processes(command: str, corpus: Path, tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
-def test_three_clips_to_calibrate_on(corpus: Path, tmp_path: Path, capsys, recwarn) -> None:
+def test_three_clips_to_calibrate_on(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], recwarn) -> None:
     model = write_model(tmp_path / "model")
     flags = ["calibrate", f"--model={model}", f"--data.manifest={corpus}", "--device=cpu", "--workers=0"]
     lines = corpus.read_text().splitlines()
@@ -75,7 +79,9 @@ def test_too_few_clips_of_each_class_to_hold_some_out(recwarn) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["finetune", "--help"], ["--help"]], ids=" ".join)
-def test_a_reader_that_leaves_is_no_error(arguments: list[str], monkeypatch, capsys) -> None:
+def test_a_reader_that_leaves_is_no_error(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "w") as nobody:

@@ -33,7 +33,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("model"), face_crop=to_tree(CropConfig()))
 
 
-def test_predict_explain_and_analyze_say_the_same(face: Path, model: Path, tmp_path: Path, capsys) -> None:
+def test_predict_explain_and_analyze_say_the_same(
+    face: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shared = [str(face), "--model", str(model), "--device=cpu", "--matmul=highest", DETECTOR]
     assert main(["analyze", *shared, f"--output={tmp_path / 'a'}", "--no-pictures", "--no-overlay"]) == 0
     summary = mien.inference.timeline.Timeline.load(tmp_path / "a").summary()
@@ -54,7 +56,7 @@ def test_predict_explain_and_analyze_say_the_same(face: Path, model: Path, tmp_p
     assert max(abs(whole[name] - row[name]) for name in whole) > 0.01  # whole frames are another picture
 
 
-def test_without_a_face_the_way_out_is_named(model: Path, tmp_path: Path, capsys) -> None:
+def test_without_a_face_the_way_out_is_named(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     grey = write_video(tmp_path / "grey.mp4", np.full((6, 64, 64, 3), 127, np.uint8))
     for command in (["predict"], ["explain", f"--output={tmp_path / 'e'}"]):
         assert main([*command, str(grey), "--model", str(model), "--device=cpu", DETECTOR]) == 1
@@ -64,7 +66,9 @@ def test_without_a_face_the_way_out_is_named(model: Path, tmp_path: Path, capsys
         )
 
 
-def test_manifests_are_read_as_they_are_and_it_is_said(corpus: Path, model: Path, tmp_path: Path, capsys) -> None:
+def test_manifests_are_read_as_they_are_and_it_is_said(
+    corpus: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     flags = [f"--model={model}", f"--data.manifest={corpus}", "--data.select=fold=1", "--device=cpu", "--workers=0"]
     assert main(["evaluate", *flags]) == 0
     assert "faces that mien extract-faces cut (loose)" in capsys.readouterr().out

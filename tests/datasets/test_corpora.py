@@ -441,7 +441,7 @@ def test_any_table(tmp_path: Path) -> None:
         listing("csv", tmp_path, labels=trees.lines(labels, ["path\ta\tb\tc", "x"]))
 
 
-def test_excel_tables_without_openpyxl_say_what_to_install(tmp_path: Path, monkeypatch) -> None:
+def test_excel_tables_without_openpyxl_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(ValueError, match=r"'\.\[xlsx\]'.*; or save the sheet as CSV"):
         listing("csv", tmp_path, labels=trees.empty(tmp_path / "clips.xlsx"))

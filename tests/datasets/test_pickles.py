@@ -38,7 +38,9 @@ def test_a_text_pickle_of_python_2_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_code_is_refused_in_every_protocol_and_not_run(tmp_path: Path, protocol: int, monkeypatch) -> None:
+def test_code_is_refused_in_every_protocol_and_not_run(
+    tmp_path: Path, protocol: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     refused(tmp_path / "a.pkl", pickle.dumps({"openness": Evil()}, protocol), "refused at byte .*(GLOBAL|system)")
     assert not (tmp_path / "hacked").exists()

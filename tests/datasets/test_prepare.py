@@ -49,7 +49,9 @@ def faulty(root: Path) -> Path:
     return root
 
 
-def test_every_clip_is_in_the_manifest_or_among_the_problems(tmp_path: Path, capsys) -> None:
+def test_every_clip_is_in_the_manifest_or_among_the_problems(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert prepare("dfew", faulty(tmp_path / "dfew"), "--output", tmp_path / "out", "--workers=2") == 1
     said = capsys.readouterr()
     assert "9 clips listed = 3 usable + 6 not" in said.out
@@ -70,7 +72,7 @@ def test_every_clip_is_in_the_manifest_or_among_the_problems(tmp_path: Path, cap
     assert "--allow" in said.err
 
 
-def test_what_is_allowed_is_no_failure_but_stays_out(tmp_path: Path, capsys) -> None:
+def test_what_is_allowed_is_no_failure_but_stays_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root, out = faulty(tmp_path / "dfew"), tmp_path / "out"
     kinds = ("missing", "label", "broken", "short", "duplicate", "fold", "counts")
     assert prepare("dfew", root, "--output", out, "--workers=1", "--allow", *kinds) == 0
@@ -86,7 +88,7 @@ def test_what_is_allowed_is_no_failure_but_stays_out(tmp_path: Path, capsys) -> 
     assert sum(row["kind"] == "duplicate" for row in rows(out / "problems.csv")) == 2
 
 
-def test_a_whole_corpus_is_no_failure(tmp_path: Path, capsys) -> None:
+def test_a_whole_corpus_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("happy/a.mp4", "happy/b.mp4", "sad/c.MP4"):
         trees.video(tmp_path / "faces" / name)
     assert prepare("folder", tmp_path / "faces", "--output", tmp_path / "out", "--workers=1") == 0
@@ -155,7 +157,7 @@ def test_a_clip_that_brings_the_decoder_down_costs_itself_alone(tmp_path: Path) 
     assert find_crash(paths[2:3], inspector=trees.crash) == paths[2]
 
 
-def test_folds_are_dealt_by_person(tmp_path: Path, capsys) -> None:
+def test_folds_are_dealt_by_person(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = [("path", "subject"), *((f"{i}.mp4", f"p{i % 4}") for i in range(8))]
     labels = trees.table(tmp_path / "clips.csv", table)
     for i in range(8):
@@ -168,7 +170,7 @@ def test_folds_are_dealt_by_person(tmp_path: Path, capsys) -> None:
     assert sorted(map(str, folds.values())) == ["1", "1", "2", "2"]
 
 
-def test_mistakes_name_the_way_out(tmp_path: Path, capsys) -> None:
+def test_mistakes_name_the_way_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def error(*arguments: object) -> str:
         assert prepare(*arguments) == 1
         return capsys.readouterr().err
@@ -183,7 +185,7 @@ def test_mistakes_name_the_way_out(tmp_path: Path, capsys) -> None:
     assert "holds no prepared corpus" in error("folder", tmp_path, "--output", tmp_path / "full")
 
 
-def test_it_says_what_there_is(capsys) -> None:
+def test_it_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert prepare() == 0
     said = capsys.readouterr().out
     assert all(name in said for name in CORPORA)
@@ -193,7 +195,9 @@ def test_it_says_what_there_is(capsys) -> None:
 
 
 @pytest.mark.media
-def test_crema_d_with_real_tables_and_few_real_clips(media: Path, tmp_path: Path, capsys) -> None:
+def test_crema_d_with_real_tables_and_few_real_clips(
+    media: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = tmp_path / "crema_d"
     for name, folder in {"SentenceFilenames": "", "VideoDemographics": "", "summaryTable": "processedResults"}.items():
         (root / folder).mkdir(exist_ok=True, parents=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 
 from mien.encoders.tpsbt import TPSBTConfig
 from mien.encoders.vit import ViTConfig
+from mien.modules.layers import PatchEmbed
 from mien.modules.masks import MASKS, random_mask, tube_mask
 from mien.modules.pixels import PixelsConfig
-from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
+from mien.objectives.masked_autoencoding import MaskedAutoencoding, MaskedAutoencodingConfig
 from mien.tasks.classification import ClassificationConfig
 from mien.tasks.regression import RegressionConfig
 from toy_models import pixels_of
@@ -21,9 +24,9 @@ BOTH = pytest.mark.parametrize("config", [TPSBT, VIT], ids=["tpsbt", "vit"])
 VIDEO = (2, 3, 16, 32, 32)
 
 
-def objective(config, **options):
-    small = {"decoder_dim": 32, "decoder_heads": 2, "decoder_depth": 1} | options
-    return MaskedAutoencodingConfig(**small).build(config.build(16, 32), PixelsConfig())
+def objective(config: TPSBTConfig | ViTConfig, mask: Literal["tube", "random"] = "tube") -> MaskedAutoencoding:
+    small = MaskedAutoencodingConfig(mask=mask, decoder_dim=32, decoder_heads=2, decoder_depth=1)
+    return small.build(config.build(16, 32), PixelsConfig())
 
 
 @BOTH
@@ -148,5 +151,6 @@ def test_plain_attention_equals_the_fused_kernel() -> None:
 def test_patch_embedding_equals_the_convolution() -> None:
     encoder = VIT.build(16, 32)
     video = torch.randn(VIDEO)
+    assert isinstance(encoder.patch_embed, PatchEmbed)
     convolved = encoder.patch_embed.proj(video).flatten(2).transpose(1, 2)
     torch.testing.assert_close(encoder.patch_embed(video), convolved, rtol=1e-5, atol=1e-5)

@@ -71,7 +71,9 @@ def train(corpus: Path, output: Path, *flags: str, command: str = "pretrain") ->
 
 
 @pytest.mark.parametrize("command", ["pretrain", "finetune"])
-def test_what_does_not_fit_is_refused_before_anything_is_made(command, corpus, tmp_path, monkeypatch, capsys) -> None:
+def test_what_does_not_fit_is_refused_before_anything_is_made(
+    command, corpus, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(preflight, "available", lambda device: 1000)
     assert train(corpus, tmp_path / "run", command=command) == 1
     said = capsys.readouterr()
@@ -81,7 +83,9 @@ def test_what_does_not_fit_is_refused_before_anything_is_made(command, corpus, t
     assert not (tmp_path / "run").exists()
 
 
-def test_a_split_of_the_batch_that_fits_is_named(corpus, tmp_path, monkeypatch, capsys) -> None:
+def test_a_split_of_the_batch_that_fits_is_named(
+    corpus, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = objective()
     cost = measure(model, lambda n: model(noise_batch(n, 8, 32, CPU))["loss"], 3 * 8 * 32**2, CPU)
     monkeypatch.setattr(preflight, "available", lambda device: cost.memory(3) - cost.weights)
@@ -94,7 +98,9 @@ def test_a_split_of_the_batch_that_fits_is_named(corpus, tmp_path, monkeypatch, 
 
 
 @pytest.mark.parametrize("mixing", [True, False])
-def test_no_split_is_named_that_leaves_a_clip_alone_to_be_mixed(mixing, corpus, tmp_path, monkeypatch, capsys) -> None:
+def test_no_split_is_named_that_leaves_a_clip_alone_to_be_mixed(
+    mixing, corpus, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(preflight, "available", lambda device: 15 * 10**8)
     monkeypatch.setattr(preflight, "needed", lambda cost, clip, train, micro, session: micro * 1e9)
     flags = [] if mixing else ["--task.mixup=0", "--task.cutmix=0"]
@@ -102,7 +108,9 @@ def test_no_split_is_named_that_leaves_a_clip_alone_to_be_mixed(mixing, corpus, 
     assert ("--train.accumulate 8" in capsys.readouterr().err) is not mixing
 
 
-def test_memory_that_runs_out_names_what_to_lower(corpus, tmp_path, monkeypatch, capsys) -> None:
+def test_memory_that_runs_out_names_what_to_lower(
+    corpus, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("mien.commands.pretrain.fit", lambda *_, **__: torch.empty(2**60))
     assert train(corpus, tmp_path / "run") == 1
     message = capsys.readouterr().err.strip()
@@ -145,7 +153,7 @@ def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
         (["pretrain", *TINY_VJEPA], "million"),
     ],
 )
-def test_cost_of_a_recipe(arguments: list[str], parameters: str, capsys) -> None:
+def test_cost_of_a_recipe(arguments: list[str], parameters: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["cost", *arguments, "--train.device=cpu", "--train.steps=100"]) == 0
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert list(lines) == ["parameters", "products", "memory", "there", "time", "whole"]
@@ -153,7 +161,7 @@ def test_cost_of_a_recipe(arguments: list[str], parameters: str, capsys) -> None
     assert "for 100 steps" in lines["whole"]
 
 
-def test_cost_of_probes(corpus: Path, tmp_path: Path, capsys) -> None:
+def test_cost_of_probes(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     card = {"encoder": {"name": "vit", "dim": 32, "heads": 2, "depth": 2, "patch": 8}, "pixels": {}}
     card |= {"clip": {"frames": 8, "size": 32}}
     (tmp_path / "model.json").write_text(json.dumps(card))  # weights are not needed
@@ -177,7 +185,7 @@ def test_cost_of_probes(corpus: Path, tmp_path: Path, capsys) -> None:
 
 
 def test_probes_say_what_is_to_come_and_are_refused_where_they_do_not_fit(
-    corpus, tmp_path, monkeypatch, capsys
+    corpus, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = write_model(tmp_path / "model")
     flags = [f"--model={model}", f"--data.manifest={corpus}", f"--output={tmp_path / 'probe'}", "--device=cpu"]

@@ -37,7 +37,7 @@ def send(number: int) -> None:
 
 
 def test_signals_keep_the_step_and_a_damaged_checkpoint_is_passed_over(
-    corpus: Path, tmp_path: Path, capsys, monkeypatch
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert pretrain(corpus, whole) == 0
@@ -57,7 +57,9 @@ def test_signals_keep_the_step_and_a_damaged_checkpoint_is_passed_over(
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_run_without_its_card_is_not_finished(corpus: Path, tmp_path: Path, capsys) -> None:
+def test_a_run_without_its_card_is_not_finished(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """As a kill between weights and card leaves it; what a kill left beside files goes too."""
     assert pretrain(corpus, tmp_path) == 0
     before = (tmp_path / "model.json").read_text()
@@ -72,7 +74,7 @@ def test_a_run_without_its_card_is_not_finished(corpus: Path, tmp_path: Path, ca
 
 
 def test_a_gradient_that_is_not_finite_never_reaches_the_weights(
-    corpus: Path, tmp_path: Path, capsys, monkeypatch
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip, calls = loop.clip_gradient, iter(range(10))
     monkeypatch.setattr(loop, "clip_gradient", lambda *a: clip(*a) if next(calls) != 2 else float("inf"))
@@ -83,7 +85,9 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_weights(
     assert saved(tmp_path) == ["step-0000001.pt", "step-0000002.pt"]
 
 
-def test_a_folder_in_use_is_refused_and_names_its_holder(corpus: Path, tmp_path: Path, capsys) -> None:
+def test_a_folder_in_use_is_refused_and_names_its_holder(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     tmp_path = tmp_path / "run"
     tmp_path.mkdir()
     with (tmp_path / LOCK).open("w") as other:
@@ -98,7 +102,9 @@ def test_a_folder_in_use_is_refused_and_names_its_holder(corpus: Path, tmp_path:
     assert not (tmp_path / LOCK).exists()
 
 
-def test_a_full_disk_at_a_checkpoint_is_one_sentence(corpus: Path, tmp_path: Path, capsys) -> None:
+def test_a_full_disk_at_a_checkpoint_is_one_sentence(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, before[1]))
     try:
@@ -112,13 +118,17 @@ def test_a_full_disk_at_a_checkpoint_is_one_sentence(corpus: Path, tmp_path: Pat
     assert pretrain(corpus, tmp_path, "--train.save-every=2") == 0
 
 
-def test_a_folder_that_cannot_be_written_is_one_sentence(corpus: Path, tmp_path: Path, capsys) -> None:
+def test_a_folder_that_cannot_be_written_is_one_sentence(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").touch()
     assert pretrain(corpus, tmp_path / "file" / "run") == 1
     assert "cannot be written: Not a directory" in capsys.readouterr().err
 
 
-def test_weights_that_are_not_finite_are_neither_written_nor_read(tmp_path: Path, capsys) -> None:
+def test_weights_that_are_not_finite_are_neither_written_nor_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = write_model(tmp_path / "model")
     weights = load_file(model / "weights.safetensors")
     name = next(iter(weights))
@@ -134,14 +144,16 @@ def test_weights_that_are_not_finite_are_neither_written_nor_read(tmp_path: Path
 
 
 @pytest.mark.parametrize("flag", ["--train.steps=-3", "--train.epochs=0", "--train.workers=-1", "--train.seed=-1"])
-def test_lengths_that_are_none_are_refused(flag: str, corpus: Path, tmp_path: Path, capsys) -> None:
+def test_lengths_that_are_none_are_refused(
+    flag: str, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         pretrain(corpus, tmp_path / "run", flag)
     assert flag.split("=")[0].split(".")[1] in capsys.readouterr().err
 
 
 def test_a_signal_before_the_first_step_leaves_nothing_that_changes_the_run(
-    corpus: Path, tmp_path: Path, capsys, monkeypatch
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The signal goes to the processes that decode too, so the first batch never comes."""
     whole, run = tmp_path / "whole", tmp_path / "run"

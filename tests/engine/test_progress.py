@@ -52,7 +52,7 @@ def test_a_terminal_gets_a_bar() -> None:
     assert "\rfaces:" in written(watched=True)
 
 
-def test_training_writes_step_loss_speed_and_time_left(hurried, tmp_path, capsys) -> None:
+def test_training_writes_step_loss_speed_and_time_left(hurried, tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     log = RunLog(tmp_path, 50, 100, active=True)
     for _ in range(50):
         log.step({"loss": 0.25, "clips_per_s": 12.0})

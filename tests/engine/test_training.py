@@ -68,7 +68,9 @@ def test_another_seed_gives_other_weights(corpus: Path, tmp_path: Path) -> None:
     assert not equal(pretrained(corpus, tmp_path / "a"), pretrained(corpus, tmp_path / "b", "--train.seed=1"))
 
 
-def test_changed_config_is_refused_and_finished_runs_rest(corpus: Path, tmp_path: Path, capsys) -> None:
+def test_changed_config_is_refused_and_finished_runs_rest(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pretrained(corpus, tmp_path / "run")
     assert cli.main(["pretrain", *arguments(corpus, tmp_path / "run", "--optim.lr=0.1")]) == 1
     error = capsys.readouterr().err
@@ -78,7 +80,9 @@ def test_changed_config_is_refused_and_finished_runs_rest(corpus: Path, tmp_path
     assert "nothing to do" in capsys.readouterr().out
 
 
-def test_non_finite_loss_names_step_and_clips(corpus: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+def test_non_finite_loss_names_step_and_clips(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from mien.objectives.masked_autoencoding import MaskedAutoencoding
 
     forward, third = MaskedAutoencoding.forward, tmp_path / "checkpoints" / "step-0000003.pt"
@@ -177,7 +181,9 @@ def test_tensorboard_and_bf16(corpus: Path, tmp_path: Path) -> None:
     assert losses == pytest.approx(known, rel=0.05)
 
 
-def test_a_failed_start_claims_nothing(corpus: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+def test_a_failed_start_claims_nothing(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from mien.objectives.masked_autoencoding import MaskedAutoencoding
 
     run = tmp_path / "run"
@@ -192,7 +198,9 @@ def test_a_failed_start_claims_nothing(corpus: Path, tmp_path: Path, capsys, mon
     assert "another config" in capsys.readouterr().err
 
 
-def test_concordance_over_parts_of_a_batch_is_refused(corpus: Path, tmp_path: Path, capsys) -> None:
+def test_concordance_over_parts_of_a_batch_is_refused(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     flags = [
         f"--data.manifest={corpus}", f"--output={tmp_path / 'run'}", "--task.name=regression", "--task.loss=ccc",
         "--train.steps=1", "--train.batch=4", *TINY_TPSBT, *ONE_PROCESS,
@@ -203,7 +211,7 @@ def test_concordance_over_parts_of_a_batch_is_refused(corpus: Path, tmp_path: Pa
     assert cli.main(["finetune", *flags]) == 0
 
 
-def test_a_clip_is_not_blended_with_itself(corpus: Path, tmp_path: Path, capsys) -> None:
+def test_a_clip_is_not_blended_with_itself(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = [
         f"--data.manifest={corpus}", f"--output={tmp_path / 'run'}", "--train.steps=1", "--train.batch=2",
         "--train.accumulate=2", *TINY_TPSBT, *ONE_PROCESS,
@@ -222,7 +230,9 @@ DRAWN = {
 
 
 @pytest.mark.parametrize("learns", DRAWN)
-def test_a_forward_pass_draws_nothing(learns: str, corpus: Path, tmp_path: Path, monkeypatch) -> None:
+def test_a_forward_pass_draws_nothing(
+    learns: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """So that a compiled one, whose random numbers are others, sees the same masks, mixing and dropped paths."""
     states: list[bool] = []
 

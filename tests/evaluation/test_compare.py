@@ -55,7 +55,9 @@ def line_of(text: str, start: str) -> str:
     return next(line for line in text.splitlines() if line.startswith(start))
 
 
-def test_published_results_stand_below_the_run_and_notes_say_where_protocols_differ(tmp_path: Path, capsys) -> None:
+def test_published_results_stand_below_the_run_and_notes_say_where_protocols_differ(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = classes(tmp_path / "mine", 0, 0.8, protocol=BLOCKS)
     assert compare(run) == 0
     text = (run / "comparison" / "compare.md").read_text()
@@ -92,7 +94,7 @@ def test_a_choice_on_the_test_clips_marks_every_number(tmp_path: Path) -> None:
     assert "chosen on the test clips" in text
 
 
-def test_two_runs_are_compared_clip_by_clip(tmp_path: Path, capsys) -> None:
+def test_two_runs_are_compared_clip_by_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good, bad = classes(tmp_path / "good", 0, 0.9), classes(tmp_path / "bad", 1, 0.4)
     assert compare(good, bad) == 0
     out = capsys.readouterr().out
@@ -116,12 +118,14 @@ def test_pairs_are_found_whatever_the_order_of_rows(tmp_path: Path) -> None:
     assert np.array_equal(one.targets, two.targets)
 
 
-def test_runs_on_other_clips_are_not_paired_and_that_is_said(tmp_path: Path, capsys) -> None:
+def test_runs_on_other_clips_are_not_paired_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert compare(classes(tmp_path / "a", 0, 0.5), classes(tmp_path / "b", 0, 0.5, count=60)) == 0
     assert "Not compared clip by clip: a and b hold 120 and 60 clips, 60 of them in common" in capsys.readouterr().out
 
 
-def test_traits_stand_beside_published_concordance(tmp_path: Path, capsys) -> None:
+def test_traits_stand_beside_published_concordance(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = values(tmp_path / "mine")
     assert compare(run, "--corpus", "ChaLearn", "--methods", "SVFAP-B") == 0
     out = capsys.readouterr().out
@@ -130,7 +134,7 @@ def test_traits_stand_beside_published_concordance(tmp_path: Path, capsys) -> No
     assert (run / "comparison" / "radar.png").is_file()
 
 
-def test_what_cannot_be_compared_is_an_error(tmp_path: Path, capsys) -> None:
+def test_what_cannot_be_compared_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, other = classes(tmp_path / "a", 0, 0.5), values(tmp_path / "b")
     for arguments, words in [
         ([tmp_path], "no predictions.csv here"),

@@ -66,7 +66,9 @@ def test_a_merge_of_nothing_is_a_mistake() -> None:
         cross_corpus.pairs(["calm"], "--merge")
 
 
-def test_trained_on_one_style_marked_on_another(corpus: Path, tmp_path: Path, capsys) -> None:
+def test_trained_on_one_style_marked_on_another(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     table = pd.read_csv(corpus)
     table["path"] = [str(corpus.parent / p) for p in table["path"]]
     table[table.expression != "surprise"].to_csv(tmp_path / "a.csv", index=False)

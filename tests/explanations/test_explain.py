@@ -217,7 +217,11 @@ def test_attention_is_the_models_own_and_leaves_its_numbers_alone() -> None:
         assert torch.equal(encoder.features(video), before)
         first = encoder.spatial_downsamples[0]
         kept: list[tuple[Tensor, Tensor]] = []
-        hook = first.register_forward_hook(lambda _, given, out: kept.append((given[0], out)))
+
+        def keep(_: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
+            kept.append((given[0], out))
+
+        hook = first.register_forward_hook(keep)
         encoder.features(video)
         hook.remove()
     tokens, bottleneck = kept[0]
@@ -261,7 +265,9 @@ def test_joined_windows_are_asked_as_the_model_reads_them(runs: Path, video: Pat
         assert evidence == pytest.approx(np.log(whole / (1 - whole)), abs=1e-4)
 
 
-def test_explain_a_classifier_with_checks(runs: Path, video: Path, tmp_path: Path, capsys) -> None:
+def test_explain_a_classifier_with_checks(
+    runs: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert explain(video, "--model", runs / "classes", "--output", tmp_path, "--target=fear", "--check") == 0
     said = capsys.readouterr().out
     assert "fear" in said
@@ -300,7 +306,9 @@ def test_explain_values_and_a_pre_training_run(runs: Path, video: Path, tmp_path
     }  # fmt: skip
 
 
-def test_impossible_questions_name_the_way_out(runs: Path, video: Path, tmp_path: Path, capsys) -> None:
+def test_impossible_questions_name_the_way_out(
+    runs: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for arguments, says in (
         (["--model", runs / "classes", "--target=joy"], "outputs are anger, disgust"),
         (["--model", runs / "pretrain", "--target=fear"], "has no outputs"),

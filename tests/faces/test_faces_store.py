@@ -366,7 +366,7 @@ def test_no_face_anywhere_is_a_valid_empty_result(tmp_path: Path) -> None:
 
 
 def test_a_store_that_cannot_be_written_is_one_sentence_and_no_fault_of_a_video(
-    tmp_path: Path, capfd, monkeypatch
+    tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     videos, store = tmp_path / "in", tmp_path / "faces"
     videos.mkdir()
@@ -399,7 +399,7 @@ def test_a_store_that_cannot_be_written_is_one_sentence_and_no_fault_of_a_video(
     assert not (tmp_path / "other" / "records").exists()
 
 
-def test_no_row_of_the_index_stands_for_a_clip_of_another_file(tmp_path: Path, monkeypatch) -> None:
+def test_no_row_of_the_index_stands_for_a_clip_of_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A video that has changed is cut again, and the run is killed after its new clips are in place."""
     video, store = tmp_path / "in" / "a.mp4", tmp_path / "faces"
     video.parent.mkdir()

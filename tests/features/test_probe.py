@@ -248,7 +248,9 @@ def test_people_in_two_parts_are_refused(encoder: Path, corpus: Path, tmp_path: 
         probe.run(config)
 
 
-def test_baselines_stand_in_one_table_and_the_probe_serves_as_model(encoder, corpus, tmp_path, capsys) -> None:
+def test_baselines_stand_in_one_table_and_the_probe_serves_as_model(
+    encoder, corpus, tmp_path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = probed(encoder, corpus, tmp_path, "--baselines")
     assert [row["features"] for row in rows] == [encoder.name, "vjepa, random weights", "raw pixels, linear"]
     assert all(0 <= row["UAR"] <= 1 for row in rows)
@@ -309,7 +311,7 @@ def official(folder: Path) -> Path:
     return folder / "jepa.pth.tar"
 
 
-def test_v_jepa_1_converts_with_its_probe(tmp_path: Path, capsys) -> None:
+def test_v_jepa_1_converts_with_its_probe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = [str(official(tmp_path)), "--heads=4"]
     convert_to = lambda *more: convert.run(parse(convert.Config, [*flags, *more], prog="mien convert"))  # noqa: E731
     convert_to(str(tmp_path / "jepa"))
@@ -327,7 +329,7 @@ def test_v_jepa_1_converts_with_its_probe(tmp_path: Path, capsys) -> None:
         convert_to(str(tmp_path / "x"), f"--probe={tmp_path / 'probe.pth.tar'}", "--names", "a")
 
 
-def test_v_jepa_2_folder_converts(tmp_path: Path, capsys) -> None:
+def test_v_jepa_2_folder_converts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from transformers import VJEPA2Config, VJEPA2Model
 
     small = VJEPA2Config(

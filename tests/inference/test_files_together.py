@@ -81,7 +81,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_kill_before_any_rename_leaves_no_mixture(case: str, tmp_path: Path, monkeypatch) -> None:
+def test_a_kill_before_any_rename_leaves_no_mixture(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write, last = CASES[case]
     monkeypatch.setattr(figures, "draw", lambda *given: None)
     whole = {}
@@ -131,7 +131,7 @@ def test_pictures_of_the_analysis_before_do_not_stand_beside_new_tables(tmp_path
     assert not [name for name in (ABOUT, *PICTURES) if (tmp_path / name).exists()]
 
 
-def test_what_a_kill_left_of_an_evaluation_goes_with_the_next(tmp_path: Path, monkeypatch) -> None:
+def test_what_a_kill_left_of_an_evaluation_goes_with_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "draw", lambda *given: None)
     evaluation(tmp_path, 1)
     (tmp_path / ".confusion.png.1234567").touch()

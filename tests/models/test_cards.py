@@ -45,7 +45,7 @@ class Program:
 
 
 @pytest.mark.parametrize("modern", [True, False], ids=["zip", "legacy"])
-def test_svfaps_own_checkpoint_is_imported(modern: bool, tmp_path: Path, capsys) -> None:
+def test_svfaps_own_checkpoint_is_imported(modern: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     official = {k: v for k, v in load_file(DATA / "svfap_pretrain.safetensors").items() if k[:2] != "__"}
     settings = argparse.Namespace(lr=1e-3, opt="adamw", output=Path("out"), betas=[0.9, 0.95])
     state = {"model": official, "args": settings, "epoch": 99, "best": np.float64(1.0), "rng": np.arange(3)}
@@ -95,7 +95,9 @@ def test_no_program_in_a_pickle_runs(call: str, modern: bool, tmp_path: Path) ->
         (lambda path: torch.save({"a": torch.zeros(9, 9, device="meta")}, path), "not a plain tensor"),
     ],
 )
-def test_a_file_without_weights_is_one_sentence(write, words: str, tmp_path: Path, capsys) -> None:
+def test_a_file_without_weights_is_one_sentence(
+    write, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write(tmp_path / "x.pth")
     assert cli.main(["convert", str(tmp_path / "x.pth"), str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
@@ -206,7 +208,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_yaml_that_would_swell_is_refused(bomb: str, tmp_path: Path, capsys) -> None:
+def test_yaml_that_would_swell_is_refused(bomb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "recipe.yaml").write_text(BOMBS[bomb])
     assert cli.main(["pretrain", str(tmp_path / "recipe.yaml")]) == 1
     assert "recipe.yaml" in capsys.readouterr().err

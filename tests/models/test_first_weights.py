@@ -19,7 +19,8 @@ from mien.encoders.vit import ViTConfig
 from mien.encoders.vjepa import VJEPAConfig
 from mien.engine import checkpoint
 from mien.models.card import EncoderOnly, ModelCard
-from mien.modules.heads import AttentiveHeadConfig
+from mien.modules.heads import AttentiveHead, AttentiveHeadConfig
+from mien.modules.layers import Block, PatchEmbed
 from mien.modules.pixels import PixelsConfig
 from mien.objectives.joint_embedding import JointEmbeddingConfig
 from mien.objectives.masked_autoencoding import MaskedAutoencodingConfig
@@ -44,7 +45,9 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("method", ["masked_autoencoding", "joint_embedding"])
-def test_pretraining_goes_on_from_all_of_another_run(method: str, corpus: Path, tmp_path: Path, capsys) -> None:
+def test_pretraining_goes_on_from_all_of_another_run(
+    method: str, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     tiny = (
         [*TINY_TPSBT, *TINY_DECODER] if method == "masked_autoencoding" else [*TINY_VJEPA, "--objective.momentum=1 1"]
     )
@@ -189,14 +192,18 @@ def test_v_jepa_starts_as_published() -> None:
     )
     for blocks in (encoder.blocks, objective.predictor.blocks):
         for layer, block in enumerate(blocks, start=1):
+            assert isinstance(block, Block)
             assert block.attn.qkv.weight.std().item() == pytest.approx(0.02, rel=0.05)
             assert block.mlp.fc1.weight.std().item() == pytest.approx(0.02, rel=0.05)
             for last in (block.attn.proj, block.mlp.fc2):
                 assert last.weight.std().item() == pytest.approx(0.02 / (2 * layer) ** 0.5, rel=0.05)
+                assert last.bias is not None
                 assert not last.bias.any()
+    assert isinstance(encoder.patch_embed, PatchEmbed)
     assert encoder.patch_embed.proj.weight.std().item() == pytest.approx(0.02, rel=0.05)
     assert all(not token.any() for token in objective.predictor.mask_tokens)
     head = AttentiveHeadConfig(heads=4).build(96, 7)
+    assert isinstance(head, AttentiveHead)
     assert head.value.weight.std().item() == pytest.approx(0.02, rel=0.05)
     assert head.mlp.fc2.weight.std().item() == pytest.approx(0.02 / 2**0.5, rel=0.05)
 
@@ -208,6 +215,7 @@ def test_autoencoders_start_as_published(config: Any) -> None:
     objective = AUTOENCODER.build(encoder, PixelsConfig())
     for blocks in (encoder.blocks, objective.decoder.blocks):
         for block in blocks:
+            assert isinstance(block, Block)
             for layer in (block.attn.qkv, block.attn.proj, block.mlp.fc1, block.mlp.fc2):
                 bound = (6 / sum(layer.weight.shape)) ** 0.5  # Xavier, uniform
                 assert layer.weight.abs().max().item() == pytest.approx(bound, rel=0.02)

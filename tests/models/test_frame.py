@@ -81,7 +81,16 @@ def test_any_onnx_file_with_a_card_is_converted(tmp_path: Path, capsys: pytest.C
     assert "gives 7 scores, its card takes 2 from number 6 on" in capsys.readouterr().err
 
 
-def test_nothing_is_trained_from_it(model: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["pretrain", "svfap_tiny", "--init", str(model), f"--data.manifest={corpus}", f"--output={tmp_path / 'run'}"]
+def test_nothing_is_trained_from_it(
+    model: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [
+        "pretrain",
+        "svfap_tiny",
+        "--init",
+        str(model),
+        f"--data.manifest={corpus}",
+        f"--output={tmp_path / 'run'}",
+    ]
     assert main(command) == 1
     assert "this is a frame model" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -27,9 +28,11 @@ from mien.engine import checkpoint
 from mien.explanations.reconstruction import load_autoencoder
 from mien.features.frozen import load_encoder
 from mien.models.layouts import autoencoder_weights
+from mien.modules.layers import Block
 from mien.modules.pixels import PixelsConfig
 from mien.objectives import ObjectiveConfig
 
+Network = TypeVar("Network", bound=torch.nn.Module)
 CPU = torch.device("cpu")
 SVFAP = ["--heads=4", "--clip.size=64", "--depths", "2", "3", "2"]
 NAMES = ["--names", "happy", "sad", "neutral", "angry", "surprise", "disgust", "fear"]
@@ -39,7 +42,7 @@ def convert(*arguments: object) -> None:
     assert cli.main(["convert", *map(str, arguments)]) == 0
 
 
-def refusal(capsys, *arguments: object) -> str:
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     assert cli.main(["convert", *map(str, arguments)]) == 1
     return capsys.readouterr().err
 
@@ -104,23 +107,25 @@ def test_heads_of_videomae_are_the_published_ones(width: int, heads: int) -> Non
     config = autoencoder_weights.encoder_config_of(official, 0, ())
     assert config.heads == heads
     with torch.device("meta"):
-        assert config.build(16, 32).blocks[0].mlp.fc1.out_features == hidden
+        block = next(iter(config.build(16, 32).blocks))
+    assert isinstance(block, Block)
+    assert block.mlp.fc1.out_features == hidden
 
 
 @pytest.mark.parametrize("missing", ["--heads", "--decoder-heads", "--depths"])
-def test_what_no_shape_tells_must_be_said(missing: str, tmp_path: Path, capsys) -> None:
+def test_what_no_shape_tells_must_be_said(missing: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = {
         "--heads": ["--heads=4"],
         "--decoder-heads": ["--decoder-heads=4"],
         "--depths": ["--depths", "2", "3", "2"],
     }
-    said = [flag for name, given in flags.items() if name != missing for flag in given]
-    error = refusal(capsys, DATA / "svfap_pretrain.safetensors", tmp_path / "x", "--clip.size=64", *said)
+    others = [flag for name, given in flags.items() if name != missing for flag in given]
+    error = refusal(capsys, DATA / "svfap_pretrain.safetensors", tmp_path / "x", "--clip.size=64", *others)
     assert f"say {missing}" in error
     assert not (tmp_path / "x").exists()
 
 
-def test_the_encoder_alone_needs_no_class_names(tmp_path: Path, capsys) -> None:
+def test_the_encoder_alone_needs_no_class_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"module": fine_tuned()[0]}, tmp_path / "official.pth")
     assert "--encoder-only" in refusal(capsys, tmp_path / "official.pth", tmp_path / "x", *SVFAP)
     convert(tmp_path / "official.pth", tmp_path / "encoder", *SVFAP, "--encoder-only")
@@ -137,7 +142,9 @@ def test_the_encoder_alone_needs_no_class_names(tmp_path: Path, capsys) -> None:
         (["--encoder-only", "--decoder-heads=4"], "--decoder-heads is of a decoder"),
     ],
 )
-def test_options_that_say_nothing_of_the_file_are_refused(flags: list[str], what: str, tmp_path: Path, capsys) -> None:
+def test_options_that_say_nothing_of_the_file_are_refused(
+    flags: list[str], what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     torch.save({"module": fine_tuned()[0]}, tmp_path / "official.pth")
     error = refusal(capsys, tmp_path / "official.pth", tmp_path / "x", *SVFAP, *flags)
     assert what in error
@@ -145,7 +152,7 @@ def test_options_that_say_nothing_of_the_file_are_refused(flags: list[str], what
     assert not (tmp_path / "x").exists()
 
 
-SMALL = {
+SMALL: dict[str, int] = {
     "image_size": 32, "patch_size": 8, "num_frames": 8, "hidden_size": 48, "num_attention_heads": 4,
     "num_hidden_layers": 2, "intermediate_size": 100, "decoder_hidden_size": 24, "decoder_num_attention_heads": 2,
     "decoder_num_hidden_layers": 2, "decoder_intermediate_size": 60,
@@ -153,7 +160,7 @@ SMALL = {
 
 
 @torch.no_grad()
-def stirred(model: torch.nn.Module) -> torch.nn.Module:
+def stirred(model: Network) -> Network:
     """A model whose every weight matters."""
     torch.manual_seed(0)
     for parameter in model.parameters():
@@ -167,7 +174,7 @@ def close(ours: Tensor, theirs: Tensor) -> None:
 
 @torch.no_grad()
 def test_videomae_encoder_of_transformers(tmp_path: Path) -> None:
-    theirs = stirred(VideoMAEModel(VideoMAEConfig(**SMALL)))
+    theirs = stirred(VideoMAEModel(VideoMAEConfig.from_dict(SMALL)))
     theirs.save_pretrained(tmp_path / "official")
     (tmp_path / "official" / "preprocessor_config.json").write_text(
         '{"image_mean": [0.5, 0.5, 0.5], "image_std": [1, 1, 1]}'
@@ -184,7 +191,7 @@ def test_videomae_encoder_of_transformers(tmp_path: Path) -> None:
 
 @torch.no_grad()
 def test_videomae_pretraining_of_transformers(tmp_path: Path) -> None:
-    theirs = stirred(VideoMAEForPreTraining(VideoMAEConfig(**SMALL, use_mean_pooling=False)))
+    theirs = stirred(VideoMAEForPreTraining(VideoMAEConfig.from_dict(SMALL | {"use_mean_pooling": False})))
     theirs.save_pretrained(tmp_path / "official")
     convert(tmp_path / "official", tmp_path / "ours")
     objective, _, _ = load_autoencoder(tmp_path / "ours", CPU)
@@ -198,8 +205,8 @@ def test_videomae_pretraining_of_transformers(tmp_path: Path) -> None:
 
 
 @torch.no_grad()
-def test_videomae_classifier_of_transformers(tmp_path: Path, capsys) -> None:
-    theirs = stirred(VideoMAEForVideoClassification(VideoMAEConfig(**SMALL, num_labels=3)))
+def test_videomae_classifier_of_transformers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    theirs = stirred(VideoMAEForVideoClassification(VideoMAEConfig.from_dict(SMALL | {"num_labels": 3})))
     theirs.save_pretrained(tmp_path / "official")
     convert(tmp_path / "official", tmp_path / "ours", "--names", "anger", "fear", "joy")
     video = torch.randn(2, 3, 8, 32, 32)
@@ -238,7 +245,7 @@ def original_name(name: str, part: str) -> str:
 
 @torch.no_grad()
 @pytest.mark.parametrize("stored_table", [False, True])
-def test_v_jepa_2_checkpoint(stored_table: bool, tmp_path: Path, capsys) -> None:
+def test_v_jepa_2_checkpoint(stored_table: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = VJEPA2Config(
         patch_size=16, crop_size=64, frames_per_clip=8, hidden_size=48, num_attention_heads=3, num_hidden_layers=2,
         mlp_ratio=4.0, pred_hidden_size=24, pred_num_attention_heads=2, pred_num_hidden_layers=1,
@@ -292,7 +299,7 @@ def test_v_jepa_1_with_the_other_position_table(tmp_path: Path) -> None:
     torch.testing.assert_close(objective.predictor.position, parts["predictor"][key][0], rtol=1e-5, atol=1e-5)
 
 
-def test_an_unknown_layout_lists_the_known_ones(tmp_path: Path, capsys) -> None:
+def test_an_unknown_layout_lists_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"conv1.weight": torch.zeros(2), "layer1.0.bn1.bias": torch.zeros(2)}, tmp_path / "resnet.pth")
     error = refusal(capsys, tmp_path / "resnet.pth", tmp_path / "x")
     assert "the file holds conv1.weight" in error
@@ -302,7 +309,7 @@ def test_an_unknown_layout_lists_the_known_ones(tmp_path: Path, capsys) -> None:
     assert "V-JEPA 2.1" in refusal(capsys, tmp_path / "new.pt", tmp_path / "x")
 
 
-def test_a_file_of_v_jepa_without_its_predictor(tmp_path: Path, capsys) -> None:
+def test_a_file_of_v_jepa_without_its_predictor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save(vjepa_file(), tmp_path / "jepa.pth.tar")
     convert(tmp_path / "jepa.pth.tar", tmp_path / "ours", "--heads=4", "--encoder-only")
     weights = checkpoint.read_weights(tmp_path / "ours")

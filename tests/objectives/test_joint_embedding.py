@@ -24,10 +24,10 @@ EVERY = pytest.mark.parametrize("name", ENCODERS)
 GRIDS = [(8, 14, 14), (8, 24, 24), (8, 10, 10), (4, 6, 6), (4, 4, 4), (2, 2, 3)]
 
 
-def objective(name: str, **options) -> JointEmbedding:
+def objective(name: str, momentum: tuple[float, float] = (0.998, 1.0)) -> JointEmbedding:
     torch.manual_seed(0)
-    small = {"predictor_dim": 24, "predictor_heads": 2, "predictor_depth": 1} | options
-    return JointEmbeddingConfig(**small).build(ENCODERS[name].build(8, 48), PixelsConfig())
+    small = JointEmbeddingConfig(predictor_dim=24, predictor_heads=2, predictor_depth=1, momentum=momentum)
+    return small.build(ENCODERS[name].build(8, 48), PixelsConfig())
 
 
 def clips(count: int = 3) -> dict[str, torch.Tensor]:

@@ -59,7 +59,9 @@ def test_a_misspelt_column_is_an_error_that_names_those_there_are(
     assert not out.exists(), "nothing is read before the columns are known"
 
 
-def test_rows_without_a_participant_are_named(plain: Path, recordings: Path, tmp_path: Path, capsys) -> None:
+def test_rows_without_a_participant_are_named(
+    plain: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     table = pd.read_csv(recordings)
     table.loc[2, "person"] = None
     manifest = recordings.with_name("gap.csv")
@@ -70,7 +72,7 @@ def test_rows_without_a_participant_are_named(plain: Path, recordings: Path, tmp
 
 
 def test_without_a_column_of_participants_the_reader_is_told(
-    plain: Path, recordings: Path, tmp_path: Path, capsys
+    plain: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["study", str(recordings), "--model", str(plain), "--output", str(tmp_path), *WHOLE]) == 0
     said = capsys.readouterr().out.splitlines()
@@ -106,7 +108,9 @@ def test_a_study_carries_reliability_and_can_leave_out_what_is_not(
     assert own == pytest.approx(sharp, abs=1e-6), "the flat video of p1 does not count"
 
 
-def test_a_filter_needs_a_calibration(plain: Path, recordings: Path, tmp_path: Path, capsys) -> None:
+def test_a_filter_needs_a_calibration(
+    plain: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert (
         main(["study", str(recordings), "--model", str(plain), "--output", str(tmp_path), *WHOLE, "--reliable-only"])
         == 1
@@ -127,7 +131,9 @@ def test_analyze_says_first_how_far_to_rely_on_it(
         assert re.search(rf'<h1>1.mp4</h1>\s*<p class="warning"[^>]*><strong>{first}', page), "nothing comes before it"
 
 
-def test_predict_says_first_that_a_model_is_not_calibrated(plain: Path, recordings: Path, capsys) -> None:
+def test_predict_says_first_that_a_model_is_not_calibrated(
+    plain: Path, recordings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     video = str(recordings.with_name("0.mp4"))
     assert main(["predict", video, "--model", str(plain), "--device", "cpu", "--faces", "whole"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -137,8 +143,8 @@ def test_predict_says_first_that_a_model_is_not_calibrated(plain: Path, recordin
 def table(values: dict[str, list[float]], unreliable: float = 0.0) -> pd.DataFrame:
     """A tidy table: a participant per value, by condition, of one measure."""
     rows = [(f"p{i}", name, mean) for name, means in values.items() for i, mean in enumerate(means)]
-    found = pd.DataFrame(rows, columns=["participant", "condition", "mean"])
-    return found.assign(
+    means = pd.DataFrame(rows, columns=["participant", "condition", "mean"])
+    return means.assign(
         video="v", face_id=0, main=True, measure="fear", sd=0.0, seconds=1.0, share_seen=1.0,
         share_unreliable=unreliable, only_unreliable=unreliable == 1,
     )  # fmt: skip
@@ -159,7 +165,7 @@ def test_the_picture_of_a_study_names_its_axes_and_stays_among_probabilities() -
     assert drawn.min() >= 0
     assert drawn.max() <= 1
     assert "unreliable frames only" not in labels(figure)
-    assert condition_means(few)["lower"].min() < 0, "of values that may be negative nothing is cut off"
+    assert min(condition_means(few)["lower"].tolist()) < 0, "of values that may be negative nothing is cut off"
     assert "unreliable frames only" in labels(condition_plot(few.assign(share_unreliable=1.0, only_unreliable=True)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from mien.inference.predict import ReadConfig
 from mien.inference.sources import open_source
 from mien.inference.tables import RECT
 from mien.inference.timeline import Timeline
+from mien.inference.window_prediction import WindowPrediction
+from mien.inference.windows import Window
 from mien.reports.curves import curves, palette, true_runs
 from mien.reports.plots import png
 from mien.reports.portraits import KEEP, Portraits
@@ -52,7 +54,7 @@ def test_gaps_stay_gaps(gapped: Timeline) -> None:
     assert [c.face_id for c in drawn] == [0, 1]
     assert list(true_runs(~drawn[0].seen)) == [(40, 60)]
     assert list(true_runs(~drawn[1].seen)) == [(40, 100)]
-    np.testing.assert_allclose(sum(drawn[0].values.values())[drawn[0].seen], 1, atol=1e-5)
+    np.testing.assert_allclose(np.sum(list(drawn[0].values.values()), axis=0)[drawn[0].seen], 1, atol=1e-5)
 
 
 def test_long_timelines_are_averaged_not_thinned(analyzer: Analyzer) -> None:
@@ -131,7 +133,7 @@ def test_pictures_after_the_tables_show_the_faces_of_the_tables(
 
 def test_overlay_keeps_frames_times_and_draws(analyzer: Analyzer, tmp_path: Path) -> None:
     times = np.cumsum(np.where(np.arange(50) % 5 == 0, 0.1, 0.04)) - 0.1
-    video = write_video(tmp_path / "v.mp4", np.full((50, 128, 160, 3), 90, np.uint8), times)
+    video = write_video(tmp_path / "v.mp4", np.full((50, 128, 160, 3), 90, np.uint8), times.tolist())
     timeline = analyzer.predict(video, faces="whole")
     with open_source(video) as source:
         overlay(timeline, source, tmp_path / "overlay.mp4", progress=False)
@@ -265,13 +267,14 @@ def test_a_fast_model_reads_on_while_a_face_is_there(
     table = pd.read_csv(tmp_path / "live.csv")
     np.testing.assert_allclose(table[list(EXPRESSIONS)].sum(axis=1), 1, atol=1e-5)
     assert len(table) == len(tally.latencies) >= 4
-    assert (table["latency"] > 0).all()
+    assert min(table["latency"].tolist()) > 0
     assert tally.lag == pytest.approx(14 / 25 / 2)
     assert f"{tally.shown} frames" in capsys.readouterr().out
 
 
-def test_live_windows_are_sampled_by_time_not_by_count(analyzer: Analyzer) -> None:
+def test_live_windows_are_sampled_by_time_not_by_count(analyzer: Analyzer, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[np.ndarray] = []
+    read_windows = Analyzer.read_windows
     frames = [Frame(i, s, np.full((32, 32, 3), round(100 * s), np.uint8)) for i, s in enumerate([0, 0.1, 0.2, 0.3, 0.9, 1.4])]  # fmt: skip
 
     def slow() -> Iterator[Frame]:
@@ -279,13 +282,11 @@ def test_live_windows_are_sampled_by_time_not_by_count(analyzer: Analyzer) -> No
             time.sleep(0.1)
             yield frame
 
-    def read(windows: list, coverage: object) -> list:
+    def read(self: Analyzer, windows: Sequence[Window], coverage: float | None = None) -> list[WindowPrediction]:
         shown.append(windows[0].video[0, 0, :, 0, 0].numpy())
-        return Analyzer.read_windows(analyzer, windows)
+        return read_windows(self, windows, coverage)
 
-    spy = type(
-        "Spy", (), {"read_windows": staticmethod(read), "__getattr__": lambda _, name: getattr(analyzer, name)}
-    )()
-    list(live(spy, slow(), ReadConfig(faces="whole"), LiveConfig(every=0.01, rate=10)))
+    monkeypatch.setattr(Analyzer, "read_windows", read)
+    list(live(analyzer, slow(), ReadConfig(faces="whole"), LiveConfig(every=0.01, rate=10)))
     # steps of 2 frames at 10 per second, back from 1.4 s: 0, 0.2, 0.4 ... nearest of what there is
     assert shown[-1].tolist() == [0, 20, 30, 30, 90, 90, 140, 140]

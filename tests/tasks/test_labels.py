@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +19,7 @@ from mien.tasks.labels import label_column
 from mien.tasks.regression import RegressionConfig
 
 
-def rows(**columns: list[str | None]) -> list[Clip]:
+def rows(**columns: Sequence[str | None]) -> list[Clip]:
     """A clip per place of the columns."""
     cells = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     return [Clip(Path(f"{i}.mp4"), columns=row, row=i + 2) for i, row in enumerate(cells)]
@@ -85,9 +86,9 @@ def test_a_manifest_of_its_own_words_is_learnt_and_old_names_of_options_go_on_wo
         "--train.batch=2", *ONE_PROCESS, *TINY_TPSBT,
     ]  # fmt: skip
     assert main([*command, "--task.labels=mood"]) == 0
-    said = capsys.readouterr()
-    assert "note: --task.labels is now called --task.column" in said.err
-    assert said.out.count("Angry -> anger, happy -> happiness") == 1
+    printed = capsys.readouterr()
+    assert "note: --task.labels is now called --task.column" in printed.err
+    assert printed.out.count("Angry -> anger, happy -> happiness") == 1
     card = tmp_path / "run" / "model.json"
     about = json.loads(card.read_text())
     assert about["task"]["column"] == "mood"
@@ -99,12 +100,14 @@ def test_a_manifest_of_its_own_words_is_learnt_and_old_names_of_options_go_on_wo
     assert "\ntask.column:" in identity.read_text()
     identity.write_text(identity.read_text().replace("task.column:", "task.labels:"))
     (tmp_path / "mine.yaml").write_text("task: {name: classification, labels: mood}\n")
-    assert ModelCard.load(tmp_path / "run").task.column == "mood"
+    task = ModelCard.load(tmp_path / "run").task
+    assert isinstance(task, ClassificationConfig)
+    assert task.column == "mood"
     assert "anger" in mien.load(tmp_path / "run").names
     assert main([*command[:1], str(tmp_path / "mine.yaml"), *command[1:]]) == 0
-    said = capsys.readouterr()
-    assert "nothing to do" in said.out
-    assert "mine.yaml: task.labels is now called task.column" in said.err
+    printed = capsys.readouterr()
+    assert "nothing to do" in printed.out
+    assert "mine.yaml: task.labels is now called task.column" in printed.err
 
 
 def test_an_old_name_that_is_another_option_elsewhere_keeps_its_meaning_there(

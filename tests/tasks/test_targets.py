@@ -24,7 +24,7 @@ from mien.tasks.regression import RegressionConfig
 NAMES = ("anger", "fear", "sadness")
 
 
-def voted(*shares: tuple[object, ...]) -> list[Clip]:
+def voted(*shares: tuple[str | float | None, ...]) -> list[Clip]:
     return [
         Clip(Path(f"{i}.mp4"), columns={f"face_{n}": v for n, v in zip(NAMES, row, strict=True)}, row=i + 2)
         for i, row in enumerate(shares)
@@ -138,7 +138,9 @@ def finetune(manifest: Path, output: Path, *more: str) -> None:
     assert cli.main(["finetune", f"--data.manifest={manifest}", f"--output={output}", *flags, *more]) == 0
 
 
-def test_predictions_are_in_the_units_of_the_manifest(corpus: Path, tmp_path: Path, capsys) -> None:
+def test_predictions_are_in_the_units_of_the_manifest(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     manifest = enlarged(corpus, tmp_path)
     task = ["--task.name=regression", "--task.columns", "valence", "--task.scaling=zscore"]
     finetune(manifest, tmp_path / "run", *task)
@@ -194,7 +196,7 @@ def test_groups_that_cannot_be_name_their_rows() -> None:
     }
 
 
-def test_evaluation_groups_clips(corpus: Path, tmp_path: Path, capsys) -> None:
+def test_evaluation_groups_clips(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = enlarged(corpus, tmp_path)
     finetune(manifest, tmp_path / "run")
     command = ["evaluate", f"--model={tmp_path / 'run'}", f"--data.manifest={manifest}", "--workers=0", "--device=cpu"]

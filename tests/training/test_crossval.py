@@ -108,12 +108,16 @@ def test_a_process_per_device_gives_the_same_table(drawn: Path, whole: Path, tmp
     assert "steps done" in (run / "fold-4.log").read_text()
 
 
-def test_another_config_in_the_same_folder_is_refused(drawn: Path, whole: Path, capsys) -> None:
+def test_another_config_in_the_same_folder_is_refused(
+    drawn: Path, whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(arguments(drawn, whole, "--optim.lr=0.1")) == 1
     assert "+optim.lr: 0.1" in capsys.readouterr().err
 
 
-def test_a_failed_start_claims_nothing(drawn: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+def test_a_failed_start_claims_nothing(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(preflight, "available", lambda device: 1000)
@@ -127,7 +131,7 @@ def test_a_failed_start_claims_nothing(drawn: Path, tmp_path: Path, capsys, monk
     assert begun == ["1 0.1"], "the corrected command begins"
 
 
-def test_values_are_pooled_too(drawn: Path, tmp_path: Path, capsys) -> None:
+def test_values_are_pooled_too(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     columns = ("valence", "arousal", "extraversion")
     flags = ["--train.steps=1", "--task.name=regression", "--task.columns", *columns, "--data.select=fold=1,2"]
     assert cli.main(arguments(drawn, tmp_path / "run", *flags)) == 0
@@ -141,7 +145,9 @@ def test_values_are_pooled_too(drawn: Path, tmp_path: Path, capsys) -> None:
     assert (tmp_path / "run" / "radar.png").is_file()
 
 
-def test_weights_chosen_on_validation_have_a_table_of_their_own(drawn: Path, tmp_path: Path, capsys) -> None:
+def test_weights_chosen_on_validation_have_a_table_of_their_own(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     flags = ["--train.steps=2", "--split.holdout=2", "--data.select=fold=1,2", "--task.name=regression"]
     assert cli.main(arguments(drawn, tmp_path / "run", *flags)) == 0
     out = capsys.readouterr().out
@@ -156,7 +162,7 @@ def test_weights_chosen_on_validation_have_a_table_of_their_own(drawn: Path, tmp
         )
 
 
-def test_probes_are_cross_validated(drawn: Path, tmp_path: Path, capsys) -> None:
+def test_probes_are_cross_validated(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = [f"--data.manifest={drawn}", f"--output={tmp_path / 'pre'}", "--train.steps=1", "--train.batch=4"]
     assert cli.main(["pretrain", *flags, *TINY_TPSBT, *TINY_DECODER, *ONE_PROCESS]) == 0
     probe = [
@@ -193,7 +199,7 @@ def rewritten(drawn: Path, file: Path, **columns: list[str]) -> Path:
     ],
 )
 def test_folds_that_cheat_are_refused(
-    drawn: Path, tmp_path: Path, capsys, columns: dict[str, list[str]], words: str
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], columns: dict[str, list[str]], words: str
 ) -> None:
     manifest = rewritten(drawn, tmp_path / "manifest.csv", **columns)
     assert cli.main(arguments(manifest, tmp_path / "run")) == 1
@@ -201,6 +207,6 @@ def test_folds_that_cheat_are_refused(
     assert not (tmp_path / "run").exists()
 
 
-def test_the_command_that_trains_is_named_first(capsys) -> None:
+def test_the_command_that_trains_is_named_first(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["cross-validate", "--output=x"]) == 1
     assert "name one of finetune, probe first" in capsys.readouterr().err

@@ -75,7 +75,9 @@ def test_validation_people_are_neither_trained_nor_marked(run: Path, corpus: Pat
     assert sum(row.part == "choice on test" for row in read_seen(run / "best-on-test/seen.csv")) == 14
 
 
-def test_a_choice_on_test_marks_every_number_it_touches(run: Path, corpus: Path, capsys) -> None:
+def test_a_choice_on_test_marks_every_number_it_touches(
+    run: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     saved = {kind: json.loads((run / kind / "evaluation/metrics.json").read_text()) for kind in (".", "best-on-test")}
     assert saved["."]["selection"] == "last epoch"
     assert saved["best-on-test"]["selection"] == "best on test"
@@ -88,7 +90,9 @@ def test_a_choice_on_test_marks_every_number_it_touches(run: Path, corpus: Path,
     assert "! leak: 14 clips of these have the content of a clip of choice on test" in said
 
 
-def test_without_the_flag_nothing_is_chosen_on_test(corpus: Path, tmp_path: Path, capsys) -> None:
+def test_without_the_flag_nothing_is_chosen_on_test(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(arguments(corpus, tmp_path)) == 0
     table = capsys.readouterr().out.split("weights  ")[1]
     assert "last epoch" in table
@@ -132,13 +136,15 @@ def test_killed_and_started_again_chooses_the_same(run: Path, corpus: Path, tmp_
         assert all(torch.equal(a[name], b[name]) for name in a), kind
 
 
-def test_a_corpus_may_bring_its_own_validation(corpus: Path, tmp_path: Path, capsys) -> None:
+def test_a_corpus_may_bring_its_own_validation(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     own = ["--split.train=subject=s000", "--split.validation=subject=s002", "--split.test=fold=2", "--split.holdout=0"]
     assert cli.main(arguments(corpus, tmp_path, *own)) == 0
     assert "7 train clips, 7 validation clips, 14 test clips" in capsys.readouterr().out
 
 
-def test_choices_and_marks_may_be_per_video(corpus: Path, tmp_path: Path, capsys) -> None:
+def test_choices_and_marks_may_be_per_video(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(arguments(corpus, tmp_path, "--split.group-by=expression")) == 0
     assert capsys.readouterr().out.count("\n7 clips: WAR") == 2
     assert len(pd.read_csv(tmp_path / "best-on-validation/evaluation/predictions.csv")) == 7
@@ -153,7 +159,9 @@ def test_choices_and_marks_may_be_per_video(corpus: Path, tmp_path: Path, capsys
         (["--train.parallel=fsdp"], "start it with torchrun"),
     ],
 )
-def test_mistakes_name_the_way_out(corpus: Path, tmp_path: Path, capsys, flags, says) -> None:
+def test_mistakes_name_the_way_out(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags, says
+) -> None:
     assert cli.main(arguments(corpus, tmp_path / "run", *flags)) == 1
     assert says in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
@@ -167,7 +175,9 @@ def test_a_sharded_model_is_not_scored_while_it_trains() -> None:
 
 
 @pytest.mark.parametrize("flags", [["--split.holdout=1"], ["--split.test=", "--split.choose-on-test"]])
-def test_flags_that_contradict_are_refused(corpus: Path, tmp_path: Path, capsys, flags) -> None:
+def test_flags_that_contradict_are_refused(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags
+) -> None:
     with suppress(SystemExit):  # what the parser finds
         assert cli.main(arguments(corpus, tmp_path / "run", *flags)) == 1
     assert "split.holdout is 1" in (said := capsys.readouterr().err) or "needs the test rows" in said

@@ -52,7 +52,9 @@ def interrupt() -> None:
     raise KeyboardInterrupt
 
 
-def test_a_clip_that_breaks_is_left_out_from_then_on(corpus: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+def test_a_clip_that_breaks_is_left_out_from_then_on(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     manifest, run = small(corpus, tmp_path), tmp_path / "run"
     with monkeypatch.context() as patch:
         after_step(patch, 3, lambda: video(manifest, 5).write_bytes(b"broken"))
@@ -77,7 +79,7 @@ def test_a_clip_that_breaks_is_left_out_from_then_on(corpus: Path, tmp_path: Pat
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_report_says_what_was_left_out(corpus: Path, tmp_path: Path, capsys) -> None:
+def test_a_report_says_what_was_left_out(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest, run = small(corpus, tmp_path, 7), tmp_path / "run"
     flags = [
         f"--data.manifest={manifest}", f"--output={run}", "--train.steps=2", "--train.batch=4", *TINY_TPSBT, *ONE_PROCESS,
@@ -133,7 +135,9 @@ def test_a_step_without_clips_changes_nothing(corpus: Path, tmp_path: Path) -> N
     assert sum("loss" in line for line in lines) == 2
 
 
-def test_a_clip_that_crashes_the_decoder_is_named(corpus: Path, tmp_path: Path, capfd, monkeypatch) -> None:
+def test_a_clip_that_crashes_the_decoder_is_named(
+    corpus: Path, tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In training and in what reads views; PyTorch's own words name neither file nor way out."""
     manifest = small(corpus, tmp_path)
     killer = video(manifest, 5).rename(video(manifest, 5).with_name("killer.mp4"))
@@ -161,7 +165,9 @@ def test_a_clip_that_crashes_the_decoder_is_named(corpus: Path, tmp_path: Path, 
         list(views.load_views(views.ViewDataset(rows, clips.ClipConfig(frames=2, size=32), views.ViewConfig()), 1))
 
 
-def test_no_memory_is_no_fault_of_a_clip(corpus: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+def test_no_memory_is_no_fault_of_a_clip(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     manifest, run = small(corpus, tmp_path), tmp_path / "run"
     open_clip = clips.open_clip
 

@@ -148,7 +148,9 @@ def planted(corpus: Path, folder: Path, subject: str, name: str | None = None) -
     return folder / "planted.csv"
 
 
-def test_planted_leaks_are_refused_before_training(corpus: Path, pretrained: Path, tmp_path: Path, capsys) -> None:
+def test_planted_leaks_are_refused_before_training(
+    corpus: Path, pretrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "run"
     assert finetune(planted(corpus, tmp_path, "stranger", "copy.mp4"), out) == 1
     assert "test have the content of a clip of train" in capsys.readouterr().err
@@ -163,7 +165,9 @@ def test_planted_leaks_are_refused_before_training(corpus: Path, pretrained: Pat
     assert not out.exists()
 
 
-def test_leaks_that_are_allowed_mark_every_report(corpus: Path, pretrained: Path, tmp_path: Path, capsys) -> None:
+def test_leaks_that_are_allowed_mark_every_report(
+    corpus: Path, pretrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert finetune(corpus, tmp_path, f"--init={pretrained}", "--leaks-allowed") == 0
     said = "14 clips of test have the content of a clip of pretraining"
     printed = capsys.readouterr().out
@@ -178,7 +182,9 @@ def test_leaks_that_are_allowed_mark_every_report(corpus: Path, pretrained: Path
     assert {s.part for s in read_seen(tmp_path / "seen.csv")} == {"pretraining", "training"}
 
 
-def test_probes_refuse_leaks_too(corpus: Path, pretrained: Path, tmp_path: Path, capsys) -> None:
+def test_probes_refuse_leaks_too(
+    corpus: Path, pretrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     flags = [
         f"--model={pretrained}", f"--data.manifest={corpus}", "--validation=subject=s000", "--test=fold=2", "--workers=0",
         "--device=cpu", f"--output={tmp_path / 'probe'}", f"--features.folder={tmp_path / 'features'}", "--probe.epochs=1",
@@ -194,7 +200,7 @@ def test_probes_refuse_leaks_too(corpus: Path, pretrained: Path, tmp_path: Path,
 
 
 def test_imported_weights_without_a_record_are_said_to_be_unchecked(
-    corpus: Path, pretrained: Path, tmp_path: Path, capsys
+    corpus: Path, pretrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(pretrained, tmp_path / "import", ignore=shutil.ignore_patterns("seen.csv"))
     assert finetune(corpus, tmp_path / "run", f"--init={tmp_path / 'import'}") == 0

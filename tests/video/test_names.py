@@ -151,7 +151,7 @@ def test_a_manifest_may_name_bytes_and_says_where_a_label_is_not_text(tmp_path: 
         read_manifest(tmp_path / "m.csv")
 
 
-def test_studies_and_predictions_keep_a_name_of_bytes(tmp_path: Path, capsys) -> None:
+def test_studies_and_predictions_keep_a_name_of_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "videos"
     folder.mkdir()
     names = [os.fsdecode(raw) for raw in (b"caf\xe9.mp4", b"=1+1.mp4")]

@@ -151,7 +151,9 @@ def test_mixtures_and_unknown_rates_are_counted() -> None:
     assert rate_warnings({"60": 1, "12.5": 30}, 25.0, 4, {"25": 9}) == []
 
 
-def test_every_command_says_what_rates_it_meets(rates: list[Path], tmp_path: Path, capsys) -> None:
+def test_every_command_says_what_rates_it_meets(
+    rates: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     manifest = tmp_path / "mixed.csv"
     rows = [f"{path},anger" for path in rates[:3]]
     manifest.write_text("\n".join(["path,expression", *rows]) + "\n")
@@ -164,7 +166,9 @@ def test_every_command_says_what_rates_it_meets(rates: list[Path], tmp_path: Pat
     assert "60.mp4: frame rates that training did not see: 1 clip of 60 fps" in capsys.readouterr().err
 
 
-def test_the_card_keeps_the_rates_and_the_rule(rates: list[Path], corpus: Path, tmp_path: Path, capsys) -> None:
+def test_the_card_keeps_the_rates_and_the_rule(
+    rates: list[Path], corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     small = ["--clip.frames=8", "--clip.stride=2", "--clip.size=32", "--encoder.dim=32", "--encoder.heads=2"]
     small += ["--encoder.patch=8", "--encoder.depths", "1", "2", "--encoder.bottleneck=2", "--objective.decoder-dim=32"]
     small += ["--objective.decoder-heads=2", "--objective.decoder-depth=1", "--train.steps=1", "--train.batch=2"]

@@ -75,7 +75,7 @@ def test_equal_views_are_computed_once_and_count_twice(tmp_path: Path) -> None:
     assert torch.equal(second.flatten(), torch.stack([v.float().mean() for v in distinct_views(long)]))
 
 
-def test_views_of_a_video_are_decoded_once(tmp_path: Path, monkeypatch) -> None:
+def test_views_of_a_video_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
     true_open = reading_clips.open_video
     monkeypatch.setattr(reading_clips, "open_video", lambda path: opened.append(path) or true_open(path))

@@ -172,7 +172,9 @@ def test_frames_have_a_largest_size(tmp_path: Path) -> None:
         assert stream(path) == ""
 
 
-def test_the_largest_size_is_an_option_of_every_command_that_reads_videos(tmp_path: Path, capsys) -> None:
+def test_the_largest_size_is_an_option_of_every_command_that_reads_videos(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Refused by the process that cuts, the one that checks clips and this one; no run is another for it."""
     path = write(tmp_path / "v.mp4", count=20)
     (tmp_path / "m.csv").write_text("path,expression\nv.mp4,anger\n")

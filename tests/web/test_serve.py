@@ -312,13 +312,15 @@ def test_real_servers_leave_nothing_even_when_killed(model: Path, video: Path, t
     assert not list(tmp_path.glob("mien-serve-*"))
 
 
-def test_a_port_that_is_taken_is_named(model: Path, capsys) -> None:
+def test_a_port_that_is_taken_is_named(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         assert main(["serve", "--model", str(model), f"--port={other.getsockname()[1]}"]) == 1
     assert "choose another --port" in capsys.readouterr().err
 
 
-def test_a_missing_extra_and_a_bad_model_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
+def test_a_missing_extra_and_a_bad_model_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["serve", "--model", str(tmp_path), "--port=0"]) == 1
     assert "no model here" in capsys.readouterr().err
     stale = write_model(tmp_path / "stale")

@@ -38,7 +38,7 @@ def load_encoder(folder: Path, device: torch.device, random: bool = False) -> Fr
     encoder = card.build_encoder(None if random else folder)
     name = f"{card.encoder.name}, random weights" if random else folder.name
     encoder = encoder.to(device).eval().requires_grad_(False)
-    return Frozen(name, encoder, card.trainable, card.clip, card.pixels, () if random else card.sources)
+    return Frozen(name, encoder, card.trainable_encoder(), card.clip, card.pixels, () if random else card.sources)
 
 
 def views_of(tokens: Tensor, joint: bool) -> Tensor:

@@ -124,8 +124,7 @@ class ModelCard:
         weights = checkpoint.read_weights(folder) if folder else None
         return self.with_weights(self.initial_model, weights, folder)
 
-    @property
-    def trainable(self) -> EncoderConfig:
+    def trainable_encoder(self) -> EncoderConfig:
         """The encoder, to be trained or probed; ``ValueError`` for a frame model."""
         if isinstance(self.encoder, FrameConfig):
             raise ValueError(

@@ -52,7 +52,7 @@ def initial_encoder(encoder: EncoderConfig, init: str, show: Show) -> EncoderCon
     card = card_in(checkpoint.model_folder(init)) if init else None
     if card is None or replace(encoder, drop_path=0.0) != replace(RunConfig.encoder, drop_path=0.0):
         return encoder
-    taken = replace(card.trainable, drop_path=encoder.drop_path)
+    taken = replace(card.trainable_encoder(), drop_path=encoder.drop_path)
     if taken != encoder:
         show(f"{init}: its encoder is taken, {taken.name} of width {taken.dim}")
     return taken
@@ -130,7 +130,7 @@ def card_in(folder: Path) -> ModelCard | None:
     if not any((folder / name).is_file() for name in (checkpoint.CARD, HUB_CARD)):
         return None
     card = ModelCard.load(folder)
-    assert card.trainable
+    card.trainable_encoder()
     return card
 
 
