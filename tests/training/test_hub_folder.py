@@ -16,6 +16,7 @@ import mien
 from mien.cli import main
 from mien.models.card import ModelCard
 from mien.reports.timeline_page import provenance_rows
+from mien.training.initial_weights import card_in
 from mien.video.leaks import LearntClip, write_seen
 from toy_models import EXPRESSIONS, calibrated, pictures, write_model, write_video
 
@@ -180,3 +181,4 @@ def test_a_folder_that_is_no_model_of_mien_is_not_taken_for_one(tmp_path: Path) 
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "videomae"}))
     with pytest.raises(ValueError, match=r"model\.json is missing"):
         mien.load(tmp_path)
+    assert card_in(tmp_path) is None

@@ -215,6 +215,12 @@ def read_card(place: Path) -> tuple[Path, dict[str, Any]]:
     return file, parse_json(file, content(file))
 
 
+def has_card(folder: Path) -> bool:
+    """Whether a folder holds a model's card; that of others has a config.json too, without one of ours in it."""
+    hub = folder / HUB_CARD
+    return (folder / checkpoint.CARD).is_file() or (hub.is_file() and NOTE in parse_json(hub, content(hub)))
+
+
 def content(file: Path) -> bytes:
     """The content of a card's file, which is small."""
     if file.stat().st_size > LARGEST:
