@@ -13,6 +13,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 import mien
+from mien.calibration.calibration import Origin
 from mien.calibration.calibration import fit as calibrate
 from mien.calibration.clip_statistics import size_of
 from mien.calibration.density import Density
@@ -51,7 +52,7 @@ def calibrated(folder: Path, limits: Limits | None = None) -> Path:
     outputs = rng.dirichlet(np.ones(len(EXPRESSIONS)), 200)
     labels = np.array([rng.choice(len(EXPRESSIONS), p=p) for p in outputs])
     weights = digest(folder / "weights.safetensors")
-    origin = {"weights": weights, "manifest": "m", "manifest_sha256": "", "select": "", "clips": 200, "subjects": 20, "views": {}}  # fmt: skip
+    origin: Origin = {"weights": weights, "manifest": "m", "manifest_sha256": "", "select": "", "clips": 200, "subjects": 20, "views": {}}  # fmt: skip
     size = size_of(mien.load(folder, "cpu").task.encoder)
     density = Density(np.zeros(size, np.float32), np.ones(size, np.float32), np.eye(size, dtype=np.float32))
     calibrate(

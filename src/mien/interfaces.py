@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 Batch = Mapping[str, Any]
@@ -236,5 +237,5 @@ class Task(Objective):
         return self.postprocess(raw)
 
     @abstractmethod
-    def score(self, predictions: Any, targets: Any) -> dict[str, float]:
+    def score(self, predictions: ArrayLike, targets: ArrayLike) -> dict[str, float]:
         """All predictions and all targets of an evaluation -> its metrics by name."""

@@ -62,20 +62,20 @@ def noise() -> Tensor:
 
 
 def test_boxes_cover_every_patch_equally_often() -> None:
-    found = boxes((3, 5, 4), (2, 3, 9))
+    covering = boxes((3, 5, 4), (2, 3, 9))
     count = np.zeros((3, 5, 4))
-    for box in found:
+    for box in covering:
         count[box] += 1
     assert (count == 6).all()
-    assert (mean_over_boxes(np.ones(len(found)), found, (3, 5, 4)) == 1).all()
+    assert (mean_over_boxes(np.ones(len(covering)), covering, (3, 5, 4)) == 1).all()
 
 
 @pytest.mark.parametrize("fill", ["blur", "mean"])
 @pytest.mark.parametrize("size", [(1, 1, 1), (1, 2, 2)])
 def test_occlusion_finds_the_patch_that_is_looked_at(noise: Tensor, fill, size) -> None:
-    found = occlusion_map(Looker(), noise, GRID, PATCH, size, fill)
-    assert np.unravel_index(found.argmax(), GRID) == PLACE
-    assert similarity(found, Looker().weight.detach().numpy().reshape(GRID)) > 0.85
+    importance = occlusion_map(Looker(), noise, GRID, PATCH, size, fill)
+    assert np.unravel_index(importance.argmax(), GRID) == PLACE
+    assert similarity(importance, Looker().weight.detach().numpy().reshape(GRID)) > 0.85
 
 
 def test_occlusion_finds_the_moment_and_the_site(noise: Tensor) -> None:
@@ -125,15 +125,15 @@ def test_randomised_weights_destroy_the_map(noise: Tensor) -> None:
 
 
 def test_deletion_and_insertion_tell_the_map_from_random_regions(noise: Tensor) -> None:
-    model, found = Looker(), boxes(GRID, (1, 2, 2))
-    values = mean_over_boxes(box_losses(model, noise, found, PATCH, "blur", 32), found, GRID)
-    good = removal_curves(model, noise, values, found, PATCH)
+    model, regions = Looker(), boxes(GRID, (1, 2, 2))
+    values = mean_over_boxes(box_losses(model, noise, regions, PATCH, "blur", 32), regions, GRID)
+    good = removal_curves(model, noise, values, regions, PATCH)
     areas = good.areas()
     assert areas["deletion_AUC"] < areas["deletion_AUC_random"]
     assert areas["insertion_AUC"] > areas["insertion_AUC_random"]
     assert areas["deletion_beats_random"] == areas["insertion_beats_random"] == 1
     assert good.deletion[0] == pytest.approx(good.insertion[-1]) == pytest.approx(float(model(noise[None])[0]))
-    wrong = removal_curves(model, noise, -values, found, PATCH).areas()
+    wrong = removal_curves(model, noise, -values, regions, PATCH).areas()
     assert wrong["deletion_beats_random"] == wrong["insertion_beats_random"] == 0
 
 
@@ -229,9 +229,9 @@ def test_attention_is_the_models_own_and_leaves_its_numbers_alone() -> None:
     torch.testing.assert_close(stages[0].flatten(3) @ tokens, bottleneck)
     for stage in stages:
         np.testing.assert_allclose(stage.sum(dim=(3, 4)), 1, atol=1e-5)
-    found = encoder.attention(video).detach()
-    assert found.shape == (2, 4, 4, 4)
-    np.testing.assert_allclose(found.mean(dim=(2, 3)), 1, atol=1e-5)
+    attention = encoder.attention(video).detach()
+    assert attention.shape == (2, 4, 4, 4)
+    np.testing.assert_allclose(attention.mean(dim=(2, 3)), 1, atol=1e-5)
 
 
 def test_error_is_larger_where_nothing_can_be_guessed() -> None:
@@ -243,10 +243,10 @@ def test_error_is_larger_where_nothing_can_be_guessed() -> None:
     objective = config.build(encoder, PixelsConfig()).eval()
     video = torch.full((3, 8, 32, 32), 128, dtype=torch.uint8)
     video[:, 4:, :16] = torch.randint(0, 256, (3, 4, 16, 32), dtype=torch.uint8)
-    found = error_map(objective, video)
-    assert found.shape == (4, 4, 4)
-    assert found[2:, :2].min() > found[2:, 2:].max()
-    assert found[:2].max() < found[2:, :2].min()
+    errors = error_map(objective, video)
+    assert errors.shape == (4, 4, 4)
+    assert errors[2:, :2].min() > errors[2:, 2:].max()
+    assert errors[:2].max() < errors[2:, :2].min()
     with pytest.raises(ValueError, match="never hidden"):
         error_map(objective, video, masks=1)
 
@@ -269,9 +269,9 @@ def test_explain_a_classifier_with_checks(
     runs: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert explain(video, "--model", runs / "classes", "--output", tmp_path, "--target=fear", "--check") == 0
-    said = capsys.readouterr().out
-    assert "fear" in said
-    assert "random regions" in said
+    printed = capsys.readouterr().out
+    assert "fear" in printed
+    assert "random regions" in printed
     names = {
         "occlusion.mp4",
         "attention.mp4",

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 import mien
+from mien.calibration.calibration import Origin
 from mien.calibration.calibration import fit as calibrate
 from mien.calibration.clip_statistics import size_of
 from mien.calibration.density import Density
@@ -262,7 +263,7 @@ def test_calibrated_answers_have_sets_and_reasons(tmp_path: Path, video: Path) -
     rng = np.random.default_rng(0)
     outputs = rng.dirichlet(np.ones(7), 200)
     labels = np.array([rng.choice(7, p=p) for p in outputs])
-    origin = {"weights": checkpoint_digest(folder), "manifest": "m", "manifest_sha256": "", "select": "", "clips": 200, "subjects": 20, "views": {}}  # fmt: skip
+    origin: Origin = {"weights": checkpoint_digest(folder), "manifest": "m", "manifest_sha256": "", "select": "", "clips": 200, "subjects": 20, "views": {}}  # fmt: skip
     size = size_of(mien.load(folder, "cpu").task.encoder)
     density = Density(np.zeros(size, np.float32), np.ones(size, np.float32), np.eye(size, dtype=np.float32))
     limit = float(plain.windows["sharpness"].median()) + 1e-3

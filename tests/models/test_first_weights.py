@@ -56,8 +56,8 @@ def test_pretraining_goes_on_from_all_of_another_run(
     stopped = ["--optim.lr=0", "--optim.min-lr=0", "--optim.warmup-start=0", "--train.seed=1"]
     after = pretrained(corpus, tmp_path / "after", *tiny, *stopped, f"--init={tmp_path / 'before'}")
     assert equal(before, after)
-    told = next(line for line in capsys.readouterr().out.splitlines() if "loaded" in line)
-    assert told.endswith("afresh: optimizer, schedules")
+    note = next(line for line in capsys.readouterr().out.splitlines() if "loaded" in line)
+    assert note.endswith("afresh: optimizer, schedules")
 
 
 def test_a_new_folder_has_the_modes_that_the_umask_gives(corpus: Path, tmp_path: Path) -> None:
@@ -87,51 +87,51 @@ def card_of(encoder: Any, objective: Any) -> ModelCard:
 
 def started(folder: Path, encoder: Any, objective: Any) -> tuple[dict[str, torch.Tensor], str]:
     """The weights of a new objective after ``--init folder``, and what was told."""
-    told: list[str] = []
+    notes: list[str] = []
     torch.manual_seed(0)
     model = objective.build(encoder.build(8, 48), PixelsConfig())
-    start_objective(model, str(folder), card_of(encoder, objective), told.append)
-    return model.state_dict(), told[0].removeprefix(f"{folder}: ")
+    start_objective(model, str(folder), card_of(encoder, objective), notes.append)
+    return model.state_dict(), notes[0].removeprefix(f"{folder}: ")
 
 
 def test_a_part_that_does_not_fit_starts_afresh_and_says_why(tmp_path: Path) -> None:
     folder = exported(tmp_path, VIT, AUTOENCODER)
     weights = load_file(folder / "weights.safetensors")
     deeper = MaskedAutoencodingConfig(decoder_dim=32, decoder_heads=2, decoder_depth=2)
-    state, told = started(folder, VIT, deeper)
-    assert "afresh: optimizer, schedules, decoder (blocks.1.attn.proj.bias is only here)" in told
+    state, note = started(folder, VIT, deeper)
+    assert "afresh: optimizer, schedules, decoder (blocks.1.attn.proj.bias is only here)" in note
     assert torch.equal(state["mask_token"], weights["mask_token"])
     assert not torch.equal(state["decoder.head.weight"], weights["decoder.head.weight"])
     other = MaskedAutoencodingConfig(decoder_dim=32, decoder_heads=4, decoder_depth=1)
-    _, told = started(folder, VIT, other)
-    assert "decoder (objective.decoder_heads is 2 there, 4 here)" in told
-    _, told = started(folder, VIT, MaskedAutoencodingConfig(decoder_dim=16, decoder_heads=2, decoder_depth=1))
-    assert "mask_token (it is (1, 1, 32) there, (1, 1, 16) here)" in told
+    _, note = started(folder, VIT, other)
+    assert "decoder (objective.decoder_heads is 2 there, 4 here)" in note
+    _, note = started(folder, VIT, MaskedAutoencodingConfig(decoder_dim=16, decoder_heads=2, decoder_depth=1))
+    assert "mask_token (it is (1, 1, 32) there, (1, 1, 16) here)" in note
 
 
 def test_another_objective_takes_what_it_has_a_use_for(tmp_path: Path) -> None:
     folder = exported(tmp_path / "a", VIT, AUTOENCODER)
     weights = load_file(folder / "weights.safetensors")
-    state, told = started(folder, VIT, EMBEDDING)
-    assert told.startswith("loaded encoder, teacher (a copy of the encoder), encoder_norm; afresh: ")
-    assert "predictor (not in the weights)" in told
+    state, note = started(folder, VIT, EMBEDDING)
+    assert note.startswith("loaded encoder, teacher (a copy of the encoder), encoder_norm; afresh: ")
+    assert "predictor (not in the weights)" in note
     assert torch.equal(state["teacher.blocks.0.attn.qkv.weight"], weights["encoder.blocks.0.attn.qkv.weight"])
     folder = exported(tmp_path / "b", VJEPA, EMBEDDING)
     weights = load_file(folder / "weights.safetensors")
     weights["teacher.norm.weight"] += 1.0
     checkpoint.write_whole(folder / "weights.safetensors", lambda path: checkpoint.save_file(weights, path))
-    state, told = started(folder, VJEPA, AUTOENCODER)
-    assert told.startswith("loaded encoder; afresh")
+    state, note = started(folder, VJEPA, AUTOENCODER)
+    assert note.startswith("loaded encoder; afresh")
     assert torch.equal(state["encoder.norm.weight"], weights["teacher.norm.weight"])  # the better encoder
-    state, told = started(folder, VJEPA, EMBEDDING)
+    state, note = started(folder, VJEPA, EMBEDDING)
     assert torch.equal(state["encoder.norm.weight"], weights["encoder.norm.weight"])
     assert torch.equal(state["teacher.norm.weight"], weights["teacher.norm.weight"])
 
 
 def test_an_encoder_alone_is_enough_and_other_heads_are_refused(tmp_path: Path) -> None:
     folder = exported(tmp_path, VIT)
-    _, told = started(folder, VIT, AUTOENCODER)
-    assert told.startswith("loaded encoder; afresh: optimizer, schedules, decoder (not in the weights)")
+    _, note = started(folder, VIT, AUTOENCODER)
+    assert note.startswith("loaded encoder; afresh: optimizer, schedules, decoder (not in the weights)")
     four = ViTConfig(dim=32, heads=4, depth=2, patch=8)
     with pytest.raises(ValueError, match=r"encoder\.heads is 2 there, 4 here"):
         started(folder, four, AUTOENCODER)
@@ -140,9 +140,9 @@ def test_an_encoder_alone_is_enough_and_other_heads_are_refused(tmp_path: Path) 
 
 
 def test_what_the_encoder_was_fed_otherwise_is_said(tmp_path: Path) -> None:
-    folder, told = exported(tmp_path, VIT), []
-    start_encoder(VIT.build(8, 48), str(folder), card_of(VIT, AUTOENCODER), told.append)
-    assert not told, "fed as this run feeds it"
+    folder, notes = exported(tmp_path, VIT), []
+    start_encoder(VIT.build(8, 48), str(folder), card_of(VIT, AUTOENCODER), notes.append)
+    assert not notes, "fed as this run feeds it"
     card = json.loads((folder / "model.json").read_text())
     card |= {
         "clip": {"frames": 16, "stride": 2, "size": 224, "crop": "square"},
@@ -150,17 +150,17 @@ def test_what_the_encoder_was_fed_otherwise_is_said(tmp_path: Path) -> None:
     }
     card |= {"face_crop": {"preset": "openface", "size": 64, "margin": None}}
     (folder / "model.json").write_text(json.dumps(card))
-    start_encoder(VIT.build(8, 48), str(folder), card_of(VIT, AUTOENCODER), told.append)
-    pixels, clips, faces = told
+    start_encoder(VIT.build(8, 48), str(folder), card_of(VIT, AUTOENCODER), notes.append)
+    pixels, clips, faces = notes
     assert pixels.startswith("warning: ")
     assert pixels.endswith("--pixels.mean 0.5 0.5 0.5 --pixels.std 0.25 0.25 0.25 takes the model's")
     assert "--pixels.mean 0.485 0.456 0.406" in pixels
     assert clips.endswith("--clip.stride 2 --clip.size 224 there, --clip.stride 4 --clip.size 160 here")
     assert "preset openface, size 64" in faces
-    told.clear()
+    notes.clear()
     model = AUTOENCODER.build(VIT.build(8, 48), PixelsConfig())
-    start_objective(model, str(folder), card_of(VIT, AUTOENCODER), told.append)
-    assert told[1:] == [pixels, clips, faces]
+    start_objective(model, str(folder), card_of(VIT, AUTOENCODER), notes.append)
+    assert notes[1:] == [pixels, clips, faces]
 
 
 def test_pretraining_goes_on_from_official_weights(tmp_path: Path) -> None:
@@ -168,10 +168,10 @@ def test_pretraining_goes_on_from_official_weights(tmp_path: Path) -> None:
     assert cli.main(["convert", str(DATA / "svfap_pretrain.safetensors"), str(tmp_path / "official"), *flags]) == 0
     encoder = TPSBTConfig(dim=48, heads=4, depths=(2, 3, 2), bottleneck=3)
     objective = MaskedAutoencodingConfig(decoder_dim=32, decoder_heads=4, decoder_depth=2)
-    told: list[str] = []
+    notes: list[str] = []
     model = objective.build(encoder.build(16, 64), PixelsConfig())
-    start_objective(model, str(tmp_path / "official"), card_of(encoder, objective), told.append)
-    assert told[0].endswith("afresh: optimizer, schedules")
+    start_objective(model, str(tmp_path / "official"), card_of(encoder, objective), notes.append)
+    assert notes[0].endswith("afresh: optimizer, schedules")
     assert equal(dict(model.state_dict()), load_file(tmp_path / "official" / "weights.safetensors"))
 
 

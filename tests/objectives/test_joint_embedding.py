@@ -140,9 +140,9 @@ def test_the_alarm_speaks_when_clips_become_alike() -> None:
     with torch.no_grad():
         for name, p in model.teacher.named_parameters():
             p.mul_(0.0 if "proj" in name else 1.0)  # the teacher no longer sees the video
-    said = model.alarms(values(model))
-    assert any(line.startswith("teacher_std") for line in said)
-    assert not any(line.startswith("context_std") for line in said)
+    alarms = model.alarms(values(model))
+    assert any(line.startswith("teacher_std") for line in alarms)
+    assert not any(line.startswith("context_std") for line in alarms)
 
 
 def test_spread_counts_directions() -> None:

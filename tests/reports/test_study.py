@@ -53,9 +53,9 @@ def test_a_misspelt_column_is_an_error_that_names_those_there_are(
 ) -> None:
     out = tmp_path / "out"
     assert main(["study", str(recordings), "--model", str(plain), "--output", str(out), *WHOLE, *flags]) == 1
-    said = capsys.readouterr().err
-    assert f"{flags[-2]} {flags[-1]}: no such column" in said
-    assert "person, film" in said
+    printed = capsys.readouterr().err
+    assert f"{flags[-2]} {flags[-1]}: no such column" in printed
+    assert "person, film" in printed
     assert not out.exists(), "nothing is read before the columns are known"
 
 
@@ -75,9 +75,9 @@ def test_without_a_column_of_participants_the_reader_is_told(
     plain: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["study", str(recordings), "--model", str(plain), "--output", str(tmp_path), *WHOLE]) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("not calibrated"), "the first line says how far to rely on the rest"
-    assert any("every video counts as a participant of its own" in line for line in said)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("not calibrated"), "the first line says how far to rely on the rest"
+    assert any("every video counts as a participant of its own" in line for line in printed)
     assert pd.read_csv(tmp_path / "summary.csv")["participants"].unique().tolist() == [4]
 
 
@@ -86,9 +86,9 @@ def test_a_study_carries_reliability_and_can_leave_out_what_is_not(
 ) -> None:
     flags = ["--model", str(judge), "--participant", "person", "--condition", "film", *WHOLE]
     assert main(["study", str(recordings), "--output", str(tmp_path / "all"), *flags]) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert said[0] == "60 of 120 frames of 4 faces not reliable: blur"
-    assert "1 of 3 participants" in said[1]
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "60 of 120 frames of 4 faces not reliable: blur"
+    assert "1 of 3 participants" in printed[1]
     study = pd.read_csv(tmp_path / "all" / "study.csv")
     assert study.groupby("video")["share_unreliable"].first().tolist() == [0, 1, 1, 0]
     people = pd.read_csv(tmp_path / "all" / "participants.csv").groupby("participant").first()
@@ -99,8 +99,8 @@ def test_a_study_carries_reliability_and_can_leave_out_what_is_not(
     assert not summary["only_unreliable"]
 
     assert main(["study", str(recordings), "--output", str(tmp_path / "kept"), *flags, "--reliable-only"]) == 0
-    said = capsys.readouterr().out
-    assert "1 participants have none and are left out" in said
+    printed = capsys.readouterr().out
+    assert "1 participants have none and are left out" in printed
     kept = pd.read_csv(tmp_path / "kept" / "participants.csv")
     assert sorted(kept["participant"].unique()) == ["p1", "p3"]
     sharp = study[(study["video"] == 0) & (study["measure"] == "fear")]["mean"].item()

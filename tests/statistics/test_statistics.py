@@ -21,15 +21,17 @@ def classes(seed: int, clips: int = 240, people: int = 20, missing: tuple[int, .
     """Answers that are right in about half of the clips, without the ``missing`` classes in the truth."""
     random = np.random.default_rng(seed)
     targets = random.choice([c for c in range(5) if c not in missing], clips)
-    said = np.where(random.random(clips) < 0.5, targets, random.integers(5, size=clips))
-    return class_predictions(said, targets, NAMES, random.integers(people, size=clips))
+    predicted = np.where(random.random(clips) < 0.5, targets, random.integers(5, size=clips))
+    return class_predictions(predicted, targets, NAMES, random.integers(people, size=clips))
 
 
 def values(seed: int, clips: int = 240, people: int = 20) -> Predictions:
     random = np.random.default_rng(seed)
     targets = random.uniform(-1, 1, (clips, 3)) + 5
-    said = 0.6 * targets + 0.3 * random.standard_normal((clips, 3)) + 2
-    return value_predictions(said, targets, ("valence", "arousal", "dominance"), random.integers(people, size=clips))
+    predicted = 0.6 * targets + 0.3 * random.standard_normal((clips, 3)) + 2
+    return value_predictions(
+        predicted, targets, ("valence", "arousal", "dominance"), random.integers(people, size=clips)
+    )
 
 
 def by_hand(answers: Predictions) -> Any:
@@ -45,39 +47,39 @@ def test_sums_give_in_every_draw_what_the_metrics_give_of_the_clips_drawn(answer
     slow = bootstrap(by_hand(answers), answers.subjects, resamples=60, seed=5)
     assert list(fast) == list(slow)
     for name in fast:
-        found, known = fast[name], slow[name]
-        assert (found.value, found.low, found.high) == pytest.approx(
+        interval, known = fast[name], slow[name]
+        assert (interval.value, interval.low, interval.high) == pytest.approx(
             (known.value, known.low, known.high), abs=1e-9, nan_ok=True
         ), name
 
 
 def test_the_value_of_an_interval_is_the_metric() -> None:
     answers = classes(0, missing=(2,))
-    found = intervals(answers, resamples=50)
+    measured = intervals(answers, resamples=50)
     known = metrics.classification(answers.predicted, answers.targets, NAMES)
-    assert {name: found[name].value for name in known} == pytest.approx(known)
-    assert math.isnan(found["recall.neutral"].value)
-    assert math.isnan(found["recall.neutral"].low)
-    assert all(found[name].low <= found[name].value <= found[name].high for name in known)
+    assert {name: measured[name].value for name in known} == pytest.approx(known)
+    assert math.isnan(measured["recall.neutral"].value)
+    assert math.isnan(measured["recall.neutral"].low)
+    assert all(measured[name].low <= measured[name].value <= measured[name].high for name in known)
 
 
 def test_constant_values_earn_nothing_in_any_draw() -> None:
     truth = np.random.default_rng(0).random((40, 1))
-    found = intervals(value_predictions(np.full((40, 1), 0.1), truth, ("valence",), np.arange(40) % 8), resamples=50)
-    assert (found["CCC"].low, found["CCC"].value, found["CCC"].high) == (0, 0, 0)
-    assert found["RMSE"].low < found["RMSE"].high
+    measured = intervals(value_predictions(np.full((40, 1), 0.1), truth, ("valence",), np.arange(40) % 8), resamples=50)
+    assert (measured["CCC"].low, measured["CCC"].value, measured["CCC"].high) == (0, 0, 0)
+    assert measured["RMSE"].low < measured["RMSE"].high
 
 
 def people_of_unlike_skill(random: np.random.Generator, people: int = 24, each: int = 20) -> Predictions:
     """Two classes; a person is read rightly with a probability of its own, 0.7 on average, Beta(3.5, 1.5)."""
     skill = np.repeat(random.beta(3.5, 1.5, people), each)
     targets = random.integers(2, size=people * each)
-    said = np.where(random.random(people * each) < skill, targets, 1 - targets)
-    return class_predictions(said, targets, ("a", "b"), np.repeat(np.arange(people), each))
+    predicted = np.where(random.random(people * each) < skill, targets, 1 - targets)
+    return class_predictions(predicted, targets, ("a", "b"), np.repeat(np.arange(people), each))
 
 
-def coverage(found: list[Any], truth: float) -> float:
-    return float(np.mean([interval.low <= truth <= interval.high for interval in found]))
+def coverage(estimates: list[Any], truth: float) -> float:
+    return float(np.mean([interval.low <= truth <= interval.high for interval in estimates]))
 
 
 def test_clustered_intervals_hold_the_truth_as_often_as_they_say_and_unclustered_ones_do_not() -> None:
@@ -98,13 +100,15 @@ def alone_each(answers: Predictions) -> Predictions:
 
 def test_clustered_intervals_of_concordance_hold_the_truth() -> None:
     """truth t ~ N(0, 1), said 0.6 t + person + noise: CCC = 2 * 0.6 / (1 + 0.36 + 0.25 + 0.16)."""
-    random, found = np.random.default_rng(1), []
+    random, estimates = np.random.default_rng(1), []
     for i in range(300):
         person = np.repeat(random.normal(0, 0.5, 30), 15)
         truth = random.normal(0, 1, 450)
-        said = 0.6 * truth + person + random.normal(0, 0.4, 450)
-        found.append(intervals(value_predictions(said[:, None], truth[:, None], ("v",), person), 300, seed=i)["CCC"])
-    assert 0.91 <= coverage(found, 1.2 / 1.77) <= 0.98
+        predicted = 0.6 * truth + person + random.normal(0, 0.4, 450)
+        estimates.append(
+            intervals(value_predictions(predicted[:, None], truth[:, None], ("v",), person), 300, seed=i)["CCC"]
+        )
+    assert 0.91 <= coverage(estimates, 1.2 / 1.77) <= 0.98
 
 
 def test_two_thousand_draws_of_a_whole_corpus_take_about_a_second() -> None:
@@ -119,8 +123,8 @@ def test_two_thousand_draws_of_a_whole_corpus_take_about_a_second() -> None:
 
 def test_a_run_differs_from_itself_by_exactly_nothing() -> None:
     for answers in (classes(0), values(0)):
-        for name, found in differences(answers, answers, resamples=100).items():
-            assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1), name
+        for name, difference in differences(answers, answers, resamples=100).items():
+            assert (difference.value, difference.low, difference.high, difference.p) == (0, 0, 0, 1), name
 
 
 def test_differences_have_a_sign_and_see_what_is_there() -> None:
@@ -160,14 +164,14 @@ def test_mcnemar_by_hand() -> None:
     """12 clips only the first got right, 4 only the second: exact p = 2 * sum_{k<=4} C(16, k) / 2^16."""
     first = np.array([True] * 12 + [False] * 4 + [True] * 30 + [False] * 9)
     second = np.array([False] * 12 + [True] * 4 + [True] * 30 + [False] * 9)
-    found = mcnemar(first, second)
-    assert (found.first_only, found.second_only, found.exact) == (12, 4, True)
-    assert found.p == pytest.approx(2 * (1 + 16 + 120 + 560 + 1820) / 2**16)
+    test = mcnemar(first, second)
+    assert (test.first_only, test.second_only, test.exact) == (12, 4, True)
+    assert test.p == pytest.approx(2 * (1 + 16 + 120 + 560 + 1820) / 2**16)
     rough = mcnemar(first, second, exact=False)
     assert rough.p == pytest.approx(math.erfc(math.sqrt((12 - 4 - 1) ** 2 / 16 / 2)))
     assert mcnemar(np.repeat(first, 2), np.repeat(second, 2)).exact is False
     assert mcnemar(first, first).p == 1.0
-    assert mcnemar(second, first).p == found.p
+    assert mcnemar(second, first).p == test.p
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -177,44 +181,44 @@ def test_pooled_and_averaged_metrics_equal_scikit_learn(seed: int, missing: tupl
     folds = np.random.default_rng(seed + 100).integers(5, size=240)
     kept = (folds != 3) | (answers.targets != 0)  # fold 3 lacks a class of its own
     answers, folds = answers.select(kept), folds[kept]
-    found = cross_validation(answers, folds.tolist())
-    said, truth = answers.predicted, answers.targets
-    assert found.pooled["WAR"] == pytest.approx(reference.accuracy_score(truth, said))
-    assert found.pooled["UAR"] == pytest.approx(present_recall(truth, said))
+    crossval = cross_validation(answers, folds.tolist())
+    predicted, truth = answers.predicted, answers.targets
+    assert crossval.pooled["WAR"] == pytest.approx(reference.accuracy_score(truth, predicted))
+    assert crossval.pooled["UAR"] == pytest.approx(present_recall(truth, predicted))
     options: dict[str, Any] = {"labels": np.unique(truth), "zero_division": 0}
     for average in ("macro", "weighted"):
-        f1 = reference.f1_score(truth, said, average=average, **options)
-        assert found.pooled[f"F1_{average}"] == pytest.approx(f1)
-    wars = [reference.accuracy_score(truth[folds == f], said[folds == f]) for f in range(5)]
-    uars = [present_recall(truth[folds == f], said[folds == f]) for f in range(5)]
-    assert found.mean["WAR"] == pytest.approx(np.mean(wars))
-    assert found.deviation["UAR"] == pytest.approx(np.std(uars, ddof=1))
-    assert [fold["UAR"] for fold in found.folds.values()] == pytest.approx(uars)
-    assert found.mean["UAR"] != pytest.approx(found.pooled["UAR"], abs=1e-6)
+        f1 = reference.f1_score(truth, predicted, average=average, **options)
+        assert crossval.pooled[f"F1_{average}"] == pytest.approx(f1)
+    wars = [reference.accuracy_score(truth[folds == f], predicted[folds == f]) for f in range(5)]
+    uars = [present_recall(truth[folds == f], predicted[folds == f]) for f in range(5)]
+    assert crossval.mean["WAR"] == pytest.approx(np.mean(wars))
+    assert crossval.deviation["UAR"] == pytest.approx(np.std(uars, ddof=1))
+    assert [fold["UAR"] for fold in crossval.folds.values()] == pytest.approx(uars)
+    assert crossval.mean["UAR"] != pytest.approx(crossval.pooled["UAR"], abs=1e-6)
     gone = {NAMES[i] for i in missing}
-    assert {f: set(names) for f, names in found.absent.items()} == {
+    assert {f: set(names) for f, names in crossval.absent.items()} == {
         str(f): gone | ({"happiness"} if f == 3 else set()) for f in range(5) if gone or f == 3
     }
 
 
-def present_recall(truth: np.ndarray, said: np.ndarray) -> float:
+def present_recall(truth: np.ndarray, predicted: np.ndarray) -> float:
     options: dict[str, Any] = {"labels": np.unique(truth), "zero_division": 0}
-    return float(reference.recall_score(truth, said, average="macro", **options))
+    return float(reference.recall_score(truth, predicted, average="macro", **options))
 
 
 def test_pooled_correlation_is_not_the_mean_over_folds() -> None:
     answers = values(0)
-    found = cross_validation(answers, [i % 4 for i in range(240)])
+    crossval = cross_validation(answers, [i % 4 for i in range(240)])
     known = [np.corrcoef(answers.predicted[:, i], answers.targets[:, i])[0, 1] for i in range(3)]
-    assert found.pooled["PCC"] == pytest.approx(np.mean(known))
-    assert found.mean["PCC"] == pytest.approx(np.mean([fold["PCC"] for fold in found.folds.values()]))
-    assert list(found.folds) == ["0", "1", "2", "3"]
-    assert found.absent == {}
+    assert crossval.pooled["PCC"] == pytest.approx(np.mean(known))
+    assert crossval.mean["PCC"] == pytest.approx(np.mean([fold["PCC"] for fold in crossval.folds.values()]))
+    assert list(crossval.folds) == ["0", "1", "2", "3"]
+    assert crossval.absent == {}
 
 
 def test_folds_stand_in_natural_order() -> None:
-    found = cross_validation(classes(0), [f"{i % 12}" for i in range(240)])
-    assert list(found.folds) == [str(i) for i in range(12)]
+    crossval = cross_validation(classes(0), [f"{i % 12}" for i in range(240)])
+    assert list(crossval.folds) == [str(i) for i in range(12)]
 
 
 BAD: list[tuple[Any, str]] = [

@@ -44,32 +44,34 @@ def clip(**columns: str | None) -> Clip:
 
 def test_metrics_are_those_of_scikit_learn_over_the_known_cells() -> None:
     values, truth, _ = made()
-    found = metrics.labels(values, truth, NAMES)
+    measured = metrics.labels(values, truth, NAMES)
     zero: Any = 0  # scikit-learn's signature says str
     for i, name in enumerate(NAMES):
         known = truth[:, i] != metrics.UNKNOWN
-        right, said = truth[known, i], (values[known, i] >= 0.5).astype(int)
+        right, predicted = truth[known, i], (values[known, i] >= 0.5).astype(int)
         often = np.full(len(right), int(right.mean() > 0.5))
         expected = {
-            "F1": reference.f1_score(right, said), "F1_majority": reference.f1_score(right, often, zero_division=zero),
+            "F1": reference.f1_score(right, predicted),
+            "F1_majority": reference.f1_score(right, often, zero_division=zero),
             "AUC": reference.roc_auc_score(right, values[known, i]), "AUC_majority": 0.5,
-            "accuracy": reference.accuracy_score(right, said), "accuracy_majority": reference.accuracy_score(right, often),
+            "accuracy": reference.accuracy_score(right, predicted),
+            "accuracy_majority": reference.accuracy_score(right, often),
             "rate": right.mean(),
         }  # fmt: skip
         for metric, value in expected.items():
-            assert found[f"{metric}.{name}"] == pytest.approx(value), (metric, name)
+            assert measured[f"{metric}.{name}"] == pytest.approx(value), (metric, name)
     for metric in metrics.LABEL_METRICS:
-        assert found[metric] == pytest.approx(np.mean([found[f"{metric}.{name}"] for name in NAMES]))
+        assert measured[metric] == pytest.approx(np.mean([measured[f"{metric}.{name}"] for name in NAMES]))
 
 
 def test_a_label_that_cannot_be_measured_is_left_out_of_the_mean() -> None:
     values, truth, _ = made()
     truth[:, 0], truth[:, 1] = 0, 1
-    found = metrics.labels(values, truth, NAMES)
-    assert np.isnan(found["F1.brow"])
-    assert np.isnan(found["AUC.smile"])
-    assert found["AUC"] == found["AUC.jaw"]
-    assert found["F1"] == pytest.approx((found["F1.smile"] + found["F1.jaw"]) / 2)
+    measured = metrics.labels(values, truth, NAMES)
+    assert np.isnan(measured["F1.brow"])
+    assert np.isnan(measured["AUC.smile"])
+    assert measured["AUC"] == measured["AUC.jaw"]
+    assert measured["F1"] == pytest.approx((measured["F1.smile"] + measured["F1.jaw"]) / 2)
     assert label_predictions(values, truth, NAMES).absent() == ["brow", "smile"]
     for bad, why in ((values[:, :2], "not \\(N, 3\\)"), (values * np.nan, "not finite"), (values[:0], "at least one")):
         with pytest.raises(ValueError, match=why):
@@ -109,15 +111,15 @@ def test_loss_is_the_mean_over_all_cells_and_unknown_ones_teach_nothing() -> Non
         encoder, PixelsConfig(), ("a", "b"), targets
     )
     raw = torch.randn(4, 2, requires_grad=True)
-    found = task.losses(raw, targets)
+    losses = task.losses(raw, targets)
     p, weights = raw.sigmoid(), torch.tensor([3.0, 2.0])
     each = -(weights * (targets == 1) * p.log() + (targets == 0) * (1 - p).log())
-    torch.testing.assert_close(found["loss"], each.sum() / 8)
-    found["loss"].backward()
+    torch.testing.assert_close(losses["loss"], each.sum() / 8)
+    losses["loss"].backward()
     assert raw.grad is not None
     assert raw.grad[2, 1] == 0
     halves = [task.losses(raw[rows], targets[rows])["loss"] for rows in (slice(0, 2), slice(2, 4))]
-    torch.testing.assert_close(found["loss"], (halves[0] + halves[1]) / 2)
+    torch.testing.assert_close(losses["loss"], (halves[0] + halves[1]) / 2)
     with pytest.raises(ValueError, match="no training row says yes in b"):
         MultilabelConfig().build(encoder, PixelsConfig(), ("a", "b"), torch.tensor([[1, 0], [0, 0]]))
 
@@ -132,11 +134,11 @@ def test_logistic_calibration_finds_the_truth_and_its_sets_hold_among_yes_and_no
 
     seen, known = draw(20000)
     known[::7, 0] = metrics.UNKNOWN
-    found = Logistic.fit(seen, known, ("rare", "even"))
-    np.testing.assert_allclose(found.slopes, 0.5, atol=0.06)
-    np.testing.assert_allclose(found.shifts, -0.5, atol=0.12)
+    logistic = Logistic.fit(seen, known, ("rare", "even"))
+    np.testing.assert_allclose(logistic.slopes, 0.5, atol=0.06)
+    np.testing.assert_allclose(logistic.shifts, -0.5, atol=0.12)
     new, truth = draw(20000)
-    sets = found.conformal(found.apply(new), found.scores(found.apply(seen), known), coverage)
+    sets = logistic.conformal(logistic.apply(new), logistic.scores(logistic.apply(seen), known), coverage)
     for answer in (0, 1):
         shares = [sets.covers(truth)[truth[:, i] == answer, i].mean() for i in range(2)]
         np.testing.assert_allclose(shares, coverage, atol=0.045)
@@ -145,8 +147,8 @@ def test_logistic_calibration_finds_the_truth_and_its_sets_hold_among_yes_and_no
 def test_too_few_clips_of_an_answer_leave_it_in_every_set() -> None:
     values, truth = np.full((30, 1), 0.01), np.zeros((30, 1), dtype=int)
     truth[0] = 1
-    found = Logistic.conformal(values, Logistic.scores(values, truth), 0.9)
-    assert found.sets[..., 1].all()
+    conformal = Logistic.conformal(values, Logistic.scores(values, truth), 0.9)
+    assert conformal.sets[..., 1].all()
 
 
 @pytest.fixture(scope="module")
@@ -190,14 +192,14 @@ def test_finetune_chooses_weights_by_auc_and_marks_each_beside_the_majority(trai
 def test_evaluate_calibrate_and_compare(trained: Path, labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = ["--data.manifest", str(labels), "--device=cpu", "--workers=0", "--model", str(trained)]
     assert main(["calibrate", *data, "--data.select", "fold=2", "--coverage=0.5"]) == 0
-    found = Calibration.load(trained)
-    assert found is not None
-    assert len(found.facts.slopes) == len(UNITS)
+    calibration = Calibration.load(trained)
+    assert calibration is not None
+    assert len(calibration.facts.slopes) == len(UNITS)
     out = trained / "marked"
     assert main(["evaluate", *data, "--output", str(out), "--subgroups", "expression", "--coverage=0.6"]) == 0
-    said = capsys.readouterr().out
-    assert "(majority" in said
-    assert "coverage_yes" in said
+    printed = capsys.readouterr().out
+    assert "(majority" in printed
+    assert "coverage_yes" in printed
     table = pd.read_csv(out / "predictions.csv")
     assert np.isnan(table["jaw_drop_truth"].to_numpy(float)).sum() == 1
     calibrated = pd.read_csv(out / "calibrated.csv", keep_default_na=False)
@@ -206,9 +208,9 @@ def test_evaluate_calibrate_and_compare(trained: Path, labels: Path, capsys: pyt
     again = trained / "again"
     assert main(["evaluate", *data, "--output", str(again)]) == 0
     assert main(["compare", str(out), str(again), "--draws=20"]) == 0
-    said = capsys.readouterr().out
-    assert "F1 per label" in said
-    assert "majority" not in said.partition("minus")[2]
+    printed = capsys.readouterr().out
+    assert "F1 per label" in printed
+    assert "majority" not in printed.partition("minus")[2]
 
 
 def test_probe_and_its_baselines(trained: Path, labels: Path, tmp_path: Path) -> None:

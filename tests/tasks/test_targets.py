@@ -62,13 +62,13 @@ def test_the_loss_of_votes_is_the_cross_entropy_of_their_shares() -> None:
     config = ClassificationConfig(smoothing=0.0, mixup=0.0, cutmix=0.0)
     task = config.build(ViTConfig.sized("tiny").build(4, 16), PixelsConfig(), NAMES).train()
     video, shares = torch.randint(256, (2, 3, 4, 16, 16), dtype=torch.uint8), torch.tensor([[0.2, 0.8, 0], [1, 0, 0]])
-    said = task.predict({"video": video}).detach()
+    predicted = task.predict({"video": video}).detach()
     loss = task({"video": video, "target": shares})["loss"]
-    assert loss.item() == pytest.approx(float(-(shares * said.log()).sum(1).mean()), rel=1e-5)
+    assert loss.item() == pytest.approx(float(-(shares * predicted.log()).sum(1).mean()), rel=1e-5)
     hard, index = torch.eye(3)[[1, 0]], torch.tensor([1, 0])
     losses = [task({"video": video, "target": target})["loss"].item() for target in (hard, index)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
-    assert losses[0] == pytest.approx(float(F.cross_entropy(said.log(), index)), rel=1e-5)
+    assert losses[0] == pytest.approx(float(F.cross_entropy(predicted.log(), index)), rel=1e-5)
 
 
 def values(scaling: str, output: str = "none", targets: torch.Tensor | None = None):
@@ -205,15 +205,15 @@ def test_evaluation_groups_clips(corpus: Path, tmp_path: Path, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize(
-    ("cell", "output", "said"),
+    ("cell", "output", "message"),
     [("1e19", "none", "no plausible label"), ("3.2", "tanh", "range of --task.output tanh, -1 to 1")],
 )
-def test_values_that_training_cannot_reach_are_refused(cell: str, output: str, said: str) -> None:
+def test_values_that_training_cannot_reach_are_refused(cell: str, output: str, message: str) -> None:
     clips = [
         Clip(Path("a.mp4"), columns={"valence": "0.5"}, row=2),
         Clip(Path("b.mp4"), columns={"valence": cell}, row=3),
     ]
     config = RegressionConfig(columns=("valence",), output=output)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match=said) as error:
+    with pytest.raises(ValueError, match=message) as error:
         config.training_targets(clips, ("valence",))
     assert "line 3" in str(error.value)

@@ -28,6 +28,7 @@ from starlette.websockets import WebSocketDisconnect
 import mien
 from conftest import HERE
 from mien.calibration import reliability
+from mien.calibration.calibration import Origin
 from mien.calibration.calibration import fit as calibrate
 from mien.calibration.clip_statistics import size_of
 from mien.calibration.density import Density
@@ -349,7 +350,7 @@ def test_a_calibrated_model_says_what_not_to_rely_on(video: Path, tmp_path: Path
     outputs = rng.dirichlet(np.ones(7), 200)
     labels = np.array([rng.choice(7, p=p) for p in outputs])
     weights = digest(folder / "weights.safetensors")
-    origin = {"weights": weights, "manifest": "m", "manifest_sha256": "", "select": "", "clips": 200, "subjects": 20, "views": {}}  # fmt: skip
+    origin: Origin = {"weights": weights, "manifest": "m", "manifest_sha256": "", "select": "", "clips": 200, "subjects": 20, "views": {}}  # fmt: skip
     size = size_of(mien.load(folder, "cpu").task.encoder)
     density = Density(np.zeros(size, np.float32), np.ones(size, np.float32), np.eye(size, dtype=np.float32))
     calibrate(

@@ -5,16 +5,14 @@ probabilities are.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from mien.statistics.metrics import UNKNOWN
-
-Array = NDArray[Any]
+from mien.statistics.metrics import UNKNOWN, Array
 
 BINS = 15
 """Bins of the expected calibration error, as in Guo et al. 2017."""
@@ -38,7 +36,7 @@ class Calibrated(ABC):
         """Columns of a table of windows beside those of the values."""
 
     @abstractmethod
-    def cells(self, row: int, names: Sequence[str]) -> dict[str, Any]:
+    def cells(self, row: int, names: Sequence[str]) -> Mapping[str, object]:
         """What stands in these columns of a clip."""
 
     @abstractmethod
@@ -54,11 +52,11 @@ class Calibrated(ABC):
         """Coverage of some clips as a share, and how large sets or intervals are."""
 
     @abstractmethod
-    def columns(self, targets: Array, names: Sequence[str]) -> dict[str, Any]:
+    def columns(self, targets: Array, names: Sequence[str]) -> Mapping[str, object]:
         """A table of all clips: values, what is plausible, whether it holds the truth."""
 
     @abstractmethod
-    def to_json(self, row: int, names: Sequence[str]) -> dict[str, Any]:
+    def to_json(self, row: int, names: Sequence[str]) -> Mapping[str, object]:
         """What is plausible of a clip, for programs."""
 
     @abstractmethod
@@ -79,7 +77,7 @@ class ClassSets(Calibrated):
     def column_names(names: Sequence[str]) -> tuple[str, ...]:
         return ("prediction_set",)
 
-    def cells(self, row: int, names: Sequence[str]) -> dict[str, str]:
+    def cells(self, row: int, names: Sequence[str]) -> Mapping[str, str]:
         return {"prediction_set": SEPARATOR.join(self.members(row, names))}
 
     def members(self, row: int, names: Sequence[str]) -> list[str]:
@@ -98,12 +96,12 @@ class ClassSets(Calibrated):
         covered, size = self.covers(targets)[rows], self.size()[rows]
         return {"coverage": covered.mean(), "set_size": size.mean(), "empty_sets": (size == 0).mean()}
 
-    def columns(self, targets: Array, names: Sequence[str]) -> dict[str, Any]:
+    def columns(self, targets: Array, names: Sequence[str]) -> Mapping[str, object]:
         sets = [SEPARATOR.join(self.members(row, names)) for row in range(len(self.sets))]
         values = {name: self.values[:, i] for i, name in enumerate(names)}
         return values | {"set": sets, "covered": self.covers(targets)}
 
-    def to_json(self, row: int, names: Sequence[str]) -> dict[str, Any]:
+    def to_json(self, row: int, names: Sequence[str]) -> Mapping[str, object]:
         return {"set": self.members(row, names)}
 
     def describe(self, row: int, names: Sequence[str], coverage: float) -> tuple[dict[str, str], str]:
@@ -125,7 +123,7 @@ class ValueIntervals(Calibrated):
     def column_names(names: Sequence[str]) -> tuple[str, ...]:
         return tuple(f"{name}_{end}" for name in names for end in ("lower", "upper"))
 
-    def cells(self, row: int, names: Sequence[str]) -> dict[str, Any]:
+    def cells(self, row: int, names: Sequence[str]) -> Mapping[str, object]:
         ends = np.stack([self.lower[row], self.upper[row]], axis=1).astype(np.float32)
         return dict(zip(self.column_names(names), ends.ravel(), strict=True))
 
@@ -142,20 +140,22 @@ class ValueIntervals(Calibrated):
         shares = {f"coverage.{n}": float(v) for n, v in zip(names, covered, strict=True)}
         return shares | {f"width.{n}": float(v) for n, v in zip(names, width, strict=True)}
 
-    def columns(self, targets: Array, names: Sequence[str]) -> dict[str, Any]:
+    def columns(self, targets: Array, names: Sequence[str]) -> Mapping[str, object]:
         found, covered = {}, self.covers(targets)
         for i, name in enumerate(names):
             found |= {name: self.values[:, i], f"{name}_lower": self.lower[:, i], f"{name}_upper": self.upper[:, i]}
             found[f"{name}_covered"] = covered[:, i]
         return found
 
-    def to_json(self, row: int, names: Sequence[str]) -> dict[str, Any]:
-        ends = zip(self.lower[row].tolist(), self.upper[row].tolist(), strict=True)
-        return {"intervals": dict(zip(names, ends, strict=True))}
+    def to_json(self, row: int, names: Sequence[str]) -> Mapping[str, object]:
+        return {"intervals": dict(zip(names, self.ends(row), strict=True))}
+
+    def ends(self, row: int) -> Iterator[tuple[float, float]]:
+        """Both ends of a clip's intervals."""
+        return zip(self.lower[row].tolist(), self.upper[row].tolist(), strict=True)
 
     def describe(self, row: int, names: Sequence[str], coverage: float) -> tuple[dict[str, str], str]:
-        ends = self.to_json(row, names)["intervals"]
-        texts = {name: f"{low:.4f} to {high:.4f}" for name, (low, high) in ends.items()}
+        texts = {n: f"{low:.4f} to {high:.4f}" for n, (low, high) in zip(names, self.ends(row), strict=True)}
         return texts, f"intervals hold the truth of {coverage:.0%} of such clips"
 
 
@@ -172,7 +172,7 @@ class LabelSets(Calibrated):
     def column_names(names: Sequence[str]) -> tuple[str, ...]:
         return tuple(f"{name}_set" for name in names)
 
-    def cells(self, row: int, names: Sequence[str]) -> dict[str, str]:
+    def cells(self, row: int, names: Sequence[str]) -> Mapping[str, str]:
         return dict(zip(self.column_names(names), map(label_set_text, self.sets[row]), strict=True))
 
     def covers(self, targets: ArrayLike) -> Array:
@@ -193,14 +193,14 @@ class LabelSets(Calibrated):
         }
         return found | {"undecided": float((size == 2).mean()), "empty_sets": float((size == 0).mean())}
 
-    def columns(self, targets: Array, names: Sequence[str]) -> dict[str, Any]:
+    def columns(self, targets: Array, names: Sequence[str]) -> Mapping[str, object]:
         found, covered = {}, self.covers(targets)
         for i, name in enumerate(names):
             found |= {name: self.values[:, i], f"{name}_set": [label_set_text(one) for one in self.sets[:, i]]}
             found[f"{name}_covered"] = [None if np.isnan(one) else bool(one) for one in covered[:, i]]
         return found
 
-    def to_json(self, row: int, names: Sequence[str]) -> dict[str, Any]:
+    def to_json(self, row: int, names: Sequence[str]) -> Mapping[str, object]:
         return {
             "sets": dict(
                 zip(

@@ -10,29 +10,28 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pydantic
 import yaml
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from mien import __version__
 from mien.calibration.calibrated import Calibrated, calibration_error
 from mien.calibration.density import Density
-from mien.calibration.maps import MAPS, CalibrationMap
+from mien.calibration.maps import MAPS, CalibrationMap, Temperature
 from mien.calibration.reliability import Limits
 from mien.config import STRICT, build, to_tree
 from mien.files import write_whole
 from mien.interfaces import Outputs
 from mien.model_files import ONNX, read_notes, weights_file
+from mien.statistics.metrics import Array
 from mien.tasks import outputs_of
 from mien.video.inspection import digest
 from mien.yaml_files import read_yaml
-
-Array = NDArray[Any]
 
 FACTS, SCORES = "calibration", "calibration_scores"
 """Names of a calibration among the notes of an ONNX file."""
@@ -163,6 +162,18 @@ class Calibration:
         return self.map.conformal(np.asarray(values, dtype=float), self.scores, chosen)
 
 
+class Origin(TypedDict):
+    """What a calibration rests on: the first fields of ``CalibrationFacts``."""
+
+    weights: str
+    manifest: str
+    manifest_sha256: str
+    select: str
+    clips: int
+    subjects: int
+    views: dict[str, int]
+
+
 def require_calibration(found: Calibration | None, coverage: float | None) -> None:
     """A coverage can be asked of a calibrated model alone."""
     if coverage is not None and found is None:
@@ -179,7 +190,7 @@ def fit(
     density: Density,
     limits: Limits,
     coverage: float,
-    origin: dict[str, Any],
+    origin: Origin,
 ) -> Calibration:
     """Outputs (N, names) and truth of validation clips of a task -> their calibration.
 
@@ -189,13 +200,12 @@ def fit(
     found = MAPS[task.calibration].fit(raw, truth, names)
     values = found.apply(raw)
     scores = found.scores(values, truth)
-    parameters: dict[str, Any] = {"temperature": 1.0, "uniform": 0.0} | found.parameters()
     facts = CalibrationFacts(
         mien=__version__,
         **origin,
         task=task.kind,
         names=names,
-        **parameters,
+        **vars(Temperature()) | vars(found),
         coverage=coverage,
         thresholds=found.thresholds(scores, coverage),
         limits=limits,

@@ -6,13 +6,14 @@ Vovk et al. 2005; Angelopoulos and Bates 2023. It holds as far as new clips are 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mien.statistics.metrics import Array
 
-def threshold(scores: ArrayLike, coverage: float) -> Any:
+
+def threshold(scores: ArrayLike, coverage: float) -> NDArray[np.float64]:
     """The conformal quantile of scores (N,) or, per column, (N, K): the ceil((N + 1) * coverage)-th smallest.
 
     A new score is at most this with at least that probability. Raises ``ValueError`` where N is too small for it.
@@ -20,10 +21,10 @@ def threshold(scores: ArrayLike, coverage: float) -> Any:
     ordered = np.sort(np.asarray(scores, dtype=float), axis=0)
     require_share(coverage)
     require_enough(len(ordered), coverage)
-    return ordered[quantile_index(len(ordered), coverage)]
+    return ordered[quantile_index(len(ordered), coverage), ...]  # an array also of (N,)
 
 
-def quantile(scores: NDArray[Any], coverage: float) -> float:
+def quantile(scores: Array, coverage: float) -> float:
     """The same of scores (M,) in rising order; infinite where M is too small for it."""
     return float(scores[quantile_index(len(scores), coverage)]) if len(scores) >= min_clips(coverage) else math.inf
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.covariance import LedoitWolf
 
-Array = NDArray[Any]
+from mien.statistics.metrics import Array
 
 PARTS = 10
 """Parts of the validation people, each measured to the others."""

@@ -16,17 +16,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import minimize, minimize_scalar
 
 from mien.calibration.calibrated import Calibrated, ClassSets, LabelSets, ValueIntervals, top_class
 from mien.calibration.conformal import quantile, require_share, threshold
-from mien.statistics.metrics import UNKNOWN
-
-Array = NDArray[Any]
+from mien.statistics.metrics import UNKNOWN, Array
 
 LIMIT = math.log(20)
 """Largest logarithm of a temperature or slope, to either side."""
@@ -45,13 +43,9 @@ class CalibrationMap(ABC):
         """Outputs (N, names) and the truth of validation clips -> the map that fits them best."""
 
     @classmethod
-    def of(cls, parameters: Any) -> Self:
+    def of(cls, parameters: object) -> Self:
         """The map with its parameters from an object that has them as attributes."""
         return cls(**{name: getattr(parameters, name) for name in cls.__dataclass_fields__})  # pyright: ignore[reportAttributeAccessIssue]
-
-    def parameters(self) -> dict[str, Any]:
-        """The parameters by name."""
-        return dict(vars(self))
 
     @abstractmethod
     def apply(self, raw: ArrayLike) -> Array:
@@ -246,7 +240,7 @@ def fit_temperature(probabilities: ArrayLike, targets: ArrayLike) -> float:
     def loss(log_temperature: float) -> float:
         return cross_entropy(scale_probabilities(probabilities, math.exp(log_temperature)), targets)
 
-    found: Any = minimize_scalar(loss, bounds=(-LIMIT, LIMIT), method="bounded", options={"xatol": 1e-6})
+    found = minimize_scalar(loss, bounds=(-LIMIT, LIMIT), method="bounded", options={"xatol": 1e-6})
     return math.exp(found.x)
 
 

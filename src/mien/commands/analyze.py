@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import tyro
 from pydantic.dataclasses import dataclass
@@ -31,6 +31,7 @@ from mien.inference.reliability_share import UNCALIBRATED
 from mien.inference.sources import Source, camera, open_source
 from mien.inference.tables import reliability_cells, row_of
 from mien.inference.timeline import Timeline
+from mien.inference.window_prediction import Floats
 from mien.names import folder_name
 from mien.reports.portraits import Portraits
 from mien.reports.timeline_report import illustrate
@@ -157,7 +158,7 @@ def watch_live(analyzer: Analyzer, frames: Iterable[Frame], config: Config) -> L
     return tally
 
 
-def shown(analyzer: Analyzer, values: Any) -> str:
+def shown(analyzer: Analyzer, values: Floats) -> str:
     """The largest class with its probability, or all values."""
     if analyzer.outputs.exclusive:
         best = int(values.argmax())

@@ -109,7 +109,7 @@ def whom(subjects: Sequence[object]) -> list[object]:
     return [f"clip {i}" if subject in (None, "") else subject for i, subject in enumerate(subjects)]
 
 
-def origin_of(config: Config, analyzer: Analyzer, clips: list[Clip]) -> dict[str, object]:
+def origin_of(config: Config, analyzer: Analyzer, clips: list[Clip]) -> calibration.Origin:
     """Which weights, clips and views a calibration rests on."""
     manifest, views = Path(config.data.manifest), analyzer.compatible_views(config.views)
     return {

@@ -14,9 +14,9 @@ import json
 import math
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
@@ -280,7 +280,7 @@ def samples(manifest: Path) -> dict[str, Path]:
     return dict(sorted(clips.items()))
 
 
-def loss_curves(runs: dict[str, Path]) -> Any:
+def loss_curves(runs: dict[str, Path]) -> Figure:
     """Loss over steps of one or more runs."""
     lines = {name: read_metrics(folder / "metrics.jsonl") for name, folder in runs.items()}
     series = {name: ([p["step"] for p in points], [p["loss"] for p in points]) for name, points in lines.items()}

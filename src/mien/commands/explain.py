@@ -15,7 +15,6 @@ answer sooner than deleting random ones.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import tyro
 from pydantic import NonNegativeInt
@@ -29,11 +28,12 @@ from mien.explanations.explanation import MapConfig, Maps
 from mien.explanations.face_windows import FaceWindows, evenly_spaced, find_windows, read_face
 from mien.explanations.question import question_about, require_known_target, top_output, window_outputs
 from mien.explanations.reconstruction import load_autoencoder
-from mien.explanations.result import Explanation
+from mien.explanations.result import About, Explanation
 from mien.inference.analyzer import load
 from mien.inference.predict import ReadConfig
 from mien.inference.sources import Source, open_source
 from mien.models.card import ModelCard
+from mien.objectives.masked_autoencoding import MaskedAutoencoding
 from mien.video.container import FrameLimit
 
 
@@ -81,9 +81,14 @@ def explain_answer(config: Config, source: Source) -> Explanation:
     windows = stretch.read()
     name = config.target or top_output(analyzer, row)
     question = question_about(analyzer, windows.clips, name)
-    about = {"target": name, "answer": float(row[name]), "unit": analyzer.outputs.evidence or name}
-    about |= {"face": there[0].face_id, "windows": len(there)}
-    about["explained"] = window_outputs(question)[:, question.output].tolist()
+    about: About = {
+        "target": name,
+        "answer": float(row[name]),
+        "unit": analyzer.outputs.evidence or name,
+        "face": there[0].face_id,
+        "windows": len(there),
+        "explained": window_outputs(question)[:, question.output].tolist(),
+    }
     found = Explanation(
         config.video, stretch, windows, about,
         moments=explanation.temporal_maps(question, config.maps), regions=explanation.spatial_maps(question, config.maps),
@@ -112,10 +117,11 @@ def explain_guesses(config: Config, source: Source) -> Explanation:
     reading = config.reading()
     there = find_windows(source, reading, clip, face_crop, config.face)
     stretch = FaceWindows(source, reading, clip, face_crop, evenly_spaced(there, config.windows))
-    windows, about = stretch.read(), {"target": "reconstruction", "unit": "squared error"}
-    found = Explanation(config.video, stretch, windows, about | {"face": there[0].face_id, "windows": len(there)})
+    windows, face = stretch.read(), there[0].face_id
+    about: About = {"target": "reconstruction", "unit": "squared error", "face": face, "windows": len(there)}
+    found = Explanation(config.video, stretch, windows, about)
 
-    def make(model: Any) -> Maps:
+    def make(model: MaskedAutoencoding) -> Maps:
         return explanation.error_maps(model, windows.clips, config.maps)
 
     found.maps["reconstruction"] = make(objective)

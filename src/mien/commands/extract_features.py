@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,7 @@ from mien.video.container import FrameLimit
 from mien.video.manifest import write_manifest
 from mien.video.views import ViewConfig
 
-Row = tuple[dict[str, Any], NDArray[np.float32]]
+Row = tuple[dict[str, object], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -100,7 +100,7 @@ def write_parquet(rows: Iterator[Row], folder: Path) -> VideoFeatures:
 
 def write_npy(rows: Iterator[Row], folder: Path, count: int) -> VideoFeatures:
     """An array of ``count`` rows and a CSV of their times. One row is in memory at a time, also of what is returned."""
-    known: list[dict[str, Any]] = []
+    known: list[dict[str, object]] = []
     first, values = next(rows)
     shape = (count, *values.shape)
 

@@ -43,6 +43,10 @@ class Config(ReadConfig, FrameLimit, distributed.DeviceOptions):
     """Print one JSON object instead of a table: what is said of the face seen longest, and of all under "faces"."""
 
 
+Facts = dict[str, Any]
+"""What is said of a face, as ``--json`` prints it."""
+
+
 def run(config: Config) -> Timeline:
     """Read and print. Raises ``ValueError`` where no face is seen, and, after printing, where a video breaks off."""
     with distributed.session(config.device, config.matmul):
@@ -67,13 +71,13 @@ def run(config: Config) -> Timeline:
 
 def describe(
     analyzer: Analyzer, timeline: Timeline, number: int, coverage: float | None
-) -> tuple[dict[str, Any], dict[str, str], str]:
+) -> tuple[Facts, dict[str, str], str]:
     """What is said of a face: how long it was seen, means over its frames, set or intervals, doubts; and for a person what
     is plausible, a text per name and a sentence."""
     row, names = timeline.face(number), timeline.names
     windows = timeline.windows[timeline.windows["face_id"] == number]
     frames = timeline.frames[(timeline.frames["face_id"] == number) & (timeline.frames["success"] == 1)]
-    facts: dict[str, Any] = {"face_id": number, "frames": int(row["frames"]), "windows": len(windows)}
+    facts: Facts = {"face_id": number, "frames": int(row["frames"]), "windows": len(windows)}
     facts |= {"first": float(row["first"]), "last": float(row["last"])}
     facts["scores"] = {name: float(row[name]) for name in names}
     if timeline.layout.label:
@@ -85,10 +89,10 @@ def describe(
         return facts, {}, ""
     around = analyzer.calibration.conformal([[row[name] for name in names]], coverage)
     facts["coverage"] = coverage or analyzer.calibration.facts.coverage
-    return facts | around.to_json(0, names), *around.describe(0, names, facts["coverage"])
+    return {**facts, **around.to_json(0, names)}, *around.describe(0, names, facts["coverage"])
 
 
-def lines(task: Outputs, face: dict[str, Any], beside: Mapping[str, str], closing: str, several: bool) -> list[str]:
+def lines(task: Outputs, face: Facts, beside: Mapping[str, str], closing: str, several: bool) -> list[str]:
     """A face for a person: whether to rely on it, then classes by rank, or other outputs in their order."""
     scores = face["scores"]
     shown = [f"  face {face['face_id']}, {face['frames']} frames"] if several else []

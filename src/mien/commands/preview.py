@@ -12,9 +12,10 @@ from collections import Counter
 from dataclasses import dataclass as plain
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import cv2
+import numpy as np
 import tyro
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -127,7 +128,7 @@ class Film:
             scale = min(1.0, self.width / pixels.shape[1])
             width, height = (2 * max(1, round(scale * side / 2)) for side in pixels.shape[1::-1])
             self.video, self.size = VideoWriter(self.part), (width, height)
-        picture: Any = cv2.resize(pixels, self.size, interpolation=cv2.INTER_AREA)
+        picture = np.asarray(cv2.resize(pixels, self.size, interpolation=cv2.INTER_AREA), np.uint8)
         self.video.write(picture, time)
 
     def close(self) -> None:

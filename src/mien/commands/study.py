@@ -14,7 +14,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import tyro
@@ -75,7 +74,7 @@ def run(config: Config) -> Study:
     what = require_column(clips, config.condition, "condition", "condition")
     names = folder_names(clips, config.videos)
     done: dict[str, Timeline] = {}
-    failures: list[dict[str, Any]] = []
+    failures: list[dict[str, object]] = []
     with distributed.session(config.device, config.matmul):
         analyzer = load(config.model, config.device)
         require_calibration(analyzer.calibration, config.coverage)
@@ -111,7 +110,7 @@ def analyze_clip(analyzer: Analyzer, clip: Clip, folder: Path, config: Config) -
     return timeline
 
 
-def write_failures(out: Path, failures: list[dict[str, Any]], any_read: bool) -> None:
+def write_failures(out: Path, failures: list[dict[str, object]], any_read: bool) -> None:
     """List what could not be read; raises ``ValueError`` if that is everything."""
     table = pd.DataFrame(failures, columns=["path", "reason"])
     write_whole(out / "failures.csv", lambda path: write_csv(table, path))

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mien.interfaces import Clip
+from mien.statistics.metrics import Array
 from mien.video.manifest import cell
-
-Array = NDArray[Any]
 
 
 def mean_by_column(

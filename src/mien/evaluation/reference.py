@@ -23,6 +23,9 @@ METRICS = (*PERCENT, "PCC", "CCC", "1-MAE")
 AVERAGED = "averaged here"
 """Added to the mark of a mean over targets that the source does not print."""
 
+Row = Mapping[str, Any]
+"""A result as the file has it: some of ``KEYS``, each with text, a number, or numbers by class, target or fold."""
+
 KEYS = {"method", "year", "protocol", "modality", "model", "source", "marks", "note", "folds", *METRICS}
 
 
@@ -97,7 +100,7 @@ def all_results() -> tuple[Published, ...]:
     return tuple(result(row) for row in tables()["results"])
 
 
-def result(row: Mapping[str, Any]) -> Published:
+def result(row: Row) -> Published:
     """One row of the file; a key that it cannot have (a note with a comma needs quotes) is an error."""
     if odd := set(row) - KEYS:
         raise ValueError(f"reference.yaml, {row['method']}, {row['protocol']}: unknown {', '.join(sorted(odd))}")
@@ -115,7 +118,7 @@ def result(row: Mapping[str, Any]) -> Published:
     )
 
 
-def source_of(row: Mapping[str, Any], name: str) -> str:
+def source_of(row: Row, name: str) -> str:
     """Where a number of a row comes from."""
     special = row.get("marks", {})
     source = special.get(name, special.get(name.partition(".")[0], row.get("source", "O")))
@@ -123,7 +126,7 @@ def source_of(row: Mapping[str, Any], name: str) -> str:
     return f"{source}, {AVERAGED}" if isinstance(given, Mapping) and name in METRICS and "mean" not in given else source
 
 
-def metric_values(metric: str, value: Any) -> list[tuple[str, float]]:
+def metric_values(metric: str, value: float | Mapping[str, float]) -> list[tuple[str, float]]:
     """A number, or numbers by class or target -> (name, number); the mean of complete targets is added.
 
     A complete set of targets has the mean that its paper prints or, where it prints none, the mean of its numbers.

@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -76,7 +75,7 @@ class Evaluation:
         }
         return {name: value for name, value in values.items() if not math.isnan(value)}
 
-    def metrics_json(self) -> dict[str, Any]:
+    def metrics_json(self) -> dict[str, object]:
         """What metrics.json holds; None is a metric that could not be measured, as the recall of an absent class."""
         values = {n: None if math.isnan(i.value) else i.value for n, i in self.overall.metrics.items()}
         parts = {
@@ -85,11 +84,11 @@ class Evaluation:
         }
         bounds = {n: [i.low, i.high] for n, i in self.overall.metrics.items() if math.isfinite(i.low)}
         intervals = {"level": LEVEL, "basis": self.basis, "bounds": bounds}
-        return {"task": self.task.kind} | values | parts | {"intervals": intervals}
+        return {"task": self.task.kind, **values, **parts, "intervals": intervals}
 
 
 def evaluate(
-    task: Outputs, clips: Sequence[Clip], outputs: NDArray[np.float64], targets: NDArray[Any], names: Sequence[str],
+    task: Outputs, clips: Sequence[Clip], outputs: NDArray[np.float64], targets: Array, names: Sequence[str],
     folder: Path, columns: Sequence[str] = (), kept: Sequence[str] = (),
 ) -> Evaluation:  # fmt: skip
     """Outputs (N, names) and truth (N, ...) of clips, and the ``columns`` of ``--subgroups`` -> metrics with intervals.
@@ -177,7 +176,7 @@ def predictions_table(
     task: Outputs,
     clips: Sequence[Clip],
     outputs: NDArray[np.float64],
-    targets: NDArray[Any],
+    targets: Array,
     names: Sequence[str],
     columns: Sequence[str],
 ) -> pd.DataFrame:
@@ -204,17 +203,21 @@ def format_interval(interval: Interval) -> str:
     return f"{interval.value:.4f}{bounds}"
 
 
-def summary_rows(task: Outputs, column: str, groups: Sequence[Group]) -> list[dict[str, Any]]:
+def summary_rows(task: Outputs, column: str, groups: Sequence[Group]) -> list[dict[str, object]]:
     """A line per group with the metrics of short tables; subgroups.csv has all."""
     return [
-        {column: one.name, "clips": one.clips, "subjects": one.subjects}
-        | {name: text for name, text in formatted_metrics(task, one).items() if name in task.shown}
-        | ({"absent": ", ".join(one.absent)} if any(other.absent for other in groups) else {})
+        {
+            column: one.name,
+            "clips": one.clips,
+            "subjects": one.subjects,
+            **{name: text for name, text in formatted_metrics(task, one).items() if name in task.shown},
+            **({"absent": ", ".join(one.absent)} if any(other.absent for other in groups) else {}),
+        }
         for one in groups
     ]
 
 
-def subgroup_row(column: str, one: Group) -> dict[str, Any]:
+def subgroup_row(column: str, one: Group) -> dict[str, object]:
     """A line of subgroups.csv: every metric with its bounds."""
     values = {
         name + end: value
@@ -222,4 +225,4 @@ def subgroup_row(column: str, one: Group) -> dict[str, Any]:
         for end, value in (("", i.value), ("_low", i.low), ("_high", i.high))
     }
     about = {"column": column, "group": one.name, "clips": one.clips, "subjects": one.subjects}
-    return about | values | {"absent": "; ".join(one.absent)}
+    return {**about, **values, "absent": "; ".join(one.absent)}

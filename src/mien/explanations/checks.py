@@ -14,13 +14,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from mien.explanations.occlusion import Box, Fill, Grid, Score, fill_clip, mean_over_boxes, score_all
+from mien.explanations.occlusion import Array, Box, Fill, Grid, Score, fill_clip, mean_over_boxes, score_all
+from mien.video.clips import Indices
 
-Array = NDArray[Any]
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -38,7 +37,7 @@ def similarity(one: Array, other: Array) -> float:
     """Spearman rank correlation of two maps in [-1, 1]; 0 where one of them is constant."""
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return 0.0
-    found: Any = spearmanr(one.ravel(), other.ravel())
+    found: Any = spearmanr(one.ravel(), other.ravel())  # scipy does not tell the type of its result
     return float(found.statistic)
 
 
@@ -103,7 +102,7 @@ def removal_curves(
     return Curves(shares, down[0], up[0], down[1:], up[1:])
 
 
-def patch_ranks(importance: Array, rng: np.random.Generator) -> Array:
+def patch_ranks(importance: Array, rng: np.random.Generator) -> Indices:
     """Each patch's place (time, rows, columns) when the most important comes first; equals by chance."""
     order = np.lexsort((rng.random(importance.size), -importance.ravel()))
     places = np.empty(importance.size, dtype=np.int64)
@@ -111,7 +110,7 @@ def patch_ranks(importance: Array, rng: np.random.Generator) -> Array:
     return places.reshape(importance.shape)
 
 
-def partly_replaced(base: Tensor, other: Tensor, places: Array, share: float, patch: Grid) -> Callable[[], Tensor]:
+def partly_replaced(base: Tensor, other: Tensor, places: Indices, share: float, patch: Grid) -> Callable[[], Tensor]:
     """A clip whose first ``share`` of patches by place comes from ``other``; made when it is called for."""
 
     def make() -> Tensor:

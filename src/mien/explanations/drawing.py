@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mien.explanations.checks import Curves
+from mien.explanations.occlusion import Array
 from mien.reports.plots import COLOURS, FAINT, INK, axes, canvas, style_axis
 
-Array = NDArray[Any]
 
-
-def temporal_figure(times: Array, losses: Sequence[Array], about: Mapping[str, Any]) -> Figure:
+def temporal_figure(times: Array, losses: Sequence[Array], about: Mapping[str, object]) -> Figure:
     """Times of frames (S, T) in seconds and loss per slot of each window -> a step per slot over the video."""
     figure, axis = axes(6.4, 3.0, f"When: {about['target']}")
     axis.axhline(0, color=FAINT, linewidth=1)
@@ -31,7 +28,7 @@ def temporal_figure(times: Array, losses: Sequence[Array], about: Mapping[str, A
     return figure
 
 
-def spatial_figure(clips: Tensor, losses: Sequence[Array], about: Mapping[str, Any], most: int = 6) -> Figure:
+def spatial_figure(clips: Tensor, losses: Sequence[Array], about: Mapping[str, object], most: int = 6) -> Figure:
     """Middle frames of windows (S, 3, T, H, W), uint8, and loss per site -> the face and, beside it, the map over it."""
     shown = np.unique(np.linspace(0, len(clips) - 1, min(most, len(clips))).round().astype(int))
     limit = max(float(np.abs(np.stack(losses)).max()), 1e-9)

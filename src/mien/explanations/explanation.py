@@ -6,11 +6,10 @@ There is a map per window and method. Signed maps speak for or against an answer
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass as settings
 from torch import Tensor, nn
@@ -18,14 +17,13 @@ from torch import Tensor, nn
 from mien.config import STRICT
 from mien.explanations import occlusion
 from mien.explanations.checks import Curves, randomised_copy, removal_curves, similarity
-from mien.explanations.occlusion import Fill
+from mien.explanations.occlusion import Array, Fill
 from mien.explanations.question import Question
 from mien.explanations.reconstruction import error_map
 from mien.interfaces import Task
 from mien.objectives.masked_autoencoding import MaskedAutoencoding
 from mien.progress import progress_bar
 
-Array = NDArray[Any]
 M = TypeVar("M", bound=nn.Module)
 Maps = list[Array]
 """A map (time, rows, columns) per window."""

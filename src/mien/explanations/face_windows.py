@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +75,7 @@ class WindowClips:
     """uint8 (S, 3, T, size, size)."""
     frames: Indices
     """Numbers of their frames in the video (S, T)."""
-    times: NDArray[Any]
+    times: NDArray[np.float64]
     """Times of their frames in seconds (S, T)."""
 
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from matplotlib import colormaps
-from numpy.typing import NDArray
 
 from mien.explanations.face_windows import FaceWindows
+from mien.explanations.occlusion import Array
+from mien.faces.face import Pixels
 from mien.files import write_whole
 from mien.video.clips import Indices
 from mien.video.writer import VideoWriter
-
-Array = NDArray[Any]
 
 SIDE = 320
 """Side of an overlay in pixels."""
@@ -56,7 +54,7 @@ def colour_limits(windows: Sequence[MapWindow], signed: bool) -> tuple[float, fl
     return float(low), float(high if high > low else low + 1)
 
 
-def map_over_frame(frame: Array, values: Array, ends: tuple[float, float], signed: bool) -> Array:
+def map_over_frame(frame: Pixels, values: Array, ends: tuple[float, float], signed: bool) -> Pixels:
     """A frame (H, W, 3), uint8, under a map (rows, columns): signed maps red for and blue against, others dark to bright.
 
     What says little stays as it is: the opacity grows with the distance from 0, or from the lower end.
@@ -83,8 +81,8 @@ def write_video(stretch: FaceWindows, windows: Sequence[MapWindow], path: Path, 
 
 
 def overlay_frame(
-    frame: Array, number: int, windows: Sequence[MapWindow], ends: tuple[float, float], title: str, signed: bool
-) -> Array:
+    frame: Pixels, number: int, windows: Sequence[MapWindow], ends: tuple[float, float], title: str, signed: bool
+) -> Pixels:
     """A frame under its map, its title, and the curve with a mark at this frame (SIDE + STRIP, SIDE, 3)."""
     maps = [found for window in windows if (found := window.at(number)) is not None]
     picture = map_over_frame(frame, np.mean(maps, axis=0), ends, signed) if maps else frame.copy()
@@ -94,7 +92,7 @@ def overlay_frame(
     return np.concatenate([picture, curve_strip(number, windows, signed)])
 
 
-def curve_strip(number: int, windows: Sequence[MapWindow], signed: bool) -> Array:
+def curve_strip(number: int, windows: Sequence[MapWindow], signed: bool) -> Pixels:
     """A curve over time with a mark at a frame (STRIP, SIDE, 3): the mean of signed maps, the peak of amounts.
 
     The mean of an attention map is the same at all times; its peak tells how much one site stands out.
@@ -121,7 +119,7 @@ def curve_strip(number: int, windows: Sequence[MapWindow], signed: bool) -> Arra
 
 def picture_rows(
     stretch: FaceWindows, windows: Sequence[MapWindow], signed: bool, most: int = 8
-) -> tuple[Array, Array]:
+) -> tuple[Pixels, Pixels]:
     """Frames of the windows (N, SIDE / 2, SIDE / 2, 3), at most so many, and the same under their maps; uint8."""
     numbers = np.unique(np.concatenate([window.frames for window in windows]))
     chosen = numbers[np.unique(np.linspace(0, len(numbers) - 1, most).round().astype(int))].tolist()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice, product
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mien.progress import progress_bar
 
-Array = NDArray[Any]
+Array = NDArray[np.floating]
 T = TypeVar("T")
 Grid = tuple[int, int, int]
 Box = tuple[slice, slice, slice]

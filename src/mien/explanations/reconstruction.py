@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from mien.explanations.occlusion import Array
 from mien.faces.crop import CropConfig
 from mien.models.card import ModelCard
 from mien.objectives.masked_autoencoding import MaskedAutoencoding, MaskedAutoencodingConfig
 from mien.video.clips import ClipConfig
-
-Array = NDArray[Any]
 
 
 def load_autoencoder(folder: Path, device: torch.device) -> tuple[MaskedAutoencoding, ClipConfig, CropConfig | None]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,26 @@ from mien.explanations import drawing, map_overlay
 from mien.explanations.checks import Curves
 from mien.explanations.explanation import Maps
 from mien.explanations.face_windows import FaceWindows, WindowClips
+from mien.faces.face import Pixels
 from mien.files import remove_files, write_whole
 from mien.names import to_text
 from mien.reports import plots
+
+
+class About(TypedDict):
+    """What is explained."""
+
+    target: str
+    """Name of the output, or reconstruction."""
+    unit: str
+    """Of what the maps hold."""
+    face: int
+    windows: int
+    """Windows of the face in all."""
+    answer: NotRequired[float]
+    """The output over all frames of the face."""
+    explained: NotRequired[list[float]]
+    """The output in each window that is explained."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -27,8 +45,7 @@ class Explanation:
     """The video."""
     stretch: FaceWindows
     windows: WindowClips
-    about: dict[str, Any]
-    """Which output is explained (``target``), its value (``answer``), of which face, and in how many windows."""
+    about: About
     maps: dict[str, Maps] = field(default_factory=dict)
     """Maps of every window, by method."""
     moments: Maps = field(default_factory=list)
@@ -41,9 +58,9 @@ class Explanation:
     """Deletion and insertion of each window, by method."""
 
     @property
-    def checks(self) -> dict[str, dict[str, Any]]:
+    def checks(self) -> dict[str, dict[str, float | list[float]]]:
         """What each method's maps did in the checks, means over the windows; empty where none were asked for."""
-        result: dict[str, dict[str, Any]] = {}
+        result: dict[str, dict[str, float | list[float]]] = {}
         for method, survival in self.survival.items():
             areas = [one.areas() for one in self.curves.get(method, [])]
             means = {name: float(np.mean([area[name] for area in areas])) for name in (areas[0] if areas else {})}
@@ -73,7 +90,7 @@ class Explanation:
         films = [f"{method}.mp4" for method in ("occlusion", "attention", "reconstruction")]
         remove_files(folder, ["explanation.json", "maps.npz", "maps.png", "when.png", "where.png", "check.png", *films])
         folder.mkdir(parents=True, exist_ok=True)
-        rows: dict[str, NDArray[Any]] = {}
+        rows: dict[str, Pixels] = {}
         for method, maps in self.maps.items():
             pairs, signed = zip(self.windows.frames, maps, strict=True), method == "occlusion"
             shown = [map_overlay.MapWindow(frames, one) for frames, one in pairs]
@@ -94,7 +111,7 @@ class Explanation:
         write_whole(folder / "explanation.json", lambda path: path.write_text(json.dumps(saved, indent=2) + "\n"))
 
 
-def save_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+def save_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
     """Arrays by name as .npz, under exactly this path."""
     with path.open("wb") as file:
         np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch.nn.functional as F
@@ -17,6 +16,8 @@ from mien.statistics.metrics import UNKNOWN
 from mien.video.clips import ClipConfig
 from mien.video.views import ViewConfig, ViewDataset, load_views
 
+Predict = Callable[[NDArray], NDArray]
+"""Vectors (N, D) -> outputs (N, names)."""
 STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2)
 """Inverse regularisation strengths to choose from on validation."""
 
@@ -33,12 +34,12 @@ def raw_pixels(clips: Sequence[Clip], config: ClipConfig, workers: int, side: in
 
 def fit_linear(
     kind: str, train: NDArray, targets: NDArray, validation: NDArray, score: Callable[[NDArray], float], names: int
-) -> tuple[Any, float, float]:
+) -> tuple[Predict, float, float]:
     """A linear model of the kind of ``Outputs.linear`` with the strength that does best on validation.
 
     Returns a function from vectors to outputs (N, names), that score and the strength.
     """
-    best: tuple[Any, float, float] | None = None
+    best: tuple[Predict, float, float] | None = None
     for strength in STRENGTHS:
         predict = LINEAR[kind](train, targets, strength, names)
         value = score(predict(validation))
@@ -46,9 +47,6 @@ def fit_linear(
             best = predict, value, strength
     assert best is not None
     return best
-
-
-Predict = Callable[[NDArray], NDArray]
 
 
 def ridge(train: NDArray, targets: NDArray, strength: float, names: int) -> Predict:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
@@ -172,7 +172,7 @@ class Features:
             )
 
 
-def write_features(file: Path, tokens: Tensor, item: View, about: dict[str, Any]) -> None:
+def write_features(file: Path, tokens: Tensor, item: View, about: Mapping[str, object]) -> None:
     """Keep the tokens (segments, crops, N, dim) of each distinct window once, with what they are."""
     order = torch.arange(len(item["layout"])).flip(0)
     first = torch.zeros(len(item["rows"]), dtype=torch.int64).scatter(0, item["layout"].flip(0), order)

@@ -12,7 +12,7 @@ from copy import deepcopy
 from dataclasses import dataclass as plain
 from dataclasses import field
 from itertools import product
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -63,7 +63,7 @@ class Best:
     probe: int = 0
     """Number of its setting."""
     epoch: int = 0
-    state: dict[str, Any] = field(default_factory=dict)
+    state: dict[str, Tensor] = field(default_factory=dict)
 
 
 Judge = Callable[[Tensor, Tensor], dict[str, Tensor]]
@@ -76,7 +76,7 @@ def train_probes(
     steps: int,
     config: ProbeConfig,
     validate: Callable[[nn.ModuleList], list[float]],
-    record: Callable[[dict[str, Any]], object] = lambda line: None,
+    record: Callable[[dict[str, object]], object] = lambda line: None,
 ) -> list[Best]:
     """Train heads (``config.start``) on batches of tokens (B, N, dim) and targets; returns each seed's best on validation.
 
@@ -122,7 +122,7 @@ def fit_step(
 
 def adamw(heads: nn.ModuleList, config: ProbeConfig) -> torch.optim.AdamW:
     """AdamW with the rates of each head; biases, norms and the query do not decay."""
-    groups: list[dict[str, Any]] = []
+    groups: list[dict[str, object]] = []
     for head, (lr, decay) in zip(heads, config.settings() * config.seeds, strict=True):
         for decayed in (True, False):
             chosen = [p for name, p in head.named_parameters() if decays(name, p) == decayed]

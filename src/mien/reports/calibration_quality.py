@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from mien.calibration.calibrated import Calibrated, calibration_error
 from mien.calibration.calibration import Calibration
@@ -25,9 +23,8 @@ from mien.inference.analyzer import Scores
 from mien.interfaces import Clip, Outputs
 from mien.names import write_csv
 from mien.reports import diagrams, plots
+from mien.statistics.metrics import Array
 from mien.video.views import ViewConfig
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -72,10 +69,9 @@ class CalibrationQuality:
         c = self.calibrated
         if c is None:
             raise ValueError("the model is not calibrated; run mien calibrate")
-        columns = {"path": [clip.path for clip in clips]} | c.columns(self.targets, self.names)
-        columns["reliable"] = [not found for found in self.reasons]
-        columns["reasons"] = [" ".join(found) for found in self.reasons]
-        return pd.DataFrame(columns)
+        columns = {"path": [clip.path for clip in clips], **c.columns(self.targets, self.names)}
+        texts = [" ".join(found) for found in self.reasons]
+        return pd.DataFrame(columns | {"reliable": [not text for text in texts], "reasons": texts})
 
 
 def assess(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -40,7 +39,7 @@ def section(found: CrossValidation, evaluation: Evaluation, folder: Path, weight
     return Section(f"{len(found.folds)} folds, {weights}", sentences, table, picture, caption)
 
 
-def metric_texts(found: CrossValidation, evaluation: Evaluation) -> list[dict[str, Any]]:
+def metric_texts(found: CrossValidation, evaluation: Evaluation) -> list[dict[str, object]]:
     """A line per metric as a person reads it."""
     return [
         {
@@ -48,18 +47,24 @@ def metric_texts(found: CrossValidation, evaluation: Evaluation) -> list[dict[st
             "pooled": format_interval(interval),
             "mean": format_number(found.mean[name]),
             "deviation": format_number(found.deviation[name]),
+            **{f"fold {fold}": format_number(scores[name]) for fold, scores in found.folds.items()},
         }
-        | {f"fold {fold}": format_number(scores[name]) for fold, scores in found.folds.items()}
         for name, interval in evaluation.overall.metrics.items()
     ]
 
 
-def metric_rows(found: CrossValidation, evaluation: Evaluation) -> list[dict[str, Any]]:
+def metric_rows(found: CrossValidation, evaluation: Evaluation) -> list[dict[str, object]]:
     """A line per metric for programs."""
     return [
-        {"metric": name, "pooled": i.value, "low": i.low, "high": i.high}
-        | {"mean": found.mean[name], "deviation": found.deviation[name]}
-        | {f"fold {fold}": scores[name] for fold, scores in found.folds.items()}
+        {
+            "metric": name,
+            "pooled": i.value,
+            "low": i.low,
+            "high": i.high,
+            "mean": found.mean[name],
+            "deviation": found.deviation[name],
+            **{f"fold {fold}": scores[name] for fold, scores in found.folds.items()},
+        }
         for name, i in evaluation.overall.metrics.items()
     ]
 

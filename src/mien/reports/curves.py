@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from mien.inference.timeline import Timeline
 from mien.reports.plots import COLOURS
 
+Row = dict[Hashable, Any]
+"""A row of the table of frames, by column."""
 POINTS = 1500
 """Points of a curve at most: more than a screen has columns."""
 
@@ -53,7 +55,7 @@ class Curve:
 
 def curves(timeline: Timeline, faces: int = 6) -> list[Curve]:
     """The curves of the faces seen longest, in order of their ids."""
-    seen: Any = timeline.frames[timeline.frames["success"] == 1]
+    seen = timeline.frames[timeline.frames["success"] == 1]
     chosen = sorted(seen["face_id"].value_counts().index[:faces])
     edges = bin_edges(timeline)
     return [face_curve(timeline, seen[seen["face_id"] == face], int(face), edges) for face in chosen]
@@ -68,19 +70,23 @@ def bin_edges(timeline: Timeline) -> NDArray[np.float64]:
     return np.linspace(times[0], times[-1] + 1e-6, POINTS + 1)
 
 
-def face_curve(timeline: Timeline, rows: Any, face: int, edges: NDArray[np.float64]) -> Curve:
+def face_curve(timeline: Timeline, rows: pd.DataFrame, face: int, edges: NDArray[np.float64]) -> Curve:
     """One face's rows, averaged in time bins."""
     place = np.searchsorted(edges, rows["timestamp"].to_numpy(float), side="right") - 1
-    values = {name: bin_means(rows[name], place, len(edges) - 1) for name in timeline.names}
+    values = {name: bin_means(floats(rows, name), place, len(edges) - 1) for name in timeline.names}
     low, high = value_bands(timeline, rows, face, edges, values, place)
     flagged = rows["reliable"].eq(False).fillna(False).to_numpy(float)
-    unreliable = np.nan_to_num(bin_means(pd.Series(flagged), place, len(edges) - 1)) > 0
+    unreliable = np.nan_to_num(bin_means(flagged, place, len(edges) - 1)) > 0
     return Curve(face, (edges[:-1] + edges[1:]) / 2, values, low, high, unreliable)
 
 
-def bin_means(column: Any, place: NDArray[np.int64], bins: int) -> NDArray[np.float64]:
+def floats(rows: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    """A column, NaN where a cell is empty."""
+    return rows[name].to_numpy(float, na_value=np.nan)
+
+
+def bin_means(values: NDArray[np.float64], place: NDArray[np.int64], bins: int) -> NDArray[np.float64]:
     """Mean per bin, NaN for bins without a value."""
-    values = column.to_numpy(float, na_value=np.nan)
     kept = np.isfinite(values)
     sums = np.bincount(place[kept], weights=values[kept], minlength=bins)
     counts = np.bincount(place[kept], minlength=bins)
@@ -89,7 +95,7 @@ def bin_means(column: Any, place: NDArray[np.int64], bins: int) -> NDArray[np.fl
 
 def value_bands(
     timeline: Timeline,
-    rows: Any,
+    rows: pd.DataFrame,
     face: int,
     edges: NDArray[np.float64],
     values: dict[str, NDArray[np.float64]],
@@ -98,11 +104,11 @@ def value_bands(
     """Bands around lines: the width of the calibrated intervals, or without them one deviation over the windows."""
     if timeline.layout.outputs.curve != "lines":
         return {}, {}
-    windows: Any = timeline.windows[timeline.windows["face_id"] == face]
+    windows = timeline.windows[timeline.windows["face_id"] == face]
     low, high = {}, {}
     for name, middle in values.items():
         half = ((windows[f"{name}_upper"] - windows[f"{name}_lower"]) / 2).mean()
-        spread = bin_means(rows[f"{name}_sd"], place, len(edges) - 1) if np.isnan(half) else half
+        spread = bin_means(floats(rows, f"{name}_sd"), place, len(edges) - 1) if np.isnan(half) else half
         low[name], high[name] = middle - spread, middle + spread
     return low, high
 

@@ -20,6 +20,7 @@ from mien.interfaces import Clip, Outputs
 from mien.names import write_csv
 from mien.reports import figures
 from mien.reports.document import Section, page, table
+from mien.statistics.metrics import Array
 
 METRICS = "metrics.json"
 """Says that an evaluation is whole."""
@@ -31,8 +32,10 @@ WRITTEN = (
 """Files of an evaluation, or of a cross-validation."""
 Predictions = NDArray[np.float64]
 """Outputs (N, names)."""
-Targets = NDArray[Any]
+Targets = Array
 """The truth (N, ...), as a task's config gives it."""
+Notes = Mapping[str, Any]
+"""What numbers have to carry, by name, as metrics.json holds it."""
 
 
 def clear(folder: Path) -> None:
@@ -42,7 +45,7 @@ def clear(folder: Path) -> None:
 
 def report(
     task: Outputs, clips: Sequence[Clip], predictions: Predictions, targets: Targets, names: Sequence[str], folder: Path,
-    subgroups: Sequence[str] = (), notes: Mapping[str, Any] | None = None,
+    subgroups: Sequence[str] = (), notes: Notes | None = None,
 ) -> Evaluation:  # fmt: skip
     """Evaluate predictions, print the metrics with their intervals and write everything into ``folder``.
 
@@ -56,13 +59,13 @@ def report(
 
 def write(
     evaluation: Evaluation, predictions: Predictions, targets: Targets, names: Sequence[str],
-    first: Sequence[Section] = (), notes: Mapping[str, Any] | None = None,
+    first: Sequence[Section] = (), notes: Notes | None = None,
 ) -> None:  # fmt: skip
     """Write predictions.csv, pictures, report.html and, last, metrics.json into the evaluation's folder.
 
     ``clear`` the folder first: where metrics.json stands, the whole is of one evaluation.
     """
-    touched = warnings(dict(notes or {}))
+    touched = warnings(notes or {})
     for line in touched:
         print(f"  ! {line}")
     folder = evaluation.folder
@@ -77,7 +80,7 @@ def write(
     print(f"report in {folder}", flush=True)
 
 
-def leading_sections(notes: Mapping[str, Any], touched: Sequence[str]) -> list[Section]:
+def leading_sections(notes: Notes, touched: Sequence[str]) -> list[Section]:
     """The sections before the metrics: warnings, then which model on which clips."""
     warned = [*touched, *notes.get("cautions", [])]
     about = [{"what": name, "value": value} for name, value in notes.get("evaluated", {}).items()]
@@ -103,7 +106,7 @@ def print_subgroups(evaluation: Evaluation) -> None:
         print(f"\nby {column}\n{table(summary_rows(evaluation.task, column, groups))}")
 
 
-def warnings(notes: dict[str, Any]) -> list[str]:
+def warnings(notes: Notes) -> list[str]:
     """Sentences on what affects every metric, or the use of the weights: leaks, clips left out, a choice on test clips, licences."""
     lines = [f"leak: {leak}" for leak in notes.get("leaks", [])]
     lines += [f"a training clip broke and is not in all of the training: {skip}" for skip in notes.get("skipped", [])]

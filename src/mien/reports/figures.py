@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from mien.files import write_whole
 from mien.interfaces import Outputs
 from mien.names import write_csv
 from mien.reports import plots
 from mien.statistics import metrics
-from mien.statistics.metrics import MAJORITY
+from mien.statistics.metrics import MAJORITY, Array
 
-Array = NDArray[Any]
 Drawn = tuple[Figure, pd.DataFrame | None]
 """A figure, and a table with the names of the outputs as its index."""
 
@@ -56,7 +53,7 @@ def label_bars(table: pd.DataFrame, means: dict[str, float]) -> Figure:
     """A row per label: its share of yes, then F1, AUC and accuracy as bars, with a line where the majority ends."""
     count, longest = len(table), max(map(len, table.index))
     figure = plots.canvas(0.075 * longest + 9.2, 0.3 * count + 1.5)
-    panels: Any = figure.subplots(1, 4, sharey=True)
+    panels = figure.subplots(1, 4, sharey=True)
     places = np.arange(count)
     for axis, metric in zip(panels, ("rate", "F1", "AUC", "accuracy"), strict=True):
         head = "share of yes" if metric == "rate" else f"{metric}, mean {means[metric]:.2f}"

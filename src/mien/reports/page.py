@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -163,7 +162,7 @@ def table_row(cell: str, texts: Sequence[str]) -> str:
     return "<tr>" + "".join(f"<{cell}>{escape(text)}</{cell}>" for text in texts) + "</tr>"
 
 
-def format_cell(value: Any) -> str:
+def format_cell(value: object) -> str:
     """A table cell: fractions to four significant digits, nothing for None and NaN."""
     if value is None or (isinstance(value, float | np.floating) and math.isnan(value)):
         return ""

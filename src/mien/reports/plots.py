@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -128,7 +127,7 @@ def curves(
     return figure
 
 
-def running_mean(values: NDArray[Any], window: int) -> NDArray[Any]:
+def running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
     """Mean of each value and the ``window - 1`` before it, as many as there are: (N,) -> (N,)."""
     sums = np.concatenate([[0.0], np.cumsum(values)])
     ends = np.arange(1, len(values) + 1)
@@ -213,7 +212,7 @@ def reconstruction_grid(rows: Mapping[str, ArrayLike], columns: int = 8) -> NDAr
     return mosaic(labelled, len(stacks))
 
 
-def frames_last(video: NDArray[Any]) -> NDArray[Any]:
+def frames_last(video: NDArray[np.floating]) -> NDArray[np.floating]:
     """(B, 3, T, H, W), (3, T, H, W) or (T, H, W, 3) -> (B, T, H, W, 3)."""
     if video.ndim == 4 and video.shape[-1] == 3:
         return video[None]
@@ -223,7 +222,7 @@ def frames_last(video: NDArray[Any]) -> NDArray[Any]:
     return clips.transpose(0, 2, 3, 4, 1)
 
 
-def mosaic(lines: Sequence[tuple[str, NDArray[Any]]], group: int = 0, gap: int = 8) -> NDArray[np.uint8]:
+def mosaic(lines: Sequence[tuple[str, NDArray[np.floating]]], group: int = 0, gap: int = 8) -> NDArray[np.uint8]:
     """Labelled lines of frames (T, H, W, 3) in [0, 1] -> one picture; a wider gap after ``group`` lines.
 
     Small frames are enlarged to about 72 pixels; what lies outside [0, 1] is cut off.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pandas as pd
 
@@ -14,6 +13,7 @@ from mien.inference.pipeline import PredictionEvent
 from mien.inference.sources import Source
 from mien.inference.tables import RECT
 from mien.inference.timeline import Timeline
+from mien.reports.curves import Row
 from mien.video.decode import VideoError
 from mien.video.stream import Frame
 
@@ -81,7 +81,7 @@ def portraits_from_table(timeline: Timeline, source: Source, faces: int = 12) ->
     """
     table = timeline.frames[timeline.frames["face_id"].notna()]
     longest = table["face_id"].value_counts().index[:faces]
-    wanted: dict[int, list[dict[Any, Any]]] = {}
+    wanted: dict[int, list[Row]] = {}
     for face in longest:
         for row in evenly_spaced(table[table["face_id"] == face].to_dict("records")):
             wanted.setdefault(int(row["frame"]), []).append(row)
@@ -99,7 +99,7 @@ def portraits_from_table(timeline: Timeline, source: Source, faces: int = 12) ->
     return {face: shown for face, shown in found.items() if shown}
 
 
-def portrait_of(row: Mapping[Any, Any], frame: Frame, config: CropConfig) -> Portrait:
+def portrait_of(row: Row, frame: Frame, config: CropConfig) -> Portrait:
     """A face of the table of frames, cut out of its frame."""
     x, y, width, height = (float(row[name]) for name in RECT)
     confidence = float("nan") if pd.isna(row["confidence"]) else float(row["confidence"])

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from mien.evaluation.subgroups import is_blank
 from mien.inference.timeline import Timeline
@@ -111,7 +113,7 @@ def tidy_rows(
     means = {face["face_id"]: face for face in used.to_dict("records")}
     rows = []
     for face in summary.to_dict("records"):
-        taken: dict[Any, Any] = means.get(face["face_id"], {})
+        taken = means.get(face["face_id"], {})
         seen = {"face_id": face["face_id"], "main": face["face_id"] == main, "seconds": taken.get("frames", 0) * step}
         seen |= {"share_seen": face["frames"] / frames, "share_unreliable": face["unreliable"]}
         seen["only_unreliable"] = all_unreliable(face["unreliable"])
@@ -128,14 +130,14 @@ def reliable_part(timeline: Timeline, reliable_only: bool) -> Timeline:
     return replace(timeline, frames=timeline.frames[timeline.frames["reliable"].eq(True).fillna(False)])
 
 
-def all_unreliable(share: Any) -> bool | None:
+def all_unreliable(share: float) -> bool | None:
     """Whether nothing is reliable; None where nobody can tell."""
     return None if pd.isna(share) else bool(share >= 1)
 
 
-def participant_means(table: Any) -> pd.DataFrame:
+def participant_means(table: pd.DataFrame) -> pd.DataFrame:
     """Main faces only: the mean of each participant's videos in each condition, weighted by the seconds that count."""
-    main = table[table["main"] & (table["seconds"] > 0)]
+    main = table.loc[table["main"] & (table["seconds"] > 0)]
     rows = []
     for (condition, who, measure), group in main.groupby(["condition", "participant", "measure"], sort=True):
         seconds = group["seconds"].to_numpy(float)
@@ -178,8 +180,8 @@ def condition_plot(table: pd.DataFrame, condition: str = "", bounds: tuple[float
     ``condition`` names the axis; ``bounds`` are the least and largest value there can be, (0, 1) for probabilities. Dots
     that rest on unreliable frames only are red rings.
     """
-    people: Any = participant_means(table)
-    summary: Any = condition_means(table, bounds)
+    people = participant_means(table)
+    summary = condition_means(table, bounds)
     measures, conditions = list(dict.fromkeys(table["measure"])), sorted(people["condition"].unique())
     across = min(4, max(len(measures), 1))
     down = -(-max(len(measures), 1) // across)
@@ -188,14 +190,14 @@ def condition_plot(table: pd.DataFrame, condition: str = "", bounds: tuple[float
     for i, measure in enumerate(measures):
         axis = style_axis(figure.add_subplot(down, across, i + 1), measure)
         for place, name in enumerate(conditions):
-            chosen = people[(people["measure"] == measure) & (people["condition"] == name)]
+            chosen = people.loc[(people["measure"] == measure) & (people["condition"] == name)]
             draw_dots(axis, chosen, place, rng)
-            row = summary[(summary["measure"] == measure) & (summary["condition"] == name)]
+            row = summary.loc[(summary["measure"] == measure) & (summary["condition"] == name)]
             if len(row):
                 mean, lower, upper = row[["mean", "lower", "upper"]].to_numpy(float)[0]
                 axis.plot([place - 0.25, place + 0.25], [mean, mean], color=INK, linewidth=2)
                 axis.plot([place, place], [lower, upper], color=INK, linewidth=1.2)
-        axis.set_ylim(*axis_limits(people[people["measure"] == measure]["mean"].to_numpy(float), bounds))
+        axis.set_ylim(*axis_limits(people.loc[people["measure"] == measure, "mean"].to_numpy(float), bounds))
         axis.set_xticks(range(len(conditions)), [escape_dollars(str(c)) for c in conditions], rotation=20)
         axis.set_xlim(-0.6, max(len(conditions), 1) - 0.4)
         axis.set_ylabel(("probability" if bounds else "value, in the units of the labels") if i % across == 0 else "")
@@ -205,7 +207,7 @@ def condition_plot(table: pd.DataFrame, condition: str = "", bounds: tuple[float
     return figure
 
 
-def draw_dots(axis: Any, people: Any, place: int, rng: np.random.Generator) -> None:
+def draw_dots(axis: Axes, people: pd.DataFrame, place: int, rng: np.random.Generator) -> None:
     """The participants of one condition."""
     beside = place + rng.uniform(-0.14, 0.14, len(people))
     alone = people["only_unreliable"].eq(True).to_numpy(bool)
@@ -214,7 +216,7 @@ def draw_dots(axis: Any, people: Any, place: int, rng: np.random.Generator) -> N
     axis.scatter(beside[alone], values[alone], s=18, facecolors="none", edgecolors=UNRELIABLE, linewidths=1)
 
 
-def axis_limits(values: Any, bounds: tuple[float, float] | None) -> tuple[float, float]:
+def axis_limits(values: NDArray[np.float64], bounds: tuple[float, float] | None) -> tuple[float, float]:
     """Ends of an axis: the dots set the scale, since intervals of few people reach far; none beyond what can be."""
     if not len(values):
         return bounds or (0.0, 1.0)
@@ -223,13 +225,13 @@ def axis_limits(values: Any, bounds: tuple[float, float] | None) -> tuple[float,
     return (max(low, bounds[0]), min(high, bounds[1])) if bounds else (low, high)
 
 
-def draw_legend(figure: Figure, people: Any) -> None:
+def draw_legend(figure: Figure, people: pd.DataFrame) -> None:
     """What dots, lines and rings are, under the panels."""
     marks = [
         Line2D([], [], color=FAINT, marker="o", markersize=4, linestyle="", label="a participant"),
         Line2D([], [], color=INK, linewidth=2, label="mean over participants, 95 % interval"),
     ]
-    if people["only_unreliable"].eq(True).any():
+    if people["only_unreliable"].eq(True).to_numpy().any():
         ring = {"marker": "o", "markersize": 5, "markerfacecolor": "none", "linestyle": ""}
         marks.append(Line2D([], [], color=UNRELIABLE, **ring, label="unreliable frames only"))
     figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False, fontsize=9)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mien.faces.face import Pixels
 from mien.files import write_whole
@@ -16,7 +16,7 @@ from mien.inference.sources import Source
 from mien.inference.tables import RECT, SEPARATOR
 from mien.inference.timeline import Timeline
 from mien.progress import progress_bar
-from mien.reports.curves import palette
+from mien.reports.curves import Row, palette
 from mien.reports.plots import COLOURS
 from mien.video.decode import VideoError
 from mien.video.stream import Frame
@@ -62,7 +62,7 @@ def whole_frames(source: Source) -> Iterator[Frame]:
         return
 
 
-def rows_of_frames(table: pd.DataFrame) -> Iterator[list[dict[str, Any]]]:
+def rows_of_frames(table: pd.DataFrame) -> Iterator[list[Row]]:
     """The faces of each frame in order."""
     for _, rows in table.groupby("frame", sort=True):
         yield [row for row in rows.to_dict("records") if not pd.isna(row["face_id"])]
@@ -85,7 +85,7 @@ class Painter:
         self.known = timeline.reliability().known
         self.places: list[int | None] = []
 
-    def paint(self, frame: Frame, faces: Sequence[dict[str, Any]]) -> Pixels:
+    def paint(self, frame: Frame, faces: Sequence[Row]) -> Pixels:
         """A frame at the size of the overlay, with its faces and the column of their values."""
         height, width = frame.pixels.shape[:2]
         scale = min(LONGEST / max(height, width), max(SHORTEST / height, 1.0))
@@ -99,7 +99,7 @@ class Painter:
         self.column(picture[:, size[0] :], faces, frame.time)
         return picture
 
-    def box(self, picture: Any, row: dict[str, Any], scale: Any) -> None:
+    def box(self, picture: Pixels, row: Row, scale: NDArray[np.float64]) -> None:
         """Box and id of one face; a box that was bridged is thin."""
         x, y, w, h = np.array([row[name] for name in RECT], float) * np.tile(scale, 2)
         colour = colour_of(row)
@@ -107,7 +107,7 @@ class Painter:
         cv2.rectangle(picture, corner, opposite, colour, 2 if row["success"] == 1 else 1, cv2.LINE_AA)
         draw_tag(picture, f"face {row['face_id']}", (max(corner[0] - 1, 0), max(corner[1], TAG)), colour)
 
-    def column(self, picture: Any, faces: Sequence[dict[str, Any]], time: float) -> None:
+    def column(self, picture: Pixels, faces: Sequence[Row], time: float) -> None:
         """The values of all faces, the second below them."""
         height = len(picture)
         draw_text(picture, f"{time:7.2f} s" + ("" if faces else "   no face"), (8, height - 10), WHITE)
@@ -123,7 +123,7 @@ class Painter:
                 return
             self.panel(picture[top : top + step], row, lines)
 
-    def slots_of(self, faces: Sequence[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
+    def slots_of(self, faces: Sequence[Row]) -> list[tuple[int, Row]]:
         """Each face with its place in the column: the one that it had, or the first that is free."""
         here = {int(row["face_id"]): row for row in faces}
         self.places = [face if face in here else None for face in self.places]
@@ -133,7 +133,7 @@ class Painter:
                 self.places[free : free + 1] = [face]
         return [(place, here[face]) for place, face in enumerate(self.places) if face is not None]
 
-    def panel(self, picture: Any, row: dict[str, Any], lines: int) -> None:
+    def panel(self, picture: Pixels, row: Row, lines: int) -> None:
         """One face: who, whether to rely on it, and its values, or the largest so many of them."""
         doubt = status_of(row)
         draw_tag(picture, f"face {row['face_id']}", (8, TAG), colour_of(row))
@@ -146,7 +146,7 @@ class Painter:
         for i, name in enumerate(chosen):
             self.value(picture, name, float(row[name]), HEAD - 4 + LINE * i)
 
-    def value(self, picture: Any, name: str, value: float, top: int) -> None:
+    def value(self, picture: Pixels, name: str, value: float, top: int) -> None:
         """A name, a bar for a probability, and the number."""
         draw_text(picture, name[:12], (8, top + 12), WHITE, 0.42)
         number = f"{value:.2f}" if self.bars else f"{value:+.2f}"
@@ -162,12 +162,12 @@ class Painter:
             cv2.circle(picture, (PANEL - 56, top + 8), 4, self.colours[name], -1, cv2.LINE_AA)
 
 
-def colour_of(row: dict[str, Any]) -> tuple[int, int, int]:
+def colour_of(row: Row) -> tuple[int, int, int]:
     """Colour of a face's box and panel."""
     return rgb(COLOURS[int(row["face_id"]) % len(COLOURS)])
 
 
-def status_of(row: dict[str, Any]) -> str:
+def status_of(row: Row) -> str:
     """What stands beside a face's number: bridged, or why its values are not reliable."""
     if row["success"] != 1:
         return "bridged, no values"
@@ -178,14 +178,14 @@ def status_of(row: dict[str, Any]) -> str:
     return f"unreliable: {reasons[0]}{more}"
 
 
-def draw_text(picture: Any, text: str, place: tuple[int, int], colour: tuple[int, ...], size: float = 0.5) -> None:
+def draw_text(picture: Pixels, text: str, place: tuple[int, int], colour: tuple[int, ...], size: float = 0.5) -> None:
     """Text with a dark edge, readable on anything."""
     font = cv2.FONT_HERSHEY_SIMPLEX
     cv2.putText(picture, text, place, font, size, (0, 0, 0), 3, cv2.LINE_AA)
     cv2.putText(picture, text, place, font, size, colour, 1, cv2.LINE_AA)
 
 
-def draw_tag(picture: Any, text: str, place: tuple[int, int], colour: tuple[int, ...]) -> None:
+def draw_tag(picture: Pixels, text: str, place: tuple[int, int], colour: tuple[int, ...]) -> None:
     """White text on a colour; ``place`` is the bottom left corner."""
     font = cv2.FONT_HERSHEY_SIMPLEX
     width = cv2.getTextSize(text, font, 0.48, 1)[0][0] + 8

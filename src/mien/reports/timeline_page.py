@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from mien.faces.face import Pixels
 from mien.inference.timeline import Timeline
 from mien.reports.curves import Curve, curves, palette, true_runs
 from mien.reports.page import Report, data_url
 from mien.reports.timeline_overlay import rgb
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 SEEK = """
 const plot = document.getElementById('timeline'), video = document.querySelector('video.seek');
@@ -32,21 +36,20 @@ NOT_OPTIONS = ("layout", "mien", "model", "weights", "sources", "input", "file",
 """Entries of analysis.json that are no options."""
 
 
-def figure(timeline: Timeline) -> Any:
+def figure(timeline: Timeline) -> Figure:
     """The timeline as a plotly ``Figure``: a row per face; its first shape is the line of the present moment."""
-    go, subplots = plotly()
+    from plotly.subplots import make_subplots  # takes most of a second to import
+
     drawn = curves(timeline)
     titles = [f"face {c.face_id}" for c in drawn] or ["no face on any frame"]
     rows = max(len(drawn), 1)
     kind, each = PANELS[timeline.layout.outputs.curve]
     height = (each * len(timeline.names) + 60 if each else 210) * rows + 130
-    page: Any = subplots.make_subplots(
-        rows=rows, shared_xaxes=True, vertical_spacing=40 / height, subplot_titles=titles
-    )
+    page: Figure = make_subplots(rows=rows, shared_xaxes=True, vertical_spacing=40 / height, subplot_titles=titles)
     start, stop = (float(timeline.frames["timestamp"].iloc[place]) for place in (0, -1))
     page.add_shape(type="line", x0=start, x1=start, y0=0, y1=1, yref="paper", line={"color": "#888", "width": 1})
     for row, curve in enumerate(drawn, 1):
-        kind(go, page, curve, palette(timeline.names), row)
+        kind(page, curve, palette(timeline.names), row)
         for first, end in true_runs(~curve.seen):
             mark_unseen(page, curve, first, end, row)
         for first, end in true_runs(curve.unreliable):
@@ -60,18 +63,13 @@ def figure(timeline: Timeline) -> Any:
     return page
 
 
-def plotly() -> tuple[Any, Any]:
-    """plotly, imported when a page is made: it takes most of a second."""
-    from plotly import graph_objects, subplots
-
-    return graph_objects, subplots
-
-
-def stacked(go: Any, page: Any, curve: Curve, colours: dict[str, str], row: int) -> None:
+def stacked(page: Figure, curve: Curve, colours: dict[str, str], row: int) -> None:
     """Probabilities on top of one another; nothing where the face was not seen."""
+    from plotly.graph_objects import Scatter
+
     for name, values in curve.values.items():
         page.add_trace(
-            go.Scatter(
+            Scatter(
                 x=curve.time.round(3),
                 y=np.nan_to_num(values).round(4),
                 name=name,
@@ -89,8 +87,10 @@ def stacked(go: Any, page: Any, curve: Curve, colours: dict[str, str], row: int)
     page.update_yaxes(range=[0, 1.001], title_text="probability", row=row)
 
 
-def lines(go: Any, page: Any, curve: Curve, colours: dict[str, str], row: int) -> None:
+def lines(page: Figure, curve: Curve, colours: dict[str, str], row: int) -> None:
     """Values as lines with their bands."""
+    from plotly.graph_objects import Scatter
+
     x = curve.time.round(3)
     for name, values in curve.values.items():
         shade = f"rgba{(*rgb(colours[name]), 0.18)}"
@@ -102,18 +102,20 @@ def lines(go: Any, page: Any, curve: Curve, colours: dict[str, str], row: int) -
             "showlegend": False,
             "hoverinfo": "skip",
         }
-        page.add_trace(go.Scatter(y=curve.low[name].round(4), **edge), row=row, col=1)
-        page.add_trace(go.Scatter(y=curve.high[name].round(4), fill="tonexty", fillcolor=shade, **edge), row=row, col=1)
+        page.add_trace(Scatter(y=curve.low[name].round(4), **edge), row=row, col=1)
+        page.add_trace(Scatter(y=curve.high[name].round(4), fill="tonexty", fillcolor=shade, **edge), row=row, col=1)
         line = {"width": 2, "color": colours[name]}
-        page.add_trace(go.Scatter(x=x, y=values.round(4), name=name, legendgroup=name, showlegend=row == 1, mode="lines", line=line, hovertemplate="%{y:.2f}"), row=row, col=1)  # fmt: skip
+        page.add_trace(Scatter(x=x, y=values.round(4), name=name, legendgroup=name, showlegend=row == 1, mode="lines", line=line, hovertemplate="%{y:.2f}"), row=row, col=1)  # fmt: skip
 
 
-def shaded(go: Any, page: Any, curve: Curve, colours: dict[str, str], row: int) -> None:
+def shaded(page: Figure, curve: Curve, colours: dict[str, str], row: int) -> None:
     """A row per label, as dark as its probability; any number of them can be told apart."""
+    from plotly.graph_objects import Heatmap
+
     names = list(curve.values)
     shades = np.stack([curve.values[name] for name in names]).round(4)
     page.add_trace(
-        go.Heatmap(
+        Heatmap(
             x=curve.time.round(3), y=names, z=shades, zmin=0, zmax=1, colorscale="Blues", showscale=row == 1,
             colorbar={"title": "probability"}, hovertemplate="%{y} %{z:.2f}<extra></extra>",
         ),
@@ -127,13 +129,13 @@ PANELS = {"stacked": (stacked, 0), "lines": (lines, 0), "rows": (shaded, 18)}
 """What ``Outputs.curve`` may name, and how many pixels high each output is there; 0: panels are as high as others."""
 
 
-def mark_unseen(page: Any, curve: Curve, first: int, end: int, row: int) -> None:
+def mark_unseen(page: Figure, curve: Curve, first: int, end: int, row: int) -> None:
     """Grey where the face was not seen."""
     half = (curve.time[1] - curve.time[0]) / 2 if len(curve.time) > 1 else 0.02
-    page.add_vrect(x0=curve.time[first] - half, x1=curve.time[end - 1] + half, fillcolor="#888", opacity=0.13, line_width=0, row=row, col=1)  # fmt: skip
+    page.add_vrect(x0=curve.time[first] - half, x1=curve.time[end - 1] + half, fillcolor="#888", opacity=0.13, line_width=0, row=row, col=1)  # fmt: skip  # pyright: ignore[reportArgumentType]  plotly takes numbers too
 
 
-def mark_unreliable(page: Any, curve: Curve, first: int, end: int, row: int) -> None:
+def mark_unreliable(page: Figure, curve: Curve, first: int, end: int, row: int) -> None:
     """Red below where an answer is unreliable, as in ``timeline_plot``."""
     half = (curve.time[1] - curve.time[0]) / 2 if len(curve.time) > 1 else 0.02
     ends = {"x0": curve.time[first] - half, "x1": curve.time[end - 1] + half}
@@ -142,7 +144,7 @@ def mark_unreliable(page: Any, curve: Curve, first: int, end: int, row: int) -> 
     )
 
 
-def write_page(timeline: Timeline, path: Path, video: Path | None = None, mosaic: Any = None) -> None:
+def write_page(timeline: Timeline, path: Path, video: Path | None = None, mosaic: Pixels | None = None) -> None:
     """The page: how far to rely on it, video (an MP4, embedded), interactive timeline, faces, mosaic; whole or not at all."""
     report = Report(str(timeline.about.get("input", "timeline")))
     judged = timeline.reliability()
@@ -206,26 +208,27 @@ def write_faces(report: Report, timeline: Timeline) -> None:
     report.text(f"Mean over the time that a face was seen ± standard deviation over that time.{more}")
 
 
-def provenance_rows(about: Mapping[str, Any]) -> list[dict[str, object]]:
+def provenance_rows(about: Mapping[str, object]) -> list[dict[str, object]]:
     """What a page tells of how it was made: names instead of this machine's folders, the beginning of long hashes."""
     counts = f"{about.get('frames', '?')} frames, {about.get('windows', '?')} windows"
-    rows: list[tuple[str, Any]] = [
+    rows: list[tuple[str, object]] = [
         ("video", f"{about.get('input', '')} ({counts})"),
         ("model", Path(str(about.get("model", ""))).name),
         ("weights (SHA-256)", str(about.get("weights") or "")[:12]),
-        *(("began from", source) for source in about.get("sources", [])),
         ("mien", about.get("mien", "")),
     ]
+    sources = about.get("sources")
+    rows += [("began from", source) for source in sources] if isinstance(sources, list) else []
     options = {key: value for key, value in about.items() if key not in NOT_OPTIONS}
     rows += [(f"--{key}", value) for key, value in flattened(options) if value not in (None, "")]
     return [{"what": key, "value": value} for key, value in rows]
 
 
-def flattened(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, object]]:
+def flattened(values: Mapping[str, object], before: str = "") -> Iterator[tuple[str, object]]:
     """Nested options -> (dotted name, value); a path is its last part."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from flattened(value, f"{before}{key}.")
         else:
-            local = isinstance(value, str) and Path(value).is_absolute()
-            yield f"{before}{key}", Path(value).name if local else value
+            path = Path(value) if isinstance(value, str) else Path()
+            yield f"{before}{key}", path.name if path.is_absolute() else value

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score, roc_auc_score
 
 Array = NDArray[Any]
+"""Floats, whole numbers or truth values; which of them, the sentence says that speaks of it."""
 
 
 def classification(probabilities: ArrayLike, targets: ArrayLike, names: Sequence[str]) -> dict[str, float]:

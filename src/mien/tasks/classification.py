@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from pydantic import Field, NonNegativeFloat
 from pydantic.dataclasses import dataclass
 from torch import Tensor
@@ -32,7 +33,7 @@ from mien.tasks.labels import (
     require_all_classes,
     vote_shares,
 )
-from mien.tasks.options import TaskOptions
+from mien.tasks.options import LabelFacts, TaskOptions
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -126,7 +127,7 @@ class ClassificationConfig(TaskOptions):
         """emotion for expressions, else the column that was learnt from."""
         return "emotion" if set(names) <= set(CANONICAL) else self.column
 
-    def protocol(self, names: Sequence[str]) -> dict[str, Any]:
+    def protocol(self, names: Sequence[str]) -> LabelFacts:
         """Which labels, how many classes."""
         return {"labels": self.column, "classes": len(names)}
 
@@ -199,7 +200,7 @@ class Classification(Task):
         )
         return logits - others.logsumexp(dim=2)
 
-    def score(self, predictions: Any, targets: Any) -> dict[str, float]:
+    def score(self, predictions: ArrayLike, targets: ArrayLike) -> dict[str, float]:
         """WAR, UAR, macro and weighted F1."""
         return metrics.classification(predictions, targets, self.names)
 

@@ -8,10 +8,11 @@ metric stands beside what always saying the more frequent answer gets.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from pydantic import Field, NonNegativeFloat
 from pydantic.dataclasses import dataclass
 from torch import Tensor
@@ -130,7 +131,7 @@ class Multilabel(Task):
         """Log-odds of yes (B, names)."""
         return raw.double()
 
-    def score(self, predictions: Any, targets: Any) -> dict[str, float]:
+    def score(self, predictions: ArrayLike, targets: ArrayLike) -> dict[str, float]:
         """F1, AUC and accuracy, as means and per label, each beside what the majority gets."""
         return metrics.labels(predictions, targets, self.names)
 

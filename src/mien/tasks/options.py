@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self, TypedDict
 
 from torch import Tensor
 
 from mien.interfaces import Clip, Encoder, Outputs, Task
 from mien.modules.pixels import PixelsConfig
+
+
+class LabelFacts(TypedDict, total=False):
+    """What the protocol of a result says of the labels (``mien.evaluation.protocol``)."""
+
+    labels: str
+    classes: int
 
 
 class TaskOptions(ABC):
@@ -50,7 +57,7 @@ class TaskOptions(ABC):
         """The config with names that do not depend on the rows, so that all folds have the same."""
         return self
 
-    def strata(self, clips: Sequence[Clip]) -> list[Any] | None:
+    def strata(self, clips: Sequence[Clip]) -> Sequence[int] | None:
         """A label per clip whose shares a split keeps about; None where there is nothing of the kind."""
         return None
 
@@ -58,7 +65,7 @@ class TaskOptions(ABC):
         """The column of a timeline with the name of the largest output; empty where outputs do not exclude one another."""
         return ""
 
-    def protocol(self, names: Sequence[str]) -> dict[str, Any]:
+    def protocol(self, names: Sequence[str]) -> LabelFacts:
         """What the protocol of a result says of the labels (``mien.evaluation.protocol``)."""
         return {}
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
@@ -139,7 +140,7 @@ class Regression(Task):
         values = raw.float()
         return {"none": values, "sigmoid": values.sigmoid(), "tanh": values.tanh()}[self.config.output]
 
-    def score(self, predictions: Any, targets: Any) -> dict[str, float]:
+    def score(self, predictions: ArrayLike, targets: ArrayLike) -> dict[str, float]:
         """PCC, CCC, RMSE and 1-MAE, per target and as means."""
         return metrics.regression(predictions, targets, self.names)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -69,7 +68,7 @@ class ProbeResults:
     """Probes over frozen encoders, one per row."""
 
     folder: Path
-    rows: list[dict[str, Any]]
+    rows: list[dict[str, object]]
     """What each probe reads (``features``), its settings and its metrics."""
 
     @property
@@ -79,7 +78,7 @@ class ProbeResults:
 
     def load(self, features: str | None = None, device: str = "auto") -> Analyzer:
         """An encoder with its probe as a model, by what stands in the column ``features``; by default the first."""
-        return load(self.folder / probe_folder(features or self.rows[0]["features"]), device)
+        return load(self.folder / probe_folder(features or str(self.rows[0]["features"])), device)
 
     def __repr__(self) -> str:
         return f"ProbeResults({str(self.folder)!r})\n{self.table.to_string(index=False)}"
