@@ -12,6 +12,7 @@ import platform
 from datetime import date
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,7 +32,7 @@ def network(batch: int | str) -> bytes:
     """The made network as an ONNX file."""
     draw, nodes, weights, before, channels = np.random.default_rng(0), [], [], "data", 3
 
-    def layer(kind: str, inputs: list[str], **attributes: object) -> str:
+    def layer(kind: str, inputs: list[str], **attributes: Any) -> str:
         nodes.append(helper.make_node(kind, inputs, [f"x{len(nodes)}"], **attributes))
         return nodes[-1].output[0]
 

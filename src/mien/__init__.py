@@ -8,7 +8,7 @@ and is cheap.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mien.api import (
@@ -34,7 +34,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'mien' has no attribute {name!r}")
     module = {"Analyzer": "inference.analyzer", "load": "inference.analyzer", "Timeline": "inference.timeline"}

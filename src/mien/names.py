@@ -19,8 +19,11 @@ from __future__ import annotations
 import codecs
 import hashlib
 import re
-from pathlib import PurePath
-from typing import Any
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MARK = re.compile(r"\\x(5c|7f|[0189a-f][0-9a-f])")
 """A byte or control character as it is written; ``\\x5c`` is a backslash."""
@@ -86,7 +89,7 @@ def register() -> str:
     return ERRORS
 
 
-def to_cell(value: Any) -> Any:
+def to_cell(value: object) -> object:
     """A value as a cell of a CSV table: a path as its name, text that is no formula, everything else as it is."""
     if isinstance(value, PurePath):
         text = to_text(value)
@@ -113,8 +116,8 @@ def from_cell(text: str) -> str:
     return text[1:] if text.startswith("'") and is_formula(text.lstrip("'")) else text
 
 
-def read_csv(path: Any) -> Any:
-    """A CSV table as a ``pandas.DataFrame`` of text as it was before ``write_csv``; empty cells stay empty, and the column
+def read_csv(path: str | Path) -> pd.DataFrame:
+    """A CSV table of text as it was before ``write_csv``; empty cells stay empty, and the column
     ``path`` holds names."""
     import pandas as pd
 
@@ -127,8 +130,8 @@ def read_csv(path: Any) -> Any:
     return table
 
 
-def write_csv(table: Any, path: Any, index: bool = False) -> None:
-    """Write a ``pandas.DataFrame`` as CSV, every cell and name as ``to_cell`` has it."""
+def write_csv(table: pd.DataFrame, path: str | Path, index: bool = False) -> None:
+    """Write a table as CSV, every cell and name as ``to_cell`` has it."""
     safe = table.copy(deep=False)
     for place, kind in enumerate(table.dtypes):
         if kind.kind == "O":
@@ -139,8 +142,8 @@ def write_csv(table: Any, path: Any, index: bool = False) -> None:
     safe.to_csv(path, index=index, encoding="utf-8")
 
 
-def write_parquet(table: Any, path: Any) -> None:
-    """Write a ``pandas.DataFrame`` as Parquet, paths and text as Unicode."""
+def write_parquet(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table as Parquet, paths and text as Unicode."""
     safe = table.copy(deep=False)
     for place, kind in enumerate(table.dtypes):
         if kind.kind == "O":
@@ -148,7 +151,7 @@ def write_parquet(table: Any, path: Any) -> None:
     safe.to_parquet(path, index=False)
 
 
-def to_plain(value: Any) -> Any:
+def to_plain(value: object) -> object:
     """A path by its name, text as Unicode, everything else as it is."""
     if isinstance(value, PurePath):
         return to_text(value)

@@ -34,26 +34,26 @@ T = TypeVar("T")
 class ProgressBar(tqdm):
     """tqdm that writes lines where nobody watches, and whose clock no change of the system's time can move."""
 
-    def __init__(self, items: Iterable[Any] | None = None, watched: bool | None = None, **options: Any) -> None:
+    def __init__(self, items: Iterable[object] | None = None, watched: bool | None = None, **options: Any) -> None:
         notebook = type(sys.stderr).__module__.startswith("ipykernel.")  # no terminal, and draws bars as one does
         self.watched = sys.stderr.isatty() or notebook if watched is None else watched
         self.written, self.at = float(options.get("initial", 0)), monotonic()
-        lines: dict[str, Any] = {} if self.watched else {"mininterval": PAUSE, "miniters": 0, "leave": False}
+        lines = {} if self.watched else {"mininterval": PAUSE, "miniters": 0, "leave": False}
         super().__init__(items, **{"delay": QUIET, "leave": False, "dynamic_ncols": True} | options | lines)
         self._time = monotonic
         self.start_t = self.last_print_t = monotonic()
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> Any:
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """Draw the bar, or write a line if one is due."""
         if self.watched:
-            return super().display(msg, pos)
+            super().display(msg, pos)
+            return
         now = monotonic()
         share = (self.n - self.written) / self.total if self.total else 0.0
         if msg is None and self.n and now - self.at >= PAUSE and (share >= SHARE or now - self.at >= SILENCE):
             self.written, self.at = self.n, now
             self.fp.write(self.line() + "\n")
             self.fp.flush()
-        return False
 
     def line(self) -> str:
         """What a log says of it: done of how much, speed, time left, and what stands beside it."""
@@ -73,6 +73,6 @@ class ProgressBar(tqdm):
 
 def progress_bar(
     items: Iterable[T] | None = None, what: str = "", *, total: float | None = None, unit: str = "clip", **options: Any
-) -> Any:
+) -> tqdm[T]:
     """``items`` with a bar around them, or without them a bar to ``update``; ``options`` are tqdm's."""
     return ProgressBar(items, desc=what or None, total=total, unit=unit, **options)

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mien import downloads
 from mien.config import build
-from mien.faces.detectors import DETECTORS, DetectConfig, Detection, Detector, registry
+from mien.faces.detectors import DETECTORS, DetectConfig, Detection, Detector
 from mien.faces.detectors.haar import HAAR_NOTICE, Haar
 from mien.faces.detectors.yunet import YuNet
 from mien.faces.quality import face_sharpness, pose
@@ -34,7 +35,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 @pytest.fixture
 def model(media: Path) -> Path:
     """The published YuNet file."""
-    return media.parent / "models" / registry.MODELS["yunet"].file
+    return media.parent / "models" / YuNet.file
 
 
 def picture(path: Path) -> np.ndarray:
@@ -63,7 +64,7 @@ def test_every_detector_can_be_named_and_is_known_by_its_files(bare: Path) -> No
 
 @pytest.mark.media
 def test_the_file_is_taken_from_the_option_then_the_folder_then_the_cache(bare: Path, model: Path) -> None:
-    cached = registry.cache_folder() / model.name
+    cached = downloads.cache() / model.name
     cached.parent.mkdir(parents=True)
     cached.symlink_to(model)
     assert DetectConfig().resolved().model == cached

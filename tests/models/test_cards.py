@@ -75,6 +75,7 @@ def test_no_program_in_a_pickle_runs(call: str, modern: bool, tmp_path: Path) ->
             load_pickled(file)
     else:
         state = load_pickled(file)
+        assert isinstance(state, dict)
         assert torch.equal(state["model"]["a"], torch.zeros(1))
         assert not callable(state["more"])
     assert not proof.exists()

@@ -81,8 +81,8 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return downloads.cache()
 
 
-def toy(*urls: str, **published: str) -> RemoteFile:
-    return RemoteFile("toy.onnx", urls, **(published or {"sha256": HASH}))
+def toy(*urls: str, sha256: str = HASH) -> RemoteFile:
+    return RemoteFile("toy.onnx", urls, sha256)
 
 
 def offer(monkeypatch: pytest.MonkeyPatch, name: str, url: str, **fields: object) -> None:
@@ -152,7 +152,7 @@ def test_the_next_address_is_tried(server: str, capsys: pytest.CaptureFixture[st
 
 def test_gits_id_verifies_where_no_hash_is_published(server: str) -> None:
     blob = hashlib.sha1(f"blob {len(BODY)}\0".encode() + BODY).hexdigest()
-    assert "git's id" in downloads.fetch(toy(f"{server}/good", git_blob=blob))[1]
+    assert "git's id" in downloads.fetch(RemoteFile("toy.onnx", (f"{server}/good",), git_blob=blob))[1]
     with pytest.raises(ValueError, match=f"expected git's id {blob}"):
         downloads.fetch(RemoteFile("again.onnx", (f"{server}/other",), git_blob=blob))
 
@@ -243,7 +243,8 @@ def by_hand(content: bytes, pictures: np.ndarray) -> np.ndarray:
 
     network = ReferenceEvaluator(onnx.load_from_string(content))
     normal = ((pictures / 255 - 0.5) / 0.5).astype(np.float32)
-    return np.concatenate([np.asarray(network.run(None, {"data": one[None]})[0]) for one in normal])
+    given = [network.run(None, {"data": one[None]}) for one in normal]
+    return np.concatenate([np.asarray(scores) for (scores,) in given])
 
 
 def test_every_entry_of_the_registry_is_complete() -> None:

@@ -103,7 +103,7 @@ def test_hostile_names(tally: Tallying, tmp_path: Path) -> None:
         attack.tried += len(some) - 1
         if done.code != 0:
             attack.lose(f"study: exit code {done.code}: {done.err[-300:]}")
-        inputs = [from_text(read_csv(file)["input"][0]) for file in out.glob("*/frames.csv")]
+        inputs = [from_text(str(read_csv(file)["input"].iloc[0])) for file in out.glob("*/frames.csv")]
         if sorted(inputs, key=os.fsencode) != sorted((Path(name).name for name in some), key=os.fsencode):
             attack.lose(f"study: {len(inputs)} tables for {len(some)} videos, or other names")
 

@@ -54,11 +54,12 @@ def single_file(root: Path, name: str) -> Path | None:
 
 def read_split(path: Path, split: str, there: Mapping[str, Path], folder: Path) -> list[Entry]:
     """The clips of one annotation file."""
-    traits = {name.lower(): values for name, values in read_pickle(path).items() if isinstance(name, str)}
-    absent = [name for name in TRAITS if not isinstance(traits.get(name), dict)]
+    found = {name.lower(): values for name, values in read_pickle(path).items() if isinstance(name, str)}
+    traits = {name: values for name, values in found.items() if isinstance(values, dict)}
+    absent = [name for name in TRAITS if name not in traits]
     if absent:
-        raise ValueError(f"{path}: no values for {', '.join(absent)}; it holds {', '.join(traits) or 'nothing'}")
-    known = [name for name in (*TRAITS, *OTHERS) if isinstance(traits.get(name), dict)]
+        raise ValueError(f"{path}: no values for {', '.join(absent)}; it holds {', '.join(found) or 'nothing'}")
+    known = [name for name in (*TRAITS, *OTHERS) if name in traits]
     clips = sorted({str(clip) for name in known for clip in traits[name]})
     return [entry_of(clip, split, {n: traits[n].get(clip) for n in known}, path, there, folder) for clip in clips]
 

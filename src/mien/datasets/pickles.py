@@ -11,7 +11,7 @@ import io
 import pickle
 import pickletools
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 HARMLESS = {
     "PROTO", "FRAME", "MARK", "STOP",
@@ -24,16 +24,17 @@ HARMLESS = {
 
 
 PLAIN = (str, int, float)
+Plain = str | int | float
 
 
 class Classless(pickle.Unpickler):
     """An unpickler that knows no classes: a second lock behind the first."""
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> NoReturn:
         raise pickle.UnpicklingError(f"{module}.{name}")
 
 
-def read_pickle(path: Path) -> dict[Any, Any]:
+def read_pickle(path: Path) -> dict[Plain, Plain | dict[Plain, Plain]]:
     """The dict in a pickle file: strings and numbers by key, or dicts of these (no deeper).
 
     Raises ``ValueError`` naming the file for anything else than dicts of strings and numbers, and for broken files.
@@ -65,7 +66,7 @@ def refuse_programs(path: Path, data: bytes) -> None:
         raise ValueError(f"{path}: not a readable pickle: {error}") from error
 
 
-def refuse_others(path: Path, value: Any) -> None:
+def refuse_others(path: Path, value: object) -> None:
     """Refuse all but a dict of strings, numbers and dicts of strings and numbers."""
     if type(value) is not dict:
         raise ValueError(f"{path}: holds {type(value).__name__}, not a dict")

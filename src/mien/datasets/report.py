@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from mien.datasets.corpus import Cell, Corpus, Fault, Listing
 from mien.datasets.outcomes import Count, Outcome
@@ -63,14 +62,16 @@ def manifest_rows(report: CorpusReport, folder: Path) -> tuple[list[str], list[d
     rows: list[dict[str, Cell]] = []
     for outcome in report.usable:
         inspected = {name: getattr(outcome.finding, name) for name in FILE_COLUMNS}
-        rows.append({"path": to_cell(relative_path(outcome.entry.path, folder)), **inspected, **outcome.entry.columns})
+        rows.append(
+            {"path": str(to_cell(relative_path(outcome.entry.path, folder))), **inspected, **outcome.entry.columns}
+        )
     return header, rows
 
 
 def problem_rows(report: CorpusReport) -> Iterator[dict[str, Cell]]:
     """One row for everything that is wrong."""
     for path, source, fault in report.faults:
-        where = to_cell(relative_path(path, report.root))
+        where = str(to_cell(relative_path(path, report.root)))
         yield {"kind": fault.kind, "path": where, "source": source, "reason": fault.reason}
 
 
@@ -79,7 +80,7 @@ def relative_path(path: Path, folder: Path) -> Path:
     return path.relative_to(folder) if path.is_relative_to(folder) else path
 
 
-def as_tree(report: CorpusReport) -> dict[str, Any]:
+def as_tree(report: CorpusReport) -> dict[str, object]:
     """The account as plain values for JSON."""
     corpus, usable = report.corpus, len(report.usable)
     return {

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import torch
@@ -47,11 +46,11 @@ def save(run: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimize
     """
     if not optimizer.state:
         return
-    state: tuple[dict[str, Any], Any] = get_state_dict(model, optimizer, options=FULL_STATE)
-    weights, moments = state
+    weights, moments = get_state_dict(model, optimizer, options=FULL_STATE)
     if write:
+        tensors = {name: value for name, value in weights.items() if isinstance(value, Tensor)}
         refuse_non_finite(
-            weights, f"the weights after step {step}", "The last good checkpoint is kept; lower --optim.lr"
+            tensors, f"the weights after step {step}", "The last good checkpoint is kept; lower --optim.lr"
         )
         kept = {"model": weights, "optimizer": moments, "step": step}
         write_whole(run / "checkpoints" / f"step-{step:07d}.pt", lambda path: save_state(kept, path))
@@ -64,7 +63,7 @@ def checkpoints(run: Path) -> list[Path]:
     return sorted((run / "checkpoints").glob("step-*.pt"))
 
 
-def save_state(state: Mapping[str, Any], path: Path) -> None:
+def save_state(state: Mapping[str, object], path: Path) -> None:
     """Write through a file of Python's, whose errors tell what the disk said; torch's own do not."""
     with path.open("wb") as file:
         torch.save(state, file)
@@ -142,8 +141,8 @@ def export(run: Path, model: nn.Module, card: str, write: bool = True) -> None:
     Every rank must call, one of them writes. The card is removed first and written last: where it is missing, the weights
     are not finished.
     """
-    state: dict[str, Any] = get_model_state_dict(model, options=FULL_STATE)
-    weights = {name: value.contiguous() for name, value in state.items()}
+    state = get_model_state_dict(model, options=FULL_STATE)
+    weights = {name: value.contiguous() for name, value in state.items() if isinstance(value, Tensor)}
     if not write:
         return
     refuse_non_finite(weights, f"{run}: the weights", "Nothing was written")
@@ -188,10 +187,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return tensors_of(read_state(path))
 
 
-def tensors_of(state: Mapping[str, Any]) -> dict[str, Tensor]:
+def tensors_of(state: Mapping[str, object]) -> dict[str, Tensor]:
     """The weights by name in what a file holds."""
     for key in ("model", "module", "state_dict"):
-        state = state[key] if isinstance(state.get(key), Mapping) else state
+        inner = state.get(key)
+        state = inner if isinstance(inner, Mapping) else state
     return {
         name: value
         for name, value in state.items()
@@ -199,7 +199,7 @@ def tensors_of(state: Mapping[str, Any]) -> dict[str, Tensor]:
     }
 
 
-def read_state(path: Path) -> Mapping[str, Any]:
+def read_state(path: Path) -> Mapping[str, object]:
     """All that a weights file holds by name, or the one in a folder; nothing in it is executed."""
     file = weights_file(path)
     if not file.is_file():

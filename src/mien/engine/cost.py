@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -170,9 +169,9 @@ def training_mode(module: nn.Module) -> Iterator[None]:
 
 def noise_batch(
     clips: int, frames: int, size: int, device: torch.device, target: Tensor | None = None
-) -> dict[str, Any]:
+) -> dict[str, Tensor]:
     """A batch of noise: clips of ``frames`` x ``size`` x ``size`` pixels, each with the ``target`` of one clip."""
-    batch: dict[str, Any] = {
+    batch = {
         "video": torch.randint(0, 256, (clips, 3, frames, size, size), dtype=torch.uint8, device=device),
         "index": torch.arange(clips, device=device),
         "key": torch.arange(clips, device=device),

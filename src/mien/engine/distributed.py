@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from mien.interfaces import Batch, Objective
 Parallel = Literal["ddp", "fsdp"]
 MatmulPrecision = Literal["highest", "high", "medium"]
 T = TypeVar("T")
+S = TypeVar("S", bound=np.generic)
 
 
 @settings(frozen=True, config=STRICT, kw_only=True)
@@ -74,11 +75,11 @@ class Session:
         """The rows that are this rank's work: every row is one rank's."""
         return rows[self.rank :: self.world]
 
-    def gather(self, values: NDArray[Any], count: int) -> NDArray[Any]:
+    def gather(self, values: NDArray[S], count: int) -> NDArray[S]:
         """What each rank made of its share, a row each, -> all ``count`` rows in order, once each, on every rank."""
         if self.world == 1:
             return values
-        parts: list[Any] = [None] * self.world
+        parts = [values] * self.world
         dist.all_gather_object(parts, values)
         whole = np.empty((count, *values.shape[1:]), values.dtype)
         for rank, part in enumerate(parts):
@@ -93,7 +94,7 @@ class Session:
         dist.all_reduce(value, dist.ReduceOp.MAX)
         return int(value)
 
-    def to_device(self, batch: Batch) -> dict[str, Any]:
+    def to_device(self, batch: Batch) -> Batch:
         """Move the tensors of a batch."""
         return {k: v.to(self.device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}
 
@@ -241,7 +242,7 @@ def gather(items: list[T], session: Session) -> list[T]:
     """The items of all ranks, on every rank, rank after rank."""
     if session.world == 1:
         return items
-    parts: list[Any] = [None] * session.world
+    parts = [items] * session.world
     dist.all_gather_object(parts, items)
     return [item for part in parts for item in part]
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 import torch
 
@@ -73,7 +76,7 @@ LOWER = {
 """What to lower in a command that has such a section or option."""
 
 
-def memory_advice(schema: Any, error: BaseException) -> str:
+def memory_advice(schema: type[DataclassInstance] | None, error: BaseException) -> str:
     """What to lower after memory ran out, of the options of a command with the config ``schema``."""
     names = {field.name for field in fields(schema)} if schema else set()
     ways = [way for name, way in LOWER.items() if name in names] or ["what else runs on this machine"]

@@ -13,7 +13,10 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 from mien.config import renamed_lines
 from mien.engine.checkpoint import CARD, checkpoints
@@ -134,7 +137,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
-def summary_writer(folder: Path) -> Any:
+def summary_writer(folder: Path) -> SummaryWriter:
     """TensorBoard's writer, from the extra ``track``."""
     try:
         from torch.utils.tensorboard import SummaryWriter

@@ -10,9 +10,9 @@ from __future__ import annotations
 import pickletools
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import torch
 from torch import Tensor
@@ -24,24 +24,26 @@ LEGACY = 4
 class Inert:
     """What stands for an object of a class that is not looked up: takes any arguments and any state, and keeps none."""
 
-    def __new__(cls, *_: Any, **__: Any) -> Inert:
+    def __new__(cls, *_: object, **__: object) -> Inert:
         return super().__new__(cls)
 
-    def __init__(self, *_: Any, **__: Any) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
         """Nothing."""
 
-    def __setstate__(self, _: Any) -> None:
+    def __setstate__(self, _: object) -> None:
         """Nothing."""
 
 
-def load_pickled(path: Path) -> Any:
+def load_pickled(path: Path) -> object:
     """What a file holds, with ``Inert`` for every object that is no tensor and no plain value.
 
     Raises ``ValueError`` that names the file for everything that cannot be read so.
     """
     try:
         require_plain_archive(path)
-        stand_ins: list[Any] = [(inert_class(name), name) for name in sorted(global_names(path))]
+        stand_ins: list[Callable | tuple[Callable, str]] = [
+            (inert_class(name), name) for name in sorted(global_names(path))
+        ]
         with torch.serialization.safe_globals(stand_ins):  # what PyTorch knows itself comes before these
             state = torch.load(path, "cpu", weights_only=True)
     except MemoryError as error:
@@ -92,7 +94,7 @@ def require_plain_archive(path: Path) -> None:
             raise RuntimeError("a compressed archive, which PyTorch does not write")
 
 
-def require_plain_tensors(state: Any, path: Path) -> None:
+def require_plain_tensors(state: object, path: Path) -> None:
     """Refuse tensors that claim more values than the file has bytes for, or that have no values at all."""
     size = path.stat().st_size
     for name, value in named_values(state):
@@ -104,7 +106,7 @@ def require_plain_tensors(state: Any, path: Path) -> None:
             raise ValueError(f"{path}: {name} claims {tuple(value.shape)}, more values than the file holds")
 
 
-def named_values(state: Any) -> Iterator[tuple[str, Any]]:
+def named_values(state: object) -> Iterator[tuple[str, object]]:
     """The values of dicts up to three levels deep, with their names: where published files keep their weights."""
     level = [("", state)]
     for _ in range(3):

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, field
 from dataclasses import dataclass as plain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from uuid import uuid4
 
 from pydantic.dataclasses import dataclass
@@ -27,6 +27,7 @@ from mien.faces.face import Face, FrameFaces
 from mien.faces.follow import FollowConfig, follow
 from mien.faces.frame_table import FrameTableWriter, empty_row, face_row
 from mien.files import DiskError, on_disk
+from mien.video.manifest_table import Cell
 from mien.video.packet_table import VideoError
 from mien.video.stream import read_frames
 
@@ -56,7 +57,7 @@ class VideoSource:
     start: float | None = None
     end: float | None = None
     """Seconds; None is the whole."""
-    columns: dict[str, Any] = field(default_factory=dict)
+    columns: dict[str, Cell] = field(default_factory=dict)
     """Columns of the manifest it came from, handed on to the store's manifest."""
 
     def stamp(self) -> list[int]:
@@ -115,7 +116,7 @@ class Record:
     input: str
     key: str
     stamp: list[int]
-    columns: dict[str, Any]
+    columns: dict[str, Cell]
     status: Status = "done"
     reason: str | None = None
     frames: int = 0

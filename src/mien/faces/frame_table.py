@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -43,9 +42,9 @@ class FrameTableWriter:
     def __init__(self, path: Path) -> None:
         self.schema = schema()
         self.file = parquet.ParquetWriter(path, self.schema, compression="zstd")
-        self.rows: list[Mapping[str, Any]] = []
+        self.rows: list[Mapping[str, object]] = []
 
-    def write(self, row: Mapping[str, Any]) -> None:
+    def write(self, row: Mapping[str, object]) -> None:
         """Append a row; columns left out are empty."""
         self.rows.append(row)
         if len(self.rows) >= GROUP:
@@ -63,12 +62,12 @@ class FrameTableWriter:
         self.file.close()
 
 
-def empty_row(name: str, frame_faces: FrameFaces) -> dict[str, Any]:
+def empty_row(name: str, frame_faces: FrameFaces) -> dict[str, object]:
     """The row of a frame without a face."""
     return frame_columns(name, frame_faces) | {"success": 0, "reason": frame_faces.reason or "no face"}
 
 
-def face_row(name: str, frame_faces: FrameFaces, face: Face, track: int, place: int) -> dict[str, Any]:
+def face_row(name: str, frame_faces: FrameFaces, face: Face, track: int, place: int) -> dict[str, object]:
     """The row of one face: frame ``place`` of the video's followed face ``track``. A bridged face was not seen."""
     row = frame_columns(name, frame_faces) | {
         "face_id": face.id,
@@ -87,7 +86,7 @@ def face_row(name: str, frame_faces: FrameFaces, face: Face, track: int, place: 
     return row
 
 
-def frame_columns(name: str, frame_faces: FrameFaces) -> dict[str, Any]:
+def frame_columns(name: str, frame_faces: FrameFaces) -> dict[str, object]:
     """What every row of a frame says."""
     return {
         "input": name,

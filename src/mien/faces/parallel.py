@@ -10,8 +10,9 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from multiprocessing import connection, get_all_start_methods, get_context
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
-from typing import Any
 
 import cv2
 
@@ -29,9 +30,8 @@ def cut_locally(
     jobs: Sequence[VideoSource], store: Path, config: CutConfig, workers: int
 ) -> Iterator[tuple[int, VideoSource | None]]:
     """Cut all jobs, ``workers`` at a time; yields (frames done so far, a source that was just finished or None)."""
-    context: Any = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
-    if hasattr(context, "set_forkserver_preload"):
-        context.set_forkserver_preload(["mien.faces.parallel"])
+    context = get_context("forkserver") if "forkserver" in get_all_start_methods() else get_context("spawn")
+    context.set_forkserver_preload(["mien.faces.parallel"])
     frames, disk_errors = context.Value("q", 0), context.SimpleQueue()
     waiting, running = deque(jobs), {}
     try:
@@ -65,7 +65,12 @@ def cut_locally(
 
 
 def cut_in_process(
-    job: VideoSource, store: Path, config: CutConfig, frames: Any, disk_errors: Any, pixels: int
+    job: VideoSource,
+    store: Path,
+    config: CutConfig,
+    frames: Synchronized[int],
+    disk_errors: SimpleQueue[str],
+    pixels: int,
 ) -> None:
     """Cut one video in a process of its own; ``disk_errors`` gets the reason if the store cannot be written."""
     prepare_process()

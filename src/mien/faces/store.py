@@ -18,7 +18,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -110,7 +109,7 @@ def prepare_store(store: Path, config: CutConfig) -> None:
         write_whole(path, lambda beside: beside.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8"))
 
 
-def store_settings(config: CutConfig) -> dict[str, Any]:
+def store_settings(config: CutConfig) -> dict[str, object]:
     """The settings that decide the result; of the model its file's name, not where it lies."""
     tree = to_tree(config)
     model = tree["detector"]["model"]
@@ -118,7 +117,7 @@ def store_settings(config: CutConfig) -> dict[str, Any]:
     return tree
 
 
-def difference(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+def difference(before: Mapping[str, object], now: Mapping[str, object], prefix: str = "") -> list[str]:
     """Settings that differ, a line each."""
     lines = []
     for key in {**before, **now}:
@@ -183,7 +182,7 @@ def write_tables(store: Path, keys: Sequence[str]) -> list[Record]:
     return records
 
 
-def file_row(record: Record) -> dict[str, Any]:
+def file_row(record: Record) -> dict[str, object]:
     """A video as a row."""
     counts = {
         "faces": len({track.face_id for track in record.tracks}),
@@ -193,7 +192,7 @@ def file_row(record: Record) -> dict[str, Any]:
     return {name: value for name, value in (asdict(record) | counts).items() if name in FILES}
 
 
-def write_tracks(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_tracks(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """The index of all tracks."""
     kinds = {"int": pa.int32(), "float": pa.float64()}
     fields = [(name, kinds.get(str(kind), pa.string())) for name, kind in CutTrack.__annotations__.items()]

@@ -29,7 +29,7 @@ from mien.progress import progress_bar
 from mien.video.clips import ClipConfig
 from mien.video.leaks import hash_files
 from mien.video.transforms import AugmentConfig
-from mien.video.views import View, ViewConfig, ViewDataset, clip_key, load_views
+from mien.video.views import View, ViewConfig, ViewDataset, ViewPlaces, clip_key, load_views
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -140,7 +140,7 @@ class Features:
         with safe_open(self.files[index * self.variants], "pt") as file:
             return file.get_tensor(what)
 
-    def read(self, items: Iterable[View]) -> Iterable[tuple[View, Tensor]]:
+    def read(self, items: Iterable[View]) -> Iterable[tuple[ViewPlaces, Tensor]]:
         """Run the encoder: items with their tokens (segments, crops, N, dim) as they are kept."""
         for item, tokens in forward_views(self.encode, items, self.views.batch, self.device):
             yield item, tokens.to(DTYPES[self.config.dtype]).cpu()
@@ -172,7 +172,7 @@ class Features:
             )
 
 
-def write_features(file: Path, tokens: Tensor, item: View, about: Mapping[str, object]) -> None:
+def write_features(file: Path, tokens: Tensor, item: ViewPlaces, about: Mapping[str, object]) -> None:
     """Keep the tokens (segments, crops, N, dim) of each distinct window once, with what they are."""
     order = torch.arange(len(item["layout"])).flip(0)
     first = torch.zeros(len(item["rows"]), dtype=torch.int64).scatter(0, item["layout"].flip(0), order)

@@ -116,7 +116,7 @@ class Analyzer:
         progress: bool = True,
         profile: Profile | None = None,
         listen: Listener | None = None,
-        **options: Any,
+        **options: object,
     ) -> Timeline:
         """Read a video: who shows what, when.
 
@@ -133,7 +133,7 @@ class Analyzer:
             return predict_into(folder, self, source, config, format, overwrite, progress, profile, listen)
 
     def extract_features(
-        self, video: Video, *, timestamps: Sequence[float] | None = None, **options: Any
+        self, video: Video, *, timestamps: Sequence[float] | None = None, **options: object
     ) -> VideoFeatures:
         """The encoder's mean token of every window of every face, with the windows' table; options as in ``predict``."""
         if isinstance(self.task, OnnxTask):
@@ -155,7 +155,7 @@ class Analyzer:
         """Columns of the tables; ``clock`` is what a stimulus' clock shows at the video's second 0."""
         return Layout(self.names, self.outputs.kind, self.config.label(self.names), clock)
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """What makes this model give what it gives: version and weights, and which public weights these began from."""
         weights = weights_file(self.folder) if self.folder else Path()
         known = digest(weights) if weights.is_file() else None

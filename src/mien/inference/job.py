@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Literal
 
 from mien.files import remove_files, write_whole
 from mien.inference.journal import Journal, explain_disk_errors, has_rows
 from mien.inference.pipeline import PredictionEvent, WindowPrediction
-from mien.inference.tables import Layout
+from mien.inference.tables import Layout, Row
 from mien.inference.timeline import ABOUT, write_about
 
 UNFINISHED = ".analysis.json"
@@ -19,7 +19,7 @@ PICTURES = ("report.html", "overlay.mp4", "mosaic.png", "timeline.png", "timelin
 """What is made from the tables."""
 
 
-def without_folders(identity: Mapping[str, Any]) -> dict[str, Any]:
+def without_folders(identity: Mapping[str, object]) -> dict[str, object]:
     """An identity in which the detector's file has its name, not where it lies: a moved file is the same detector."""
     detector = identity.get("detector")
     if not isinstance(detector, dict) or not detector.get("model"):
@@ -30,7 +30,7 @@ def without_folders(identity: Mapping[str, Any]) -> dict[str, Any]:
 class Job:
     """One video into one folder. ``open`` first; use as a context manager, which keeps what is done on errors."""
 
-    def __init__(self, folder: Path, layout: Layout, identity: Mapping[str, Any], format: Literal["csv", "parquet"]):
+    def __init__(self, folder: Path, layout: Layout, identity: Mapping[str, object], format: Literal["csv", "parquet"]):
         self.folder, self.layout, self.identity, self.format = folder, layout, without_folders(identity), format
         self.decoded = self.read = 0
 
@@ -65,7 +65,7 @@ class Job:
         for partial in self.folder.glob(".*.csv.partial"):
             partial.unlink()
 
-    def compare(self, before: Mapping[str, Any]) -> None:
+    def compare(self, before: Mapping[str, object]) -> None:
         """Refuse to mix two jobs."""
         before = without_folders(before)
         changed = [k for k, v in self.identity.items() if json.loads(json.dumps(v)) != before.get(k)]
@@ -89,7 +89,7 @@ class Job:
         rows = [row for frame, faces in event.frames for row in self.layout.frame_rows(name, frame, faces)]
         self.append(self.frames, "frames", rows)
 
-    def append(self, table: Journal, name: str, rows: list[Any]) -> None:
+    def append(self, table: Journal, name: str, rows: list[Row]) -> None:
         """Append rows, without those that are there already."""
         behind = min(self.skip[name], len(rows))
         self.skip[name] -= behind

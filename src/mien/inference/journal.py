@@ -113,7 +113,7 @@ def has_rows(partial: Path) -> bool:
 def read_table(path: Path, layout: Layout) -> pd.DataFrame:
     """A finished table with its types."""
     if path.suffix == ".parquet":
-        table: Any = pd.read_parquet(path)
+        table = pd.read_parquet(path)
         return table.astype({column: layout.type_of(column) for column in table.columns})
     return next(read_groups(path, layout, None))
 
@@ -122,9 +122,9 @@ def read_groups(path: Path, layout: Layout, rows: int | None) -> Iterator[pd.Dat
     """A CSV table with its types, ``rows`` of it at a time, or all at once; empty cells are missing values."""
     with path.open(newline="", encoding="utf-8") as file:
         columns = list(map(from_cell, next(csv.reader(file))))
-    types: Any = {column: layout.type_of(column) for column in columns}
-    options: Any = {"dtype": types, "names": columns, "header": 0, "keep_default_na": False, "na_values": [""]}
+    types = {column: layout.type_of(column) for column in columns}
     texts = [column for column in columns if types[column] == "string"]
+    options: Any = {"dtype": types, "names": columns, "header": 0, "keep_default_na": False, "na_values": [""]}
     for group in [pd.read_csv(path, **options)] if rows is None else pd.read_csv(path, chunksize=rows, **options):
         for column in texts:
             group[column] = group[column].map(from_cell, na_action="ignore").astype("string")

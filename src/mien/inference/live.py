@@ -9,11 +9,11 @@ describe is the middle of a window that ended then, half a window (``lag``) earl
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from threading import Condition, Thread
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat
@@ -105,7 +105,7 @@ class NewestFrame:
 
     def fill(self) -> None:
         """Run in a thread until the source ends or ``close`` is called."""
-        source: Any = iter(self.frames)
+        source = iter(self.frames)
         try:
             for frame in source:
                 with self.changed:
@@ -116,7 +116,7 @@ class NewestFrame:
         except (ValueError, OSError) as error:
             self.error = error
         finally:
-            if hasattr(source, "close"):
+            if isinstance(source, Generator):
                 source.close()
             with self.changed:
                 self.done = True

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from queue import Empty, Full, Queue
 from threading import Event, Thread, local
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
-
-END = object()
 
 
 class Profile:
@@ -44,10 +43,10 @@ class Profile:
         """Count the time that ``items`` takes to give each of its items."""
         while True:
             with self.stage(name):
-                item: Any = next(items, END)
-            if item is END:
+                given = tuple(islice(items, 1))
+            if not given:
                 return
-            yield item
+            yield given[0]
 
     def rows(self, video: float) -> list[dict[str, object]]:
         """Stage, seconds, share of all work, and how many times faster than ``video`` seconds each would be alone."""
@@ -73,39 +72,38 @@ def prefetch(items: Iterator[T], size: int) -> Generator[T]:
 
     Closing this iterator ends the thread and closes ``items``.
     """
-    queue: Queue[tuple[Any, BaseException | None]] = Queue(size)
+    queue: Queue[tuple[T] | BaseException | None] = Queue(size)
     stop = Event()
     thread = Thread(target=fill, args=(items, queue, stop), daemon=True)
     thread.start()
     try:
-        while True:
-            item, error = queue.get()
-            if error is not None:
-                raise error
-            if item is END:
-                return
-            yield item
+        while (given := queue.get()) is not None:
+            if isinstance(given, BaseException):
+                raise given
+            yield given[0]
     finally:
         stop.set()
-        drain(queue)
+        with suppress(Empty):
+            while True:
+                queue.get_nowait()
         thread.join()
 
 
-def fill(items: Any, queue: Queue[Any], stop: Event) -> None:
-    """Put items into a queue until they end, one raises or ``stop`` is set."""
+def fill(items: Iterator[T], queue: Queue[tuple[T] | BaseException | None], stop: Event) -> None:
+    """Put items, each in a tuple, into a queue until they end (None), one raises (the error) or ``stop`` is set."""
     try:
         for item in items:
-            if not put(queue, (item, None), stop):
+            if not put(queue, (item,), stop):
                 return
-        put(queue, (END, None), stop)
+        put(queue, None, stop)
     except BaseException as error:
-        put(queue, (None, error), stop)
+        put(queue, error, stop)
     finally:
-        if hasattr(items, "close"):
+        if isinstance(items, Generator):
             items.close()
 
 
-def put(queue: Queue[Any], item: Any, stop: Event) -> bool:
+def put(queue: Queue[T], item: T, stop: Event) -> bool:
     """Wait for room, or for ``stop``."""
     while not stop.is_set():
         try:
@@ -114,12 +112,3 @@ def put(queue: Queue[Any], item: Any, stop: Event) -> bool:
             continue
         return True
     return False
-
-
-def drain(queue: Queue[Any]) -> None:
-    """Empty a queue."""
-    try:
-        while True:
-            queue.get_nowait()
-    except Empty:
-        return

@@ -69,7 +69,7 @@ class ReliabilityShare:
 
 
 def share_of(frames: Any) -> ReliabilityShare:
-    """What the columns ``success``, ``reliable`` and ``reasons`` of a table of frames say."""
+    """What the columns ``success``, ``reliable`` and ``reasons`` of a table of frames (``pandas.DataFrame``) say."""
     seen = frames[frames["success"] == 1]
     judged = seen[seen["reliable"].notna()]
     doubted = judged[~judged["reliable"].astype(bool)]

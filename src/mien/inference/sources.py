@@ -14,7 +14,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from time import monotonic
-from typing import Any, BinaryIO
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -28,6 +28,13 @@ from mien.video.stream import Frame, read_frames
 
 Video = str | Path | int | BinaryIO | NDArray[np.uint8] | Iterable[Frame]
 """A file, a folder of frames, a camera's number, an open binary file, frames (N, H, W, 3) RGB, or ``Frame`` objects."""
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """What is taken for an open binary file."""
+
+    def read(self, size: int = ..., /) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -97,16 +104,14 @@ def open_source(video: Video, timestamps: Sequence[float] | None = None, threads
             duration=float(times[-1]),
             rate=rate_of(times),
         )
-    elif hasattr(video, "read"):
-        file: Any = video
+    elif isinstance(video, Readable):
         with tempfile.TemporaryDirectory(prefix="mien-") as folder:
             copy = Path(folder, "video")  # in which any container can seek
             with copy.open("wb") as target:
-                shutil.copyfileobj(file, target)
-            yield file_source(to_text(Path(str(getattr(file, "name", ""))).name or "video"), copy, threads)
+                shutil.copyfileobj(video, target)
+            yield file_source(to_text(Path(str(getattr(video, "name", ""))).name or "video"), copy, threads)
     else:
-        frames: Any = video
-        yield Source("frames", lambda: iter(frames), repeatable=isinstance(frames, Sequence))
+        yield Source("frames", lambda: iter(video), repeatable=isinstance(video, Sequence))
 
 
 def file_source(name: str, file: Path, threads: int, path: Path | None = None) -> Source:

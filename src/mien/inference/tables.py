@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from mien.inference.windows import FaceCrop, FrameEvent, Window
 from mien.interfaces import Outputs
 from mien.tasks import outputs_of
 
-Row = list[Any]
+Row = list[object]
 
 RECT = ("FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight")
 POSE = ("Yaw", "Pitch", "Roll")
@@ -48,7 +47,7 @@ class Layout:
     offset: float | None = None
     """Seconds added to timestamps for the stimulus' clock; None without one."""
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, object]:
         """The same as plain values, for ``Layout(**...)``."""
         return {"layout": {"names": list(self.names), "kind": self.kind, "label": self.label, "offset": self.offset}}
 
@@ -95,10 +94,11 @@ class Layout:
             return [row_of(shared | {"success": 0, "reason": event.reason or "no face"}, self.frames)]
         return [row_of(shared | self.face_part(estimate), self.frames) for estimate in faces]
 
-    def face_part(self, estimate: FrameEstimate) -> dict[str, Any]:
+    def face_part(self, estimate: FrameEstimate) -> dict[str, object]:
         """The cells of one face; one that was not seen on this frame has a place but no values."""
         crop = estimate.appearance
-        part = {"face_id": crop.face.id, "success": int(crop.valid), "state": crop.face.state} | quality_cells(crop)
+        part: dict[str, object] = {"face_id": crop.face.id, "success": int(crop.valid), "state": crop.face.state}
+        part |= quality_cells(crop)
         part |= dict(zip(RECT, (round(float(v), 2) for v in crop.face.box), strict=True))
         if not crop.valid:
             return part | {"reason": "bridged over a gap"}
@@ -143,13 +143,13 @@ class Layout:
         return WindowPrediction(values, None, beside, tuple(filter(None, row["reasons"].split(SEPARATOR))))
 
 
-def row_of(row: Mapping[str, Any], columns: Sequence[str]) -> Row:
+def row_of(row: Mapping[str, object], columns: Sequence[str]) -> Row:
     """The cells of a row under ``columns``; what is not known is None."""
     cells = (row.get(column) for column in columns)
     return [None if isinstance(cell, float | np.floating) and math.isnan(cell) else cell for cell in cells]
 
 
-def reliability_cells(reasons: Iterable[str] | None) -> dict[str, Any]:
+def reliability_cells(reasons: Iterable[str] | None) -> dict[str, object]:
     """The columns reliable and reasons; both empty without a calibration."""
     if reasons is None:
         return {}

@@ -147,6 +147,6 @@ class Timeline:
         return cls(tables[0], tables[1], layout, about)
 
 
-def write_about(folder: Path, about: Mapping[str, Any]) -> None:
+def write_about(folder: Path, about: Mapping[str, object]) -> None:
     """The last file of an analysis."""
     write_whole(folder / ABOUT, lambda path: path.write_text(json.dumps(about, indent=2) + "\n"))

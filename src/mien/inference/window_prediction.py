@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,7 @@ class WindowPrediction:
     """Probabilities or values (names,); calibrated if the model is."""
     features: Floats | None = None
     """Mean token (dim,), if it was asked for."""
-    plausible: Mapping[str, Any] | None = None
+    plausible: Mapping[str, object] | None = None
     """What is plausible, by the columns of the table of windows (``Calibrated.cells``); None without a calibration."""
     reasons: tuple[str, ...] | None = None
     """Why the prediction is not reliable, empty if it is; None without a calibration."""
@@ -53,7 +52,7 @@ def with_reliability(
     return predictions
 
 
-def require_finite(outputs: NDArray[Any], model: Path | None) -> None:
+def require_finite(outputs: NDArray[np.floating], model: Path | None) -> None:
     """Raise ``ValueError`` for outputs that are no numbers: of NaN no name is the largest."""
     if not np.isfinite(outputs).all():
         raise ValueError(

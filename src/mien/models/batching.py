@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor
 
-from mien.video.views import View, distinct_views
+from mien.video.views import View, ViewPlaces, distinct_views
 
 Step = Callable[[Tensor], Tensor]
 """uint8 views (V, 3, T, size, size) -> outputs (V, ...)."""
 
 
-def forward_views(step: Step, items: Iterable[View], batch: int, device: torch.device) -> Iterator[tuple[View, Tensor]]:
+def forward_views(
+    step: Step, items: Iterable[View], batch: int, device: torch.device
+) -> Iterator[tuple[ViewPlaces, Tensor]]:
     """Items of a ``ViewDataset`` -> each with its outputs (windows, crops, ...), in the order of its ``layout``."""
     waiting: deque[tuple[View, int]] = deque()
     views: list[Tensor] = []
@@ -36,10 +38,15 @@ def forward_views(step: Step, items: Iterable[View], batch: int, device: torch.d
     yield from finished_items(waiting, outputs)
 
 
-def finished_items(waiting: deque[tuple[View, int]], outputs: list[Tensor]) -> Iterator[tuple[View, Tensor]]:
+def finished_items(waiting: deque[tuple[View, int]], outputs: list[Tensor]) -> Iterator[tuple[ViewPlaces, Tensor]]:
     """Clips all of whose views have been read."""
     while waiting and len(outputs) >= waiting[0][1]:
         item, count = waiting.popleft()
         whole = torch.stack(outputs[:count]).unflatten(0, (len(item["rows"]), len(item["frames"])))
         del outputs[:count]
-        yield {name: value for name, value in item.items() if name != "frames"}, whole[item["layout"].to(whole.device)]
+        layout = item["layout"]
+        # The frames are let go.
+        places = ViewPlaces(
+            rows=item["rows"], layout=layout, times=item["times"], index=item["index"], variant=item["variant"]
+        )
+        yield places, whole[layout.to(whole.device)]

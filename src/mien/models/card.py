@@ -165,7 +165,7 @@ class ModelCard:
         checkpoint.load_strictly(model, weights, folder)
         return model
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, str | list[str]]:
         """What every report on the weights repeats of how they came about; nothing where all is well."""
         notes = {
             "selection": self.selection,

@@ -213,7 +213,7 @@ def remember(
             History(seen, [], []).write(folder)
 
 
-def provenance(model: Path, clips: Sequence[Clip] = (), workers: int = 4) -> dict[str, object]:
+def provenance(model: Path, clips: Sequence[Clip] = (), workers: int = 4) -> dict[str, str | list[str]]:
     """What every report on a model repeats: how its weights were chosen, leaks that were allowed, and how many of
     ``clips`` it has learnt from."""
     notes = ModelCard.load(model).provenance()

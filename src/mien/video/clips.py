@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from itertools import count
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 import cv2
 import numpy as np
@@ -125,6 +125,17 @@ class StepSampler:
         return len(self.remaining(micro, self.rank)) * len(parts) / total if total else None
 
 
+class ClipItem(TypedDict):
+    """A training clip; ``mien.interfaces.Batch`` is several of them."""
+
+    video: Tensor
+    """uint8 (3, T, size, size)."""
+    index: int
+    key: int
+    target: NotRequired[Tensor]
+    """Where there are labels."""
+
+
 class ClipDataset(Dataset):
     """Training clips by (epoch, index); a clip that cannot be read raises, none is replaced by another."""
 
@@ -146,18 +157,17 @@ class ClipDataset(Dataset):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, key: Key) -> dict[str, Any]:
-        """``video`` uint8 (3, T, size, size), ``index``, ``key``, and ``target`` where there are labels."""
+    def __getitem__(self, key: Key) -> ClipItem:
         if key == BLANK:  # black frames that are no clip: index -1, and a target of zeros
             video = torch.zeros(3, self.config.frames, self.config.size, self.config.size, dtype=torch.uint8)
-            item = {"video": video, "index": -1, "key": 0}
-            return item if self.targets is None else item | {"target": torch.zeros_like(self.targets[0])}
+            blank: ClipItem = {"video": video, "index": -1, "key": 0}
+            return blank if self.targets is None else {**blank, "target": torch.zeros_like(self.targets[0])}
         epoch, index = key
         chance = np.random.SeedSequence((self.seed, epoch, index))
         rng = np.random.default_rng(chance)
         frames = self.frames(index, rng)
-        item = {"video": to_tensor(frames), "index": index, "key": int(chance.generate_state(1)[0])}
-        return item if self.targets is None else item | {"target": self.targets[index]}
+        item: ClipItem = {"video": to_tensor(frames), "index": index, "key": int(chance.generate_state(1)[0])}
+        return item if self.targets is None else {**item, "target": self.targets[index]}
 
     def frames(self, index: int, rng: np.random.Generator) -> Frames:
         """A random clip (T, size, size, 3) of a video, from the file or from memory, augmented at random."""

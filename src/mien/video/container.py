@@ -10,11 +10,14 @@ import os
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import av
+from av.codec.context import ThreadType
+from av.container import InputContainer
 from av.error import FFmpegError
 from av.stream import Disposition
 from pydantic import Field
@@ -95,7 +98,7 @@ def file_url(path: Path) -> str:
     return f"file:{path}"
 
 
-def open_container(path: Path) -> Any:
+def open_container(path: Path) -> InputContainer:
     """Open a file with FFmpeg, or say why not."""
     if not path.exists():
         raise VideoError(f"{path}: no such file; correct the path")
@@ -121,7 +124,7 @@ def open_container(path: Path) -> Any:
         raise VideoError(f"{path}: not a video, or cut off so that no player opens it: {reason(error)}") from error
 
 
-def video_stream(container: Any, path: Path) -> Any:
+def video_stream(container: InputContainer, path: Path) -> av.VideoStream:
     """The video stream that players show; cover pictures do not count, nor does what this FFmpeg cannot decode."""
     cover = Disposition.attached_pic
     streams = [s for s in container.streams.video if not s.disposition & cover]
@@ -133,15 +136,21 @@ def video_stream(container: Any, path: Path) -> Any:
             f"{path}: its video is in a codec that FFmpeg does not know; convert it to H.264, or remove it"
         )
     best = container.streams.best("video")
-    stream = best if best in known else known[0]
+    stream = best if isinstance(best, av.VideoStream) and best in known else known[0]
     check_pixels(path, stream.codec_context.width, stream.codec_context.height)
     return stream
 
 
-def decoding_threads(stream: Any, threads: int) -> None:
+def tick(stream: av.VideoStream) -> Fraction:
+    """Seconds that a stream's times count in; FFmpeg knows them of whatever it opens."""
+    assert stream.time_base is not None
+    return stream.time_base
+
+
+def decoding_threads(stream: av.VideoStream, threads: int) -> None:
     """Set how many threads decode; 0 is all cores."""
     stream.codec_context.thread_count = threads
-    stream.codec_context.thread_type = "AUTO" if threads == 0 else "SLICE"
+    stream.codec_context.thread_type = ThreadType.AUTO if threads == 0 else ThreadType.SLICE
 
 
 def reason(error: Exception) -> str:
@@ -152,13 +161,13 @@ def reason(error: Exception) -> str:
 class IntegrityCheck:
     """Counts the packets of a file as they are read, to compare them with what its header promises."""
 
-    def __init__(self, container: Any, stream: Any, path: Path) -> None:
+    def __init__(self, container: InputContainer, stream: av.VideoStream, path: Path) -> None:
         self.container, self.stream, self.path = container, stream, path
         self.times, self.keys = array("q"), array("q")
         self.packets = self.untimed = 0
         self.end = 0.0
 
-    def demux(self) -> Iterator[Any]:
+    def demux(self) -> Iterator[av.Packet]:
         """Packets of the video stream, the empty ones that end it too. Raises ``VideoError`` where the file breaks."""
         try:
             for packet in self.container.demux():
@@ -198,7 +207,9 @@ class IntegrityCheck:
             raise VideoError(f"{self.path}: damaged: {frames} of {len(self.times)} frames can be decoded; replace it")
 
 
-def decode_frames(container: Any, stream: Any, path: Path, threads: int = 1) -> Iterator[av.VideoFrame]:
+def decode_frames(
+    container: InputContainer, stream: av.VideoStream, path: Path, threads: int = 1
+) -> Iterator[av.VideoFrame]:
     """Every frame as the decoder gives it; raises where the file breaks, ends too early or held damaged frames.
 
     ``threads`` 0 decodes on all cores.
@@ -209,7 +220,7 @@ def decode_frames(container: Any, stream: Any, path: Path, threads: int = 1) -> 
     last: int | None = None
     try:
         for packet in check.demux():
-            for frame in packet.decode():
+            for frame in stream.decode(packet):
                 check_pixels(path, frame.width, frame.height)
                 frames += 1
                 damaged += frame.is_corrupt

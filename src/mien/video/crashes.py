@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from mien.video.decode import VideoError
 from mien.video.inspection import CRASHED, InspectionRequest, Inspector, inspect_alone, inspect_file
+
+T = TypeVar("T")
 
 KILLED = "signal: Killed"
 """How PyTorch names what the system does to a process for want of memory."""
@@ -35,7 +37,7 @@ def find_crash(paths: Iterable[Path], inspector: Inspector = inspect_file) -> Pa
     return None
 
 
-def name_crashed_file(items: Iterable[Any], paths: list[Path], ahead: int) -> Iterator[Any]:
+def name_crashed_file(items: Iterable[T], paths: list[Path], ahead: int) -> Iterator[T]:
     """Items of the files ``paths`` in order, of which processes read ``ahead``. Raises ``VideoError`` naming the file on
     which one of them crashed."""
     done = 0

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -37,6 +37,10 @@ def ends_in(name: str, suffixes: tuple[str, ...]) -> bool:
     (What ``os.path.splitext`` says of the first differs from ``Path.suffix``, and that from one Python to the next.)
     """
     return any(name.lower().endswith(suffix) and len(name) > len(suffix) for suffix in suffixes)
+
+
+DecodedFrame = Callable[[Size, Region], Frames]
+"""A frame as decoded: its picture, RGB (H, W, 3) at a size, of a region."""
 
 
 class Reader(ABC):
@@ -73,20 +77,12 @@ class Reader(ABC):
             raise IndexError(f"{self.path} has {len(self)} frames, asked for {wanted[0]} to {wanted[-1]}")
         region = region or (0, 0, self.height, self.width)
         size = size or (region[2], region[3])
-        pictures = {index: self.picture(frame, size, region) for index, frame in self.decoded_frames(wanted)}
+        pictures = {index: convert(size, region) for index, convert in self.decoded_frames(wanted)}
         return np.stack([pictures[int(i)] for i in indices])
 
     @abstractmethod
-    def decoded_frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, Any]]:
-        """(index, frame as decoded) for rising indices."""
-
-    @abstractmethod
-    def picture(self, frame: Any, size: Size, region: Region) -> Frames:
-        """A region of a frame as decoded -> RGB (H, W, 3) at ``size``."""
-
-    def converter(self) -> Callable[[Any, Size, Region], Frames]:
-        """The function of ``picture``, for frames that outlive the open file."""
-        return self.picture
+    def decoded_frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, DecodedFrame]]:
+        """(index, frame as decoded, which may outlive the open file) for rising indices."""
 
 
 def open_video(path: Path, table: FrameTable | None = None, threads: int = 1) -> Reader:
@@ -104,8 +100,7 @@ class VideoFile(Reader):
 
     def __init__(self, path: Path, table: FrameTable, threads: int) -> None:
         self.path, self.table, self.timestamps, self.threads = path, table, table.timestamps, threads
-        self.container: Any = None
-        self.rewind()
+        self.open()
         first = next(self.frames, None)
         if first is None:
             raise VideoError(f"{path}: no frame can be decoded; replace or remove it")
@@ -117,9 +112,12 @@ class VideoFile(Reader):
         self.container.close()
 
     def rewind(self) -> None:
-        """Open the file (again) and stand before its first frame."""
-        if self.container is not None:
-            self.container.close()
+        """Stand before the first frame again."""
+        self.close()
+        self.open()
+
+    def open(self) -> None:
+        """Stand before the first frame of the file."""
         self.container = open_container(self.path)
         self.stream = video_stream(self.container, self.path)
         decoding_threads(self.stream, self.threads)
@@ -144,7 +142,7 @@ class VideoFile(Reader):
                 return
         self.rewind()
 
-    def decoded_frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+    def decoded_frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, DecodedFrame]]:
         for index in wanted:
             key = self.keyframe(index)
             if index < self.next or key > self.next:
@@ -156,13 +154,8 @@ class VideoFile(Reader):
                     raise
                 self.rewind()  # where a keyframe does not lead to the frame, the way from the start may
                 frame = self.advance(index)
-            yield index, frame
-
-    def picture(self, frame: av.VideoFrame, size: Size, region: Region) -> Frames:
-        return self.pictures(frame, size, region)
-
-    def converter(self) -> Callable[[Any, Size, Region], Frames]:
-        return self.pictures  # not a method of this reader, which would keep its decoder, megabytes, in memory
+            # no method of this reader, which would keep its decoder, megabytes, in memory
+            yield index, partial(self.pictures, frame)
 
     def keyframe(self, index: int) -> int:
         """The last frame at or before ``index`` that decoding can start at."""
@@ -209,9 +202,9 @@ class ImageFolder(Reader):
     def close(self) -> None:
         """Nothing is held open between images."""
 
-    def decoded_frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, Image.Image]]:
+    def decoded_frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, DecodedFrame]]:
         for index in wanted:
-            yield index, self.load(index)
+            yield index, partial(self.picture, self.load(index))
 
     def picture(self, frame: Image.Image, size: Size, region: Region) -> Frames:
         y, x = frame.height / self.height, frame.width / self.width  # an image of another size is shown like the first
@@ -238,24 +231,21 @@ class FramesInMemory(Reader):
 
     def __init__(self, reader: Reader, indices: Sequence[int] | NDArray[np.int64]) -> None:
         """Decode the frames at rising ``indices``; here they are numbered from 0."""
-        self.path, self.height, self.width, self.convert = reader.path, reader.height, reader.width, reader.converter()
+        self.path, self.height, self.width = reader.path, reader.height, reader.width
         self.indices = np.asarray(indices)
         self.timestamps = reader.timestamps[self.indices]
         self.frames = [frame for _, frame in reader.decoded_frames(self.indices.tolist())]
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Callable[..., FramesInMemory], tuple[Path, NDArray[np.int64]]]:
         """Sent to another process, the frames are decoded there again: FFmpeg's frames cannot be sent."""
         return decode_in_memory, (self.path, self.indices)
 
     def close(self) -> None:
         """The frames stay."""
 
-    def decoded_frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, Any]]:
+    def decoded_frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, DecodedFrame]]:
         for index in wanted:
             yield index, self.frames[index]
-
-    def picture(self, frame: Any, size: Size, region: Region) -> Frames:
-        return self.convert(frame, size, region)
 
 
 def decode_in_memory(path: Path, indices: NDArray[np.int64]) -> FramesInMemory:
@@ -264,6 +254,6 @@ def decode_in_memory(path: Path, indices: NDArray[np.int64]) -> FramesInMemory:
         return FramesInMemory(reader, indices)
 
 
-def natural_key(path: Path) -> list[Any]:
+def natural_key(path: Path) -> list[int | str]:
     """Sort key by which frame_2 comes before frame_10."""
     return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", path.name))]

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,7 @@ from mien.interfaces import Clip
 from mien.names import write_csv, write_parquet
 from mien.progress import progress_bar
 from mien.video.decode import IMAGES, VIDEOS, VideoError, ends_in, natural_key
-from mien.video.manifest_table import PARQUET, Cells, Column, read_columns
+from mien.video.manifest_table import PARQUET, Cell, Cells, Column, read_columns
 from mien.video.rates import rate_of
 from mien.video.stream import checked_frame_times
 
@@ -68,7 +67,7 @@ def time_column(manifest: Path, name: str, column: Column | None, count: int) ->
     """A column of times in seconds; None for an empty cell and for NaN."""
     if column is None:
         return [None] * count
-    found: dict[Any, float | None] = {None: None}
+    found: dict[Cell, float | None] = {None: None}
     for line, cell in enumerate(column, start=2):
         if cell in found:
             continue
@@ -93,7 +92,7 @@ def refuse_duplicates(manifest: Path, names: Column, clips: Sequence[Clip]) -> N
     keys = [(name, clip.start, clip.end) for name, clip in zip(written, clips, strict=True)]
     if len(set(keys)) == len(keys):
         return
-    seen: dict[Any, int] = {}
+    seen: dict[tuple[str, float | None, float | None], int] = {}
     for key, clip in zip(keys, clips, strict=True):
         if seen.setdefault(key, clip.row) != clip.row:
             raise ValueError(
@@ -111,7 +110,7 @@ def folder_clips(folder: Path) -> list[Clip]:
     return [Clip(f, row=i) for i, f in enumerate(files, start=1)]
 
 
-def write_manifest(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
+def write_manifest(path: Path, rows: Sequence[Mapping[str, object]], columns: Sequence[str] | None = None) -> None:
     """Write rows (each with ``path`` and any other columns) as CSV or Parquet; ``columns`` sets which, in which order."""
     table = pd.DataFrame(list(rows), columns=None if columns is None else list(columns))
     if path.suffix.lower() in PARQUET:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,12 +19,12 @@ from numpy.typing import NDArray
 from mien.names import from_cell, from_text
 
 Cell = str | int | float | bool | None
-Column = NDArray[Any]
+Column = NDArray[np.generic]
 """Cells of one column: numbers, or objects."""
 PARQUET = (".parquet", ".pq")
 
 
-class Cells(Mapping[str, Any]):
+class Cells(Mapping[str, Cell]):
     """The cells of one row, which stay in their columns."""
 
     __slots__ = ("columns", "place")
@@ -48,7 +47,7 @@ class Cells(Mapping[str, Any]):
     def __repr__(self) -> str:
         return repr(dict(self))
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[type[dict], tuple[dict[str, Cell]]]:
         """A row that is sent to another process takes its own cells along, not the table."""
         return dict, (dict(self),)
 
@@ -61,14 +60,10 @@ def read_columns(path: Path) -> dict[str, Column]:
         except (ValueError, OSError) as error:
             raise ValueError(f"{path}: not a readable Parquet file: {error}") from error
         return {str(name): parquet_column(path, str(name), table.iloc[:, i]) for i, name in enumerate(table.columns)}
-    options: Any = {
-        "dtype": object,
-        "keep_default_na": False,
-        "encoding": "utf-8-sig",
-        "encoding_errors": "surrogateescape",
-    }
     try:
-        table = pd.read_csv(path, **options)
+        table = pd.read_csv(
+            path, dtype=object, keep_default_na=False, encoding="utf-8-sig", encoding_errors="surrogateescape"
+        )
     except pd.errors.EmptyDataError as error:
         raise ValueError(f"{path}: the manifest is empty; it needs a header with a column 'path'") from error
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
@@ -98,14 +93,14 @@ def parquet_column(path: Path, name: str, cells: pd.Series) -> Column:
         return cells.to_numpy()
     if kind == "M":
         cells = cells.astype(object)
-    read: Callable[[Any], Any] = path_cell if name == "path" else plain_cell
+    read: Callable[[object], Cell] = path_cell if name == "path" else plain_cell
     try:
         return np.array([read(cell) for cell in cells.astype(object)] + [None], dtype=object)[:-1]
     except TypeError as error:
         raise ValueError(f"{path}: column {name!r} {error}; a manifest holds text, numbers, dates and times") from error
 
 
-def plain_cell(cell: Any) -> Cell:
+def plain_cell(cell: object) -> Cell:
     """A cell of a Parquet file; ``TypeError`` for what is neither text nor a number, such as a list."""
     if cell is None or cell is pd.NA or cell is pd.NaT or (isinstance(cell, float) and cell != cell):
         return None
@@ -126,7 +121,7 @@ def plain_cell(cell: Any) -> Cell:
     raise TypeError(f"holds {type(cell).__name__}")
 
 
-def path_cell(cell: Any) -> str | None:
+def path_cell(cell: object) -> str | None:
     """A path of a Parquet file: text as ``mien.names`` writes it, or the bytes of a name."""
     if isinstance(cell, bytes):
         return os.fsdecode(cell) or None

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import av
 import numpy as np
+from av.container import InputContainer
 from numpy.typing import NDArray
 
-from mien.video.container import IntegrityCheck, VideoError, decode_frames, open_container, video_stream
+from mien.video.container import IntegrityCheck, VideoError, decode_frames, open_container, tick, video_stream
 
 __all__ = ["FOLDER_FPS", "FrameTable", "VideoError", "open_container", "scan", "video_stream"]
 
@@ -55,10 +56,10 @@ def scan(path: Path) -> FrameTable:
             raise VideoError(f"{path}: no frame in its video stream; replace or remove it")
         pts = np.sort(np.array(check.times, dtype=np.int64))
         keys = np.searchsorted(pts, np.sort(np.array(check.keys, dtype=np.int64)))
-        return FrameTable(pts.astype(np.float64) * float(stream.time_base), pts, keys.astype(np.int64))
+        return FrameTable(pts.astype(np.float64) * float(tick(stream)), pts, keys.astype(np.int64))
 
 
-def from_index(container: Any, stream: Any) -> FrameTable | None:
+def from_index(container: InputContainer, stream: av.VideoStream) -> FrameTable | None:
     """Frame table of a whole MP4 of keyframes alone, from its index: nothing is read but the header."""
     entries = stream.index_entries if "mp4" in container.format.name else []
     if not entries or any(not e.is_keyframe or e.is_discard for e in entries):
@@ -70,7 +71,7 @@ def from_index(container: Any, stream: Any) -> FrameTable | None:
         return None
     if np.any(np.diff(times) <= 0):
         return None
-    return FrameTable(times.astype(np.float64) * float(stream.time_base), times, np.arange(len(times), dtype=np.int64))
+    return FrameTable(times.astype(np.float64) * float(tick(stream)), times, np.arange(len(times), dtype=np.int64))
 
 
 def count(path: Path) -> FrameTable:

@@ -1,10 +1,9 @@
-"""From decoded frames to RGB: turned as shown, cut to a region and scaled in one step."""
+"""From decoded frames to RGB: scaled as shown, cut to a region and scaled in one step."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import cv2
@@ -34,7 +33,7 @@ class RgbConverter:
         """``rotation``: 0, 90, 180 or 270 degrees against the clock from stored to shown; ``path`` is for errors."""
         self.rotation, self.height, self.width, self.path = rotation, height, width, path
         self.reformatter = VideoReformatter()
-        self.cutters: dict[Any, Graph] = {}
+        self.cutters: dict[tuple[int | str, ...], Graph] = {}
 
     @classmethod
     def like(cls, first: av.VideoFrame, path: Path) -> RgbConverter:
@@ -55,18 +54,17 @@ class RgbConverter:
                 frame = self.crop(frame, region)
             return self.rgb(frame, size)
         except (FFmpegError, ValueError, MemoryError) as error:
-            raise VideoError(f"{self.path}: a frame cannot be turned into RGB: {reason(error)}; convert it") from error
+            raise VideoError(f"{self.path}: a frame cannot be scaled into RGB: {reason(error)}; convert it") from error
 
     def rgb(self, frame: av.VideoFrame, size: Size) -> Frames:
-        """All of a frame (H, W, 3) at ``size``, turned as shown."""
+        """All of a frame (H, W, 3) at ``size``, scaled as shown."""
         height, width = size[::-1] if self.rotation in (90, 270) else size
         enlarge = height >= frame.height and width >= frame.width  # OpenCV is twice as fast at that
         tall, wide = (frame.height, frame.width) if enlarge else (height, width)
-        rgb: Any = self.reformatter.reformat(
-            frame, wide, tall, "rgb24", interpolation=Interpolation.AREA, threads=1
-        ).to_ndarray()
+        scaled = self.reformatter.reformat(frame, wide, tall, "rgb24", interpolation=Interpolation.AREA, threads=1)
+        rgb = np.asarray(scaled.to_ndarray(), np.uint8)
         if (tall, wide) != (height, width):
-            rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_CUBIC)
+            rgb = np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
         return np.rot90(rgb, self.rotation // 90) if self.rotation else rgb
 
     def crop(self, frame: av.VideoFrame, region: Region) -> av.VideoFrame:
@@ -82,7 +80,7 @@ class RgbConverter:
         if key not in self.cutters:
             self.cutters = {key: crop_filter(frame, (top, left, height, width))}  # one at a time: a clip has one region
         self.cutters[key].push(frame)
-        return self.cutters[key].pull()  # type: ignore[return-value]
+        return self.cutters[key].vpull()
 
 
 def crop_filter(frame: av.VideoFrame, region: Region) -> Graph:

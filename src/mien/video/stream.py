@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.video.container import decode_frames, open_container, video_stream
+from mien.video.container import decode_frames, open_container, tick, video_stream
 from mien.video.decode import ImageFolder, open_video
 from mien.video.packet_table import FOLDER_FPS
 from mien.video.pictures import Frames, RgbConverter, Size
@@ -56,7 +56,7 @@ def read_frames(
         time, converter = -step, None
         # What lies before ``start`` is decoded too: it alone tells the frames' numbers.
         for index, frame in enumerate(decode_frames(container, stream, path, threads)):
-            stated = None if counted or frame.pts is None else float(frame.pts * stream.time_base)
+            stated = None if counted or frame.pts is None else float(frame.pts * tick(stream))
             time = stated if stated is not None and stated > time else time + step
             converter = converter or RgbConverter.like(frame, path)
             if time >= (end or np.inf):

@@ -6,7 +6,7 @@ A video is opened and decoded once for all its views, and equal views (of a vide
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TypedDict
 from zlib import crc32
 
 import numpy as np
@@ -22,7 +22,25 @@ from mien.video.clips import ClipConfig, Indices, central_square, open_clip, pre
 from mien.video.crashes import name_crashed_file
 from mien.video.transforms import AugmentConfig, crops, read_augmented
 
-View = dict[str, Any]
+
+class ViewPlaces(TypedDict):
+    """Where the views of a clip lie in it."""
+
+    rows: Tensor
+    """(U, T): which of the clip's frames that are read each distinct window has."""
+    layout: Tensor
+    """(S,): which of the distinct windows each window is."""
+    times: Tensor
+    """(U, 2): first and last frame's time in seconds."""
+    index: int
+    variant: int
+
+
+class View(ViewPlaces):
+    """All views of a clip, as ``ViewDataset`` gives them."""
+
+    frames: Tensor
+    """uint8 (C, 3, F, size, size): the frames of all windows, of every crop."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -66,11 +84,7 @@ def sliding_indices(length: int, frames: int, stride: int, hop: int) -> Indices:
 
 
 class ViewDataset(Dataset):
-    """All views of a clip; with ``augmentation``, each of ``variants`` times otherwise changed (item = clip, variant).
-
-    An item holds ``frames`` uint8 (C, 3, F, size, size) of every crop, ``rows`` (U, T) into F for each distinct window,
-    ``layout`` (S,) into U for each window, ``times`` (U, 2) first and last frame's time in seconds, ``index``, ``variant``.
-    """
+    """All views of a clip; with ``augmentation``, each of ``variants`` times otherwise changed (item = clip, variant)."""
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Self
 
 import av
 import numpy as np
@@ -39,7 +39,9 @@ class VideoWriter:
         self.start: float | None = None
         self.frames, self.tick = 0, tick
         self.container = av.open(file_url(path), "w", format=form, options=flags)
-        self.stream: Any = self.container.add_stream(codec, rate=rate, options=dict(options))
+        stream = self.container.add_stream(codec, rate=rate, options=dict(options))
+        assert isinstance(stream, av.VideoStream)
+        self.stream = stream
         self.stream.pix_fmt = "yuv420p" if mp4 else "yuvj420p"
         self.stream.codec_context.thread_count = threads
         self.stream.codec_context.time_base = tick

@@ -32,10 +32,12 @@ from mien.web.uploads import receive, safe_name
 STATIC = Path(__file__).parent / "static"
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
-REFUSED: dict[int | str, dict[str, Any]] = {403: {"description": "Another page, or another host name, asks"}}
-GONE: dict[int | str, dict[str, Any]] = {404: {"description": "No such job, or no such file of it"}}
-NOT_DONE: dict[int | str, dict[str, Any]] = {409: {"description": "The job is not done"}}
-UPLOAD: dict[int | str, dict[str, Any]] = {
+Responses = dict[int | str, dict[str, Any]]
+"""FastAPI's type of what else a route may answer, by status."""
+REFUSED: Responses = {403: {"description": "Another page, or another host name, asks"}}
+GONE: Responses = {404: {"description": "No such job, or no such file of it"}}
+NOT_DONE: Responses = {409: {"description": "The job is not done"}}
+UPLOAD: Responses = {
     200: {"description": "The job is over (wait=true): done, or failed with a message", "model": JobStatus},
     400: {"description": "The upload broke off"},
     413: {"description": "Too large"},
@@ -179,7 +181,7 @@ def page(app: FastAPI, route: str, file: Path) -> None:
     """A file at a place of its own."""
 
     @app.get(route, include_in_schema=False)
-    def serve() -> Any:
+    def serve() -> FileResponse:
         return FileResponse(file)
 
 

@@ -12,7 +12,6 @@ import struct
 from collections.abc import Iterator
 from io import BytesIO
 from queue import SimpleQueue
-from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -61,7 +60,7 @@ async def live_camera(socket: WebSocket, model: str | None = None) -> None:
         socket.app.state.live = None
 
 
-async def send_json(socket: WebSocket, what: dict[str, Any]) -> bool:
+async def send_json(socket: WebSocket, what: dict[str, object]) -> bool:
     """Send to the page; false where it is gone, which starlette says by either error."""
     try:
         await socket.send_json(what)
@@ -124,7 +123,7 @@ def doubts(answer: WindowPrediction | None) -> list[str] | None:
     return None if answer is None or answer.reasons is None else sorted(answer.reasons)
 
 
-def frame_message(moment: LiveFrame, statistics: LiveStatistics) -> dict[str, Any]:
+def frame_message(moment: LiveFrame, statistics: LiveStatistics) -> dict[str, object]:
     """One frame for the page; ``values`` only on frames on which the model was asked."""
     frame = moment.faces.frame
     faces = [

@@ -15,10 +15,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -85,7 +86,7 @@ def frames(path: Path, allowance: DecodingLimits) -> Iterator[Frame]:
             yield Frame(index, time, np.frombuffer(body, np.uint8).reshape(height, width, 3))
 
 
-Record = tuple[bytes, tuple[Any, ...], bytearray]
+Record = tuple[bytes, tuple[int, float, int, int], bytearray]
 
 
 @contextmanager
@@ -131,14 +132,14 @@ def records(
     process: subprocess.Popen[bytes], path: Path, allowance: DecodingLimits, watch: Watchdog
 ) -> Iterator[Record]:
     """Records until the process ends well. Raises ``VideoError`` for what it says is wrong, or if it dies."""
-    stream: Any = process.stdout
+    stream = process.stdout
+    assert isinstance(stream, FileIO)
     while True:
         watch.since = monotonic()
         head = read_exactly(stream, HEAD.size)
         if head is None:
             break
-        kind, *rest = HEAD.unpack(head)
-        index, _, height, width = rest
+        kind, index, time, height, width = HEAD.unpack(head)
         if kind == FRAME:
             allowance.check_pixels(path, width, height)
         size = 3 * height * width if kind == FRAME else min(index, 1 << 20)
@@ -148,7 +149,7 @@ def records(
             break
         if kind == FAILED:
             raise VideoError(json.loads(body)["error"])
-        yield kind, tuple(rest), body
+        yield kind, (index, time, height, width), body
     watch.since = None
     if watch.stuck:
         raise VideoError(
@@ -161,7 +162,7 @@ def records(
         )
 
 
-def read_exactly(stream: Any, size: int) -> bytearray | None:
+def read_exactly(stream: FileIO, size: int) -> bytearray | None:
     """So many bytes, or None where the stream ends before."""
     body = bytearray(size)
     view, done = memoryview(body), 0
@@ -208,7 +209,7 @@ def read_facts(path: Path) -> VideoFacts:
     return VideoFacts(float(scan(path).timestamps[-1]) if seconds is None else seconds, claimed_rate(path))
 
 
-def write_json(out: BinaryIO, kind: bytes, what: dict[str, Any]) -> None:
+def write_json(out: BinaryIO, kind: bytes, what: dict[str, object]) -> None:
     """A record of JSON."""
     body = json.dumps(what).encode()
     out.write(HEAD.pack(kind, len(body), 0.0, 0, 0) + body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from pydantic import BaseModel, Field
 
@@ -66,7 +66,7 @@ class Result(BaseModel):
     frames_with_face: int
     unreliable: float | None = Field(description="share of the rows with a face that are not reliable; null: not known")
     reasons: dict[str, float] = Field(description="why, with the share of the rows; the most frequent first")
-    faces: list[dict[str, Any]] = Field(description="a row per face: seconds, mean and deviation of each output")
+    faces: list[dict[str, object]] = Field(description="a row per face: seconds, mean and deviation of each output")
     files: list[str] = Field(description="what GET /api/jobs/{id}/files/{file} gives")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -20,6 +20,8 @@ from mien.faces.detectors.detector import Detection, Detector
 from mien.faces.face import Pixels
 
 if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
     from mien.faces.detectors import DetectConfig
 
 Floats = NDArray[np.float32]
@@ -55,7 +57,8 @@ class Onnx(Detector):
         canvas = np.zeros((rows, columns, 3), np.uint8)
         canvas[: small.shape[0], : small.shape[1]] = small
         tensor = np.ascontiguousarray(self.normalise(canvas).transpose(2, 0, 1)[None])
-        scores, boxes, points = self.decode(self.session.run(None, {self.input.name: tensor}), (rows, columns))
+        outputs = [np.asarray(output, np.float32) for output in self.session.run(None, {self.input.name: tensor})]
+        scores, boxes, points = self.decode(outputs, (rows, columns))
         best = self.best(scores, boxes, points)
         return [detection(score, box / scale, marks / scale) for score, box, marks in best]
 
@@ -84,7 +87,7 @@ def detection(score: float, box: Floats, points: Floats) -> Detection:
     return Detection((x0, y0, x1 - x0, y1 - y0), min(1.0, score), marks)
 
 
-def open_session(model: Path) -> Any:
+def open_session(model: Path) -> InferenceSession:
     """An onnxruntime session on one CPU thread. Raises ``ValueError`` naming the extra or the file."""
     try:
         import onnxruntime

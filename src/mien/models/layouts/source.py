@@ -22,7 +22,7 @@ class WeightFile:
     """All that a file of weights holds."""
 
     path: Path
-    tree: Mapping[str, Any]
+    tree: Mapping[str, object]
     """What the file holds, by name."""
     weights: dict[str, Tensor]
     """The tensors of the model by name, without a ``module.`` in front."""
