@@ -159,8 +159,8 @@ class Analyzer:
         """What makes this model give what it gives: version and weights, and which public weights these began from."""
         weights = weights_file(self.folder) if self.folder else Path()
         known = digest(weights) if weights.is_file() else None
-        origin = {"sources": [*self.card.sources]} if self.card.sources else {}
-        return {"mien": __version__, "model": str(self.folder), "weights": known} | origin
+        found: dict[str, object] = {"mien": __version__, "model": str(self.folder), "weights": known}
+        return found | ({"sources": [*self.card.sources]} if self.card.sources else {})
 
     @torch.inference_mode()
     def read_windows(self, windows: Sequence[Window], coverage: float | None = None) -> list[WindowPrediction]:
