@@ -114,3 +114,25 @@ def expression_network(seed: int = 0) -> bytes:
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )  # fmt: skip
     return onnx.helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=8).SerializeToString()
+
+
+def recognition_network() -> bytes:
+    """A small network in the layout of SFace: ``data`` (1, 3, 112, 112), 0 to 255 -> (1, 128). Its vectors compare thumbnails."""
+    draw = np.random.default_rng(0)
+    weights = {
+        "middle": np.array([120.0], np.float32),
+        "mixing": draw.normal(size=(128, 192)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("AveragePool", ["data"], ["a"], kernel_shape=[14, 14], strides=[14, 14]),
+        helper.make_node("Sub", ["a", "middle"], ["b"]),
+        helper.make_node("Flatten", ["b"], ["c"]),
+        helper.make_node("Gemm", ["c", "mixing"], ["fc1"], transB=1),
+    ]
+    graph = helper.make_graph(
+        nodes, "toy",
+        [helper.make_tensor_value_info("data", TensorProto.FLOAT, [1, 3, 112, 112])],
+        [helper.make_tensor_value_info("fc1", TensorProto.FLOAT, [1, 128])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )  # fmt: skip
+    return onnx.helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=8).SerializeToString()

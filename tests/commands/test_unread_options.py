@@ -36,6 +36,9 @@ REFUSED = {
     "faces: a cluster without ray": (["extract-faces", "x.mp4", "--ray-address=head:1"], "--engine ray"),
     "models: list of one": (["models", "list", "yunet"], "mien models get"),
     "prepare: seed of no folds": (["prepare", "folder", ".", "--seed=3"], "--folds"),
+    "analyze: whole frames hold no faces to join": (["analyze", "x.mp4", "--faces=whole", "--identity=sface"], "--identity out"),
+    "analyze: likeness of nobody": (["analyze", "x.mp4", "--same-person=0.5"], "--identity sface"),
+    "explain: persons": (["explain", "x.mp4", "--identity=sface"], "leave it out"),
     "analyze: whole frames": (
         ["analyze", "x.mp4", "--faces=whole", "--follow.every=3", "--crop=loose"], "leave --follow.every, --crop out",
     ),

@@ -105,7 +105,8 @@ def run(config: Config) -> Timeline | LiveStatistics:
 
 def refuse_unread(config: Config) -> None:
     """Options that a camera does not honour: it writes one table, live.csv, on the clock of its own frames."""
-    unread = ("format", "overwrite", "profile", "offset", "sync_mark", "hop", "batch", "max_pixels")
+    unread = ("format", "overwrite", "profile", "offset", "sync_mark", "hop", "batch", "max_pixels",
+              "identity", "same_person")  # fmt: skip
     if given := [flag for flag in changed(config) if flag.lstrip("-") in unread]:
         raise ValueError(f"{', '.join(given)}: for videos, not for a camera; leave it out")
 

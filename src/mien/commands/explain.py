@@ -62,6 +62,7 @@ class Config(ReadConfig, FrameLimit, distributed.DeviceOptions):
 
 def run(config: Config) -> Explanation:
     """Explain, write and print."""
+    config.refuse_identity("mien explain")
     with distributed.session(config.device, config.matmul):
         fine_tuned = ModelCard.load(config.model).task is not None
         with open_source(config.video) as source:

@@ -78,6 +78,7 @@ def describe(
     windows = timeline.windows[timeline.windows["face_id"] == number]
     frames = timeline.frames[(timeline.frames["face_id"] == number) & (timeline.frames["success"] == 1)]
     facts: Facts = {"face_id": number, "frames": int(row["frames"]), "windows": len(windows)}
+    facts |= {"person": int(row["person"])} if timeline.layout.persons else {}
     facts |= {"first": float(row["first"]), "last": float(row["last"])}
     facts["scores"] = {name: float(row[name]) for name in names}
     if timeline.layout.label:
@@ -95,7 +96,8 @@ def describe(
 def lines(task: Outputs, face: Facts, beside: Mapping[str, str], closing: str, several: bool) -> list[str]:
     """A face for a person: whether to rely on it, then classes by rank, or other outputs in their order."""
     scores = face["scores"]
-    shown = [f"  face {face['face_id']}, {face['frames']} frames"] if several else []
+    who = f"face {face['face_id']}" + (f", person {face['person']}" if "person" in face else "")
+    shown = [f"  {who}, {face['frames']} frames"] if several else []
     shown.append(f"  {face['reliability']}")
     for name, value in sorted(scores.items(), key=lambda item: -item[1]) if task.exclusive else scores.items():
         bar = f"{'#' * round(30 * value):<30}" if task.bounds else ""

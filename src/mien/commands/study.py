@@ -23,8 +23,10 @@ from mien.calibration.calibration import require_calibration
 from mien.commands.analyze import AnalysisOptions
 from mien.config import STRICT
 from mien.engine import distributed
+from mien.faces.identity import persons
 from mien.files import remove_files, write_whole
 from mien.inference.analyzer import Analyzer, load
+from mien.inference.persons import read_vectors, renumber
 from mien.inference.predict import predict_into
 from mien.inference.reliability_share import combined
 from mien.inference.sources import open_source
@@ -91,6 +93,8 @@ def run(config: Config) -> Study:
                 if done[name].about["stopped"]:
                     failures.append({"path": clip.path, "reason": printable(str(done[name].about["stopped"]))})
     read = {name: clip for clip, name in zip(clips, names, strict=True) if name in done}
+    if config.identity != "none":
+        done = with_joined_faces(done, read, config)
     remove_files(config.output, ("study.png", "summary.csv", "participants.csv", "study.csv", "failures.csv"))
     write_failures(config.output, failures, bool(done))
     tables = [tidy_rows(done[n], n, clip, who, what, config.reliable_only) for n, clip in read.items()]
@@ -108,6 +112,22 @@ def analyze_clip(analyzer: Analyzer, clip: Clip, folder: Path, config: Config) -
         if config.pictures and (config.overwrite or not (folder / "report.html").is_file()):
             illustrate(timeline, source, portraits, folder, config.overlay, True)
     return timeline
+
+
+def with_joined_faces(done: dict[str, Timeline], clips: dict[str, Clip], config: Config) -> dict[str, Timeline]:
+    """The timelines with persons that are numbered over all videos, in their folders too; changed pictures are drawn anew."""
+    joined = dict[str, Timeline]()
+    found = persons([read_vectors(config.output / name) for name in done], config.threshold)
+    for (name, timeline), who in zip(done.items(), found, strict=True):
+        folder, joined[name] = config.output / name, timeline
+        if not renumber(folder, timeline, who):
+            continue
+        joined[name] = Timeline.load(folder)
+        if config.pictures:
+            with open_source(clips[name].path) as whole:
+                source = whole.between(clips[name].start, clips[name].end)
+                illustrate(joined[name], source, Portraits(), folder, video=False, progress=False)
+    return joined
 
 
 def write_failures(out: Path, failures: list[dict[str, object]], any_read: bool) -> None:

@@ -139,6 +139,7 @@ class Analyzer:
         if isinstance(self.task, OnnxTask):
             raise ValueError(f"{self.folder} gives scores; take the folder that it was exported from for features")
         config = build(ReadConfig, options)
+        config.refuse_identity("extract_features")
         layout, rows, values = self.layout(config.clock), [], []
         with (
             matmul_precision(self.matmul),

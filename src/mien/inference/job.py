@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Literal
 
+from mien.faces.identity import SAME_PERSON, FaceVectors, persons
 from mien.files import remove_files, write_whole
 from mien.inference.journal import Journal, explain_disk_errors, has_rows
+from mien.inference.persons import VECTORS, write_vectors
 from mien.inference.pipeline import PredictionEvent, WindowPrediction
 from mien.inference.tables import Layout, Row
 from mien.inference.timeline import ABOUT, write_about
@@ -17,6 +20,8 @@ UNFINISHED = ".analysis.json"
 """File with the settings of a job that is not finished, or was killed."""
 PICTURES = ("report.html", "overlay.mp4", "mosaic.png", "timeline.png", "timeline.eaf")
 """What is made from the tables."""
+IDENTITY = "identity"
+"""How faces are joined into persons; absent where they are not."""
 
 
 def without_folders(identity: Mapping[str, object]) -> dict[str, object]:
@@ -61,16 +66,17 @@ class Job:
         """Remove what an analysis wrote here, and nothing else."""
         tables = (f"{table}.{ending}" for table in ("windows", "frames") for ending in ("csv", "parquet"))
         ours = any((self.folder / name).is_file() for name in (ABOUT, UNFINISHED))
-        remove_files(self.folder, (*(PICTURES if ours else ()), ABOUT, UNFINISHED, *tables))
+        remove_files(self.folder, (*((*PICTURES, VECTORS) if ours else ()), ABOUT, UNFINISHED, *tables))
         for partial in self.folder.glob(".*.csv.partial"):
             partial.unlink()
 
     def compare(self, before: Mapping[str, object]) -> None:
         """Refuse to mix two jobs."""
         before = without_folders(before)
-        changed = [k for k, v in self.identity.items() if json.loads(json.dumps(v)) != before.get(k)]
+        keys = dict.fromkeys([*self.identity, IDENTITY])
+        changed = [k for k in keys if json.loads(json.dumps(self.identity.get(k))) != before.get(k)]
         if changed:
-            shown = "; ".join(f"{k} was {before.get(k)!r}, is {self.identity[k]!r}" for k in changed)
+            shown = "; ".join(f"{k} was {before.get(k)!r}, is {self.identity.get(k)!r}" for k in changed)
             raise ValueError(
                 f"{self.folder} holds another analysis ({shown}). Choose another --output, or replace it with --overwrite"
             )
@@ -96,13 +102,19 @@ class Job:
         if len(rows) > behind:
             table.append(rows[behind:])
 
-    def finish(self, stopped: str | None) -> None:
-        """Give everything its final name; ``stopped`` says why the video ended early."""
+    def finish(self, stopped: str | None, found: FaceVectors | None = None, same_person: float = SAME_PERSON) -> None:
+        """Give everything its final name; ``stopped`` says why the video ended early, ``found`` what its faces look like, which
+        are joined from the cosine ``same_person``."""
+        layout, who = self.layout, None
+        if found is not None:
+            with explain_disk_errors(self.folder / VECTORS):
+                write_vectors(self.folder, found)
+            layout, who = replace(layout, persons=True), persons([found], same_person)[0]
         for table in (self.windows, self.frames):
-            table.finish(self.layout)
+            table.finish(layout, who)
         counts = {"frames": self.decoded, "windows": self.read, "stopped": stopped}
         with explain_disk_errors(self.folder / ABOUT):
-            write_about(self.folder, self.identity | counts | self.layout.about())
+            write_about(self.folder, self.identity | counts | layout.about())
         (self.folder / UNFINISHED).unlink()
 
     def __enter__(self) -> Job:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from itertools import islice
@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from mien.files import publish, write_whole
-from mien.inference.tables import Layout, Row
+from mien.inference.tables import PERSON, Layout, Row, with_person
 from mien.names import from_cell, to_cell
 
 GROUP = 20_000
@@ -91,15 +91,20 @@ class Journal:
         with suppress(OSError):
             self.file.close()
 
-    def finish(self, layout: Layout) -> None:
-        """All rows are there: give the table its final name."""
+    def finish(self, layout: Layout, persons: Mapping[int, int] | None = None) -> None:
+        """All rows are there: give the table its final name, and the person of every face, where those are known."""
         with explain_disk_errors(self.path):
             self.file.close()
             if self.path.suffix == ".parquet":
-                write_whole(self.path, lambda beside: csv_to_parquet(self.partial, beside, self.columns, layout))
+                write_whole(
+                    self.path, lambda beside: csv_to_parquet(self.partial, beside, self.columns, layout, persons)
+                )
                 self.partial.unlink()
-                return
-            publish(self.partial, self.path)
+            elif persons is not None:
+                write_whole(self.path, lambda beside: csv_with_persons(self.partial, beside, persons))
+                self.partial.unlink()
+            else:
+                publish(self.partial, self.path)
 
 
 def has_rows(partial: Path) -> bool:
@@ -131,13 +136,46 @@ def read_groups(path: Path, layout: Layout, rows: int | None) -> Iterator[pd.Dat
         yield group
 
 
-def csv_to_parquet(source: Path, target: Path, columns: Sequence[str], layout: Layout) -> None:
-    """A CSV table as Parquet, a group of rows at a time."""
+def csv_with_persons(source: Path, target: Path, persons: Mapping[int, int]) -> None:
+    """A CSV table with the column ``person``, which is put in or written anew; all else stays to the letter."""
+    with source.open(newline="", encoding="utf-8") as old, target.open("w", newline="", encoding="utf-8") as new:
+        rows, writer = csv.reader(old), csv.writer(new, lineterminator="\n")
+        columns = next(rows)
+        place, there = columns.index("face_id"), PERSON in columns
+        behind = place + 1 + there
+        writer.writerow([*columns[: place + 1], PERSON, *columns[behind:]])
+        for row in rows:
+            who = persons[int(row[place])] if row[place] else ""
+            writer.writerow([*row[: place + 1], who, *row[behind:]])
+
+
+def parquet_with_persons(source: Path, target: Path, persons: Mapping[int, int]) -> None:
+    """A Parquet table with its column ``person`` written anew, a group of rows at a time."""
     import pyarrow as pa
     from pyarrow import parquet
 
+    with parquet.ParquetFile(source) as old, parquet.ParquetWriter(target, old.schema_arrow, compression="zstd") as new:
+        for number in range(old.num_row_groups):
+            group = old.read_row_group(number)
+            who = [None if face is None else persons[face] for face in group["face_id"].to_pylist()]
+            place = group.schema.get_field_index(PERSON)
+            new.write_table(group.set_column(place, group.schema.field(place), pa.array(who, pa.int64())))
+
+
+def csv_to_parquet(
+    source: Path, target: Path, columns: Sequence[str], layout: Layout, persons: Mapping[int, int] | None = None
+) -> None:
+    """A CSV table as Parquet, a group of rows at a time, with the column ``person`` where those are known."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columns = columns if persons is None else with_person(columns)
     kinds = {"boolean": pa.bool_(), "Int64": pa.int64(), "string": pa.string(), "float64": pa.float64()}
     schema = pa.schema([(column, kinds[layout.type_of(column)]) for column in columns])
     with parquet.ParquetWriter(target, schema, compression="zstd") as writer:
         for group in read_groups(source, layout, GROUP):
+            if persons is not None:
+                group.insert(
+                    columns.index(PERSON), PERSON, group["face_id"].map(persons.get, na_action="ignore").astype("Int64")
+                )
             writer.write_table(pa.Table.from_pandas(group, schema, preserve_index=False))

@@ -180,6 +180,7 @@ def live(
 
     Faces are followed without looking ahead, so that nothing waits for frames to come.
     """
+    reading.refuse_identity("a camera")
     statistics = statistics if statistics is not None else LiveStatistics()
     at_once = replace(reading.follow, lookahead=1, smoothing=0.0)
     now = reading if reading.faces == "whole" else replace(reading, follow=at_once)

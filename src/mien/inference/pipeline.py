@@ -13,6 +13,7 @@ from itertools import islice
 
 import numpy as np
 
+from mien.faces.face import FrameFaces
 from mien.inference.face_crops import FaceCropper
 from mien.inference.overlap import FrameEstimate, OverlapAverage
 from mien.inference.profiling import Profile
@@ -38,16 +39,24 @@ class PredictionEvent:
 
 
 def frame_events(
-    frames: Iterator[Frame], cropper: FaceCropper, windower: Windower, profile: Profile
+    frames: Iterator[Frame],
+    cropper: FaceCropper,
+    windower: Windower,
+    profile: Profile,
+    look: Callable[[FrameFaces], object] | None = None,
 ) -> Iterator[FrameEvent]:
     """Frames -> one event each, and at the end one with the windows of the faces that are still there.
 
+    ``look`` is called with the faces of each frame while its pixels are there.
     A ``VideoError`` is raised after the end, so that all that was decoded before the break counts.
     """
     broken = None
     found = cropper.frames_with_faces(profile.each("decode", frames))
     try:
         for frame_faces in profile.each("faces", found):
+            if look:
+                with profile.stage("identity"):
+                    look(frame_faces)
             with profile.stage("crop"):
                 pictures = [cropper.picture(frame_faces, face) for face in frame_faces.faces]
                 event = windower.add_frame(frame_faces, pictures)

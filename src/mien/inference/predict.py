@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -21,18 +21,21 @@ from mien.config import STRICT, changed, to_tree
 from mien.faces.crop import CropConfig
 from mien.faces.detectors import DetectConfig
 from mien.faces.follow import FollowConfig
+from mien.faces.identity import SAME_PERSON, Gallery, Recogniser
 from mien.files import LOCK, locked
 from mien.inference.face_crops import CropPreset, DetectedFaces, FaceCropper, WholeFrame, compatible_crop
-from mien.inference.job import Job
+from mien.inference.job import IDENTITY, Job
 from mien.inference.overlap import OverlapAverage
 from mien.inference.pipeline import PredictionEvent, WindowPrediction, frame_events, prediction_events
 from mien.inference.profiling import Profile, prefetch
 from mien.inference.sources import Source
+from mien.inference.tables import PERSON
 from mien.inference.timeline import Timeline
 from mien.inference.windows import Windower
 from mien.progress import progress_bar
 from mien.video.clips import ClipConfig
 from mien.video.decode import VideoError
+from mien.video.inspection import digest
 from mien.video.rates import rate_warnings
 
 if TYPE_CHECKING:
@@ -57,6 +60,11 @@ class ReadConfig:
     """How found faces are cropped: as the model's training clips were, or, where those are unknown, as named."""
     detector: DetectConfig = DetectConfig()
     follow: FollowConfig = FollowConfig()
+    identity: Literal["none", "sface"] = "none"
+    """sface: join the faces of one person into the column person, by vectors of SFace (mien models get sface)."""
+    same_person: Annotated[float, Field(gt=-1, le=1)] | None = None
+    """Cosine of two faces' vectors from which they are one person; left out: 0.363, its owner's for photographs. On video
+    nobody has measured it."""
     hop: NonNegativeInt = 0
     """Frames (steps of 1 / clip.fps seconds, where the model samples by time) from the start of a window to the next; 0
     takes a quarter of what a window covers."""
@@ -73,8 +81,11 @@ class ReadConfig:
     def __post_init__(self) -> None:
         unread = [*changed(self.detector, "detector"), *changed(self.follow, "follow")]
         unread += ["--crop"] if self.crop != "model" else []
+        unread += ["--identity"] if self.identity != "none" else []
         if self.faces == "whole" and unread:
             raise ValueError(f"--faces whole looks for no faces: leave {', '.join(unread)} out")
+        if self.same_person is not None and self.identity == "none":
+            raise ValueError("--same-person is for --identity sface: add that, or leave it out")
 
     @property
     def clock(self) -> float | None:
@@ -108,8 +119,34 @@ class ReadConfig:
         return DetectedFaces(clip, compatible_crop(clip, face_crop, self.crop), self.detector, self.follow)
 
     def resolved(self) -> ReadConfig:
-        """The same with the detector named that this machine has."""
+        """The same with the detector named that this machine has. Raises ``ValueError`` for a file that is missing."""
+        if self.identity == "sface":
+            Recogniser.find()
         return replace(self, detector=self.detector.resolved()) if self.faces == "find" else self
+
+    def refuse_identity(self, what: str) -> None:
+        """Refuse to join faces where no persons come out."""
+        if self.identity != "none":
+            raise ValueError(
+                f"--identity {self.identity}: {what} tells no persons; mien analyze and study do, leave it out"
+            )
+
+    def gallery(self) -> Gallery | None:
+        """What gathers the vectors of faces, where they are joined."""
+        return None if self.identity == "none" else Gallery(Recogniser(Recogniser.find()))
+
+    def tree(self) -> dict[str, Any]:
+        """Plain values of what decides the tables; without persons none that has to do with them."""
+        tree = {name: value for name, value in to_tree(self).items() if name not in (IDENTITY, "same_person")}
+        if self.identity == "none":
+            return tree
+        file = digest(Recogniser.find())
+        return tree | {IDENTITY: {"name": self.identity, "same_person": self.threshold, "file": file}}
+
+    @property
+    def threshold(self) -> float:
+        """Cosine from which faces are one person."""
+        return SAME_PERSON if self.same_person is None else self.same_person
 
 
 def stream(
@@ -118,11 +155,16 @@ def stream(
     config: ReadConfig,
     known: Iterator[WindowPrediction] | None = None,
     profile: Profile | None = None,
+    gallery: Gallery | None = None,
 ) -> Generator[PredictionEvent]:
-    """The predictions for a video, as they become final; constant memory. Close it to stop early."""
+    """The predictions for a video, as they become final; constant memory. Close it to stop early.
+
+    ``gallery`` gathers what the faces look like.
+    """
     profile, windower = profile or Profile(), config.windower(analyzer)
     step = partial(analyzer.read_windows, coverage=config.coverage)
-    events = prefetch(frame_events(source.frames(), config.cropper(analyzer), windower, profile), AHEAD)
+    look = gallery.add if gallery else None
+    events = prefetch(frame_events(source.frames(), config.cropper(analyzer), windower, profile, look), AHEAD)
     averager = OverlapAverage(len(analyzer.names))
     with closing(events):
         yield from prediction_events(events, step, averager, config.batch, known, profile)
@@ -148,11 +190,15 @@ def predict_into(
         config = config.resolved()
         config.cropper(analyzer)  # a crop that does not suit the model is refused before anything is written
         require_calibration(analyzer.calibration, config.coverage)
-        identity = analyzer.identity() | {"input": source.name, "file": source.fingerprint()} | to_tree(config)
+        identity = analyzer.identity() | {"input": source.name, "file": source.fingerprint()} | config.tree()
+        if config.identity != "none" and PERSON in analyzer.names:
+            raise ValueError(
+                f"--identity {config.identity}: the model calls an output {PERSON}, as the column would be called"
+            )
         job = Job(folder, analyzer.layout(config.clock), identity, format)
         if job.open(overwrite):
             return Timeline.load(folder)
-        profile = profile or Profile()
+        profile, gallery = profile or Profile(), config.gallery()
         for line in input_warnings(analyzer, source, config) if progress else ():
             print(f"warning: {source.name}: {line}", file=sys.stderr)
         bar = progress_bar(total=source.duration, what=source.name, unit="s", bar_format=BAR, disable=not progress)
@@ -160,7 +206,7 @@ def predict_into(
         with (
             job,
             bar,
-            closing(stream(analyzer, source, config, job.known_predictions(config.batch), profile)) as events,
+            closing(stream(analyzer, source, config, job.known_predictions(config.batch), profile, gallery)) as events,
         ):
             try:
                 for event in events:
@@ -173,7 +219,7 @@ def predict_into(
                 if not job.decoded:
                     raise
                 stopped = str(error) if source.path is None else str(error).replace(str(source.path), source.name)
-            job.finish(stopped)
+            job.finish(stopped, gallery and gallery.finish(), config.threshold)
         return Timeline.load(folder)
 
 

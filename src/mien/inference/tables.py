@@ -27,6 +27,8 @@ POSE = ("Yaw", "Pitch", "Roll")
 FRAME = ("input", "frame", "timestamp", "stimulus_time", "face_id", "success", "confidence", *RECT, "shot", "state")
 WINDOW = ("input", "face_id", "t_start", "t_end", "stimulus_start", "stimulus_end", "frame_start", "frame_end",
           "n_frames", "n_valid", "confidence", "sharpness", "face_width", *POSE)  # fmt: skip
+PERSON = "person"
+"""Column behind face_id that exists only where faces are joined into persons."""
 STIMULUS = ("stimulus_time", "stimulus_start", "stimulus_end")
 """Columns that exist only where an offset or a sync mark was given."""
 TEXT = ("input", "state", "reason", "reasons")
@@ -46,10 +48,13 @@ class Layout:
     outputs do not exclude one another."""
     offset: float | None = None
     """Seconds added to timestamps for the stimulus' clock; None without one."""
+    persons: bool = False
+    """Whether there is a column ``person``, which is known when the whole video has been read."""
 
     def about(self) -> dict[str, object]:
         """The same as plain values, for ``Layout(**...)``."""
-        return {"layout": {"names": list(self.names), "kind": self.kind, "label": self.label, "offset": self.offset}}
+        values = {"names": list(self.names), "kind": self.kind, "label": self.label, "offset": self.offset}
+        return {"layout": values | ({"persons": True} if self.persons else {})}
 
     @property
     def outputs(self) -> Outputs:
@@ -75,8 +80,9 @@ class Layout:
         return self.present((*WINDOW, *self.names, *extra, "reliable", "reasons"))
 
     def present(self, columns: tuple[str, ...]) -> tuple[str, ...]:
-        """Columns without those of a stimulus clock where there is none; two of one name are an error."""
+        """Columns with those of a stimulus clock and of persons where there are such; two of one name are an error."""
         kept = tuple(c for c in columns if self.offset is not None or c not in STIMULUS)
+        kept = with_person(kept) if self.persons else kept
         twice = sorted({c for c in kept if kept.count(c) > 1})
         if twice:
             raise ValueError(f"the model calls an output {', '.join(twice)}, which is a column of the table already")
@@ -128,7 +134,7 @@ class Layout:
         """pandas' type of a column of either table; all of them can be missing."""
         if column == "reliable":
             return "boolean"
-        if column in COUNTS:
+        if column in COUNTS or (self.persons and column == PERSON):
             return "Int64"
         words = (*TEXT, self.label, *(self.plausible.column_names(self.names) if self.plausible.text else ()))
         return "string" if column in words else "float64"
@@ -141,6 +147,12 @@ class Layout:
         cells = {column: row[column] for column in self.plausible.column_names(self.names)}
         beside = cells if self.plausible.text else {column: np.float32(cell) for column, cell in cells.items()}
         return WindowPrediction(values, None, beside, tuple(filter(None, row["reasons"].split(SEPARATOR))))
+
+
+def with_person(columns: Sequence[str]) -> tuple[str, ...]:
+    """Columns with ``person`` behind ``face_id``."""
+    place = list(columns).index("face_id") + 1
+    return (*columns[:place], PERSON, *columns[place:])
 
 
 def row_of(row: Mapping[str, object], columns: Sequence[str]) -> Row:

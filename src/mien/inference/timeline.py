@@ -15,7 +15,7 @@ from mien.files import remove_files, write_whole
 from mien.inference.elan import eaf
 from mien.inference.journal import read_table
 from mien.inference.reliability_share import ReliabilityShare, share_of
-from mien.inference.tables import RECT, Layout
+from mien.inference.tables import PERSON, RECT, Layout
 from mien.names import write_csv
 
 ABOUT = "analysis.json"
@@ -52,17 +52,21 @@ class Timeline:
         return share_of(self.frames)
 
     def summary(self) -> pd.DataFrame:
-        """A row per face: how long it was seen, and the mean and deviation of each output over its frames.
+        """A row per face: how long it was seen, and the mean and deviation of each output over its frames; with its person
+        where faces were joined.
 
         ``unreliable`` is the share of its frames that are not reliable, empty without a calibration. For traits of a
         person, which do not change from second to second, the mean is the answer.
         """
         seen = self.frames[self.frames["success"] == 1]
         if seen.empty:
-            return pd.DataFrame(columns=["face_id", "frames", "first", "last", "confidence", "unreliable", *self.names])
+            beside = [PERSON] if self.layout.persons else []
+            columns = ["face_id", *beside, "frames", "first", "last", "confidence", "unreliable", *self.names]
+            return pd.DataFrame(columns=columns)
         rows = []
         for face_id, rows_of in seen.groupby("face_id"):
-            row = {"face_id": face_id, "frames": len(rows_of), "first": rows_of["timestamp"].min()}
+            row = {"face_id": face_id} | ({PERSON: rows_of[PERSON].iloc[0]} if self.layout.persons else {})
+            row |= {"frames": len(rows_of), "first": rows_of["timestamp"].min()}
             row |= {"last": rows_of["timestamp"].max(), "confidence": rows_of["confidence"].mean()}
             row["unreliable"] = share_of(rows_of).share
             row |= {name: rows_of[name].mean() for name in self.names}
@@ -94,6 +98,9 @@ class Timeline:
         seen = self.frames[self.frames["success"] == 1]
         faces, with_face = seen["face_id"].nunique(), seen["frame"].nunique()
         who = "1 face" if faces == 1 else f"{faces} faces"
+        if self.layout.persons:
+            people = seen[PERSON].nunique()
+            who += " of 1 person" if people == 1 else f" of {people} persons"
         return f"{name}: {who} on {with_face} of {count} frames, {len(self.windows)} windows"
 
     def to_openface(self) -> pd.DataFrame:
@@ -110,7 +117,8 @@ class Timeline:
         return pd.concat([view, table[list(self.names)]], axis=1)
 
     def to_pyfeat(self) -> pd.DataFrame:
-        """The frames under py-feat's names: FaceScore, ``approx_time`` as "mm:ss" text, Identity, pose in radians."""
+        """The frames under py-feat's names: FaceScore, ``approx_time`` as "mm:ss" text, Identity (the person, or the face
+        where faces were not joined), pose in radians."""
         table = self.frames
         whole = np.floor(table["timestamp"].to_numpy(float)).astype(int)
         view = pd.DataFrame({"input": table["input"], "frame": table["frame"]})
@@ -118,7 +126,9 @@ class Timeline:
         view[list(RECT)] = table[list(RECT)]
         view["FaceScore"] = table["confidence"]
         view[["Pitch", "Roll", "Yaw"]] = table[["Pitch", "Roll", "Yaw"]]
-        view["Identity"] = [None if pd.isna(i) else f"Person_{i}" for i in table["face_id"]]
+        view["Identity"] = [
+            None if pd.isna(i) else f"Person_{i}" for i in table[PERSON if self.layout.persons else "face_id"]
+        ]
         return pd.concat([view, table[list(self.names)]], axis=1)
 
     def to_elan(self, path: str | Path, media: str | Path | None = None) -> None:

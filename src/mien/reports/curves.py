@@ -46,6 +46,13 @@ class Curve:
     high: dict[str, NDArray[np.float64]]
     unreliable: NDArray[np.bool_]
     """Where the answers were found unreliable (P,)."""
+    person: int | None = None
+    """Who it is, where faces were joined."""
+
+    @property
+    def title(self) -> str:
+        """The face, and its person."""
+        return f"face {self.face_id}" + (f", person {self.person}" if self.person is not None else "")
 
     @property
     def seen(self) -> NDArray[np.bool_]:
@@ -77,7 +84,8 @@ def face_curve(timeline: Timeline, rows: pd.DataFrame, face: int, edges: NDArray
     low, high = value_bands(timeline, rows, face, edges, values, place)
     flagged = rows["reliable"].eq(False).fillna(False).to_numpy(float)
     unreliable = np.nan_to_num(bin_means(flagged, place, len(edges) - 1)) > 0
-    return Curve(face, (edges[:-1] + edges[1:]) / 2, values, low, high, unreliable)
+    person = int(rows["person"].iloc[0]) if timeline.layout.persons else None
+    return Curve(face, (edges[:-1] + edges[1:]) / 2, values, low, high, unreliable, person)
 
 
 def floats(rows: pd.DataFrame, name: str) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from mien.evaluation.subgroups import is_blank
+from mien.inference.tables import with_person
 from mien.inference.timeline import Timeline
 from mien.interfaces import Clip
 from mien.names import folder_name, to_text
@@ -94,33 +95,38 @@ def tidy_rows(
     """A row per face and measure of one video; a video without a face has rows with empty values.
 
     ``participant`` and ``condition`` are columns of the manifest; '' makes the video its own participant, and all
-    conditions the same. ``main`` marks the face that was seen longest. ``sd`` is over time, ``share_seen`` of all frames.
-    ``reliable_only`` takes means over reliable frames; a face without any has ``seconds`` 0 and empty values.
+    conditions the same. ``main`` marks the face that was seen longest, or, where faces were joined, all faces of the person
+    seen longest. ``sd`` is over time, ``share_seen`` of all frames. ``reliable_only`` takes means over reliable frames; a
+    face without any has ``seconds`` 0 and empty values.
     """
     shared = {
         "participant": cell(clip, participant) if participant else to_text(name),
         "condition": cell(clip, condition) if condition else "all",
         "video": to_text(name),
     }
+    columns = list(with_person(TIDY) if timeline.layout.persons else TIDY)
     frames = timeline.frames["frame"].nunique()
     times = np.unique(timeline.frames["timestamp"].to_numpy(float))
     step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
     summary, used = timeline.summary(), reliable_part(timeline, reliable_only).summary()
     if summary.empty:
         nothing = {"face_id": pd.NA, "main": True, "mean": np.nan, "sd": np.nan, "seconds": 0.0, "share_seen": 0.0}
-        return pd.DataFrame([shared | nothing | {"measure": m} for m in timeline.names], columns=list(TIDY))
-    main = summary.loc[summary["frames"].idxmax(), "face_id"]
+        return pd.DataFrame([shared | nothing | {"measure": m} for m in timeline.names], columns=columns)
+    who = "person" if timeline.layout.persons else "face_id"
+    seen_for: Any = summary.groupby(who)["frames"].sum()
+    main = seen_for.idxmax()
     means = {face["face_id"]: face for face in used.to_dict("records")}
     rows = []
     for face in summary.to_dict("records"):
         taken = means.get(face["face_id"], {})
-        seen = {"face_id": face["face_id"], "main": face["face_id"] == main, "seconds": taken.get("frames", 0) * step}
+        seen = {"face_id": face["face_id"], "main": face[who] == main, "seconds": taken.get("frames", 0) * step}
+        seen |= {"person": face["person"]} if timeline.layout.persons else {}
         seen |= {"share_seen": face["frames"] / frames, "share_unreliable": face["unreliable"]}
         seen["only_unreliable"] = all_unreliable(face["unreliable"])
         rows += [
             shared | seen | {"measure": m, "mean": taken.get(m), "sd": taken.get(f"{m}_sd")} for m in timeline.names
         ]
-    return pd.DataFrame(rows, columns=list(TIDY))
+    return pd.DataFrame(rows, columns=columns)
 
 
 def reliable_part(timeline: Timeline, reliable_only: bool) -> Timeline:
@@ -145,7 +151,8 @@ def participant_means(table: pd.DataFrame) -> pd.DataFrame:
         share = float(np.average(shares, weights=seconds))
         mean = float(np.average(group["mean"].to_numpy(float), weights=seconds))
         row = {"participant": who, "condition": condition, "measure": measure, "mean": mean, "seconds": seconds.sum()}
-        rows.append(row | {"videos": len(group), "share_unreliable": share, "only_unreliable": all_unreliable(share)})
+        row |= {"videos": group["video"].nunique(), "share_unreliable": share}
+        rows.append(row | {"only_unreliable": all_unreliable(share)})
     return pd.DataFrame(rows, columns=list(PEOPLE))
 
 

@@ -41,7 +41,7 @@ def figure(timeline: Timeline) -> Figure:
     from plotly.subplots import make_subplots  # takes most of a second to import
 
     drawn = curves(timeline)
-    titles = [f"face {c.face_id}" for c in drawn] or ["no face on any frame"]
+    titles = [c.title for c in drawn] or ["no face on any frame"]
     rows = max(len(drawn), 1)
     kind, each = PANELS[timeline.layout.outputs.curve]
     height = (each * len(timeline.names) + 60 if each else 210) * rows + 130
@@ -188,6 +188,7 @@ def write_faces(report: Report, timeline: Timeline) -> None:
     rows = [
         {
             "face": row["face_id"],
+            **({"person": row["person"]} if timeline.layout.persons else {}),
             "seen (s)": f"{row['frames'] * step:.1f}",
             "from (s)": f"{row['first']:.1f}",
             "to (s)": f"{row['last']:.1f}",

@@ -35,7 +35,7 @@ def timeline_plot(timeline: Timeline) -> Figure:
         return figure
     axes = figure.subplots(len(drawn), 1, sharex=True, squeeze=False)[:, 0]
     for axis, curve in zip(axes, drawn, strict=True):
-        style_axis(axis, f"{title}, face {curve.face_id}" if curve is drawn[0] else f"face {curve.face_id}")
+        style_axis(axis, f"{title}, {curve.title}" if curve is drawn[0] else curve.title)
         panel(axis, curve, palette(timeline.names))
         mark_unseen(axis, curve)
     axes[-1].set_xlabel("seconds")

@@ -184,7 +184,7 @@ function notices(found) {
 
 function fill(table, rows) {
   const columns = rows.length ? Object.keys(rows[0]).filter(name => !name.endsWith("_sd")) : [];
-  const counts = ["face_id", "frames"], heads = { face_id: "face", first: "first (s)", last: "last (s)", unreliable: "not reliable" };
+  const counts = ["face_id", "person", "frames"], heads = { face_id: "face", first: "first (s)", last: "last (s)", unreliable: "not reliable" };
   const text = (name, value) => name === "unreliable" ? (value === null ? "not known" : percent(value)) : typeof value === "number" && !counts.includes(name) ? value.toFixed(2) : String(value ?? "");
   table.replaceChildren(
     make("thead", {}, make("tr", {}, ...columns.map(name => make("th", { scope: "col", textContent: heads[name] ?? name })))),
