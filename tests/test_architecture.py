@@ -11,7 +11,18 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "src" / "mien"
 
-NOUNS = {"interfaces", "config", "files", "downloads", "extras", "names", "progress", "help", "yaml_files"}
+NOUNS = {
+    "interfaces",
+    "config",
+    "files",
+    "downloads",
+    "extras",
+    "model_files",
+    "names",
+    "progress",
+    "help",
+    "yaml_files",
+}
 """Files at the top of the package that every room may import, and that import one another only."""
 
 MODEL = {"modules", "encoders", "objectives", "tasks"}

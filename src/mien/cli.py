@@ -44,6 +44,7 @@ GROUPS = {
     "models": {
         "models": "list model files of others, or download and check one",
         "convert": "import official SVFAP, VideoMAE or V-JEPA weights",
+        "export": "a model as one ONNX file that needs no PyTorch, or as a folder for a model hub",
         "extract-features": "a frozen encoder's numbers per window of video, not scores, for other tools (Parquet, npy)",
     },
 }

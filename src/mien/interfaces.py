@@ -92,6 +92,13 @@ class Encoder(nn.Module, ABC):
         """
         return None
 
+    own_statistics: int = 0
+    """Number of the statistics of a clip that ``measure`` gives in place of those of calibration; 0: it gives none."""
+
+    def measure(self, video: Tensor) -> tuple[Tensor, Tensor]:
+        """Video as ``features`` takes it -> its tokens (V, M, dim) and statistics (V, ``own_statistics``)."""
+        raise NotImplementedError(f"{type(self).__name__} has no statistics of its own")
+
     layers: int
     """Depth of the whole: one more than the deepest ``layer_of`` inside; what stands on top of the encoder is there."""
 

@@ -12,6 +12,7 @@ import mien
 from mien.cli import main
 from mien.config import to_tree
 from mien.faces.crop import CropConfig
+from mien.inference.timeline import Timeline
 from mien.video.decode import open_video
 from toy_models import write_model, write_video
 
@@ -38,7 +39,7 @@ def test_predict_explain_and_analyze_say_the_same(
 ) -> None:
     shared = [str(face), "--model", str(model), "--device=cpu", "--matmul=highest", DETECTOR]
     assert main(["analyze", *shared, f"--output={tmp_path / 'a'}", "--no-pictures", "--no-overlay"]) == 0
-    summary = mien.inference.timeline.Timeline.load(tmp_path / "a").summary()
+    summary = Timeline.load(tmp_path / "a").summary()
     assert len(summary) == 1
     row = summary.iloc[0]
     capsys.readouterr()

@@ -6,6 +6,8 @@ answers = calibration.apply(outputs, coverage=0.9)   # outputs (N, names), as an
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -25,10 +27,16 @@ from mien.calibration.reliability import Limits
 from mien.config import STRICT, build, to_tree
 from mien.files import write_whole
 from mien.interfaces import Outputs
+from mien.model_files import ONNX, read_notes, weights_file
 from mien.statistics.metrics import Array
 from mien.tasks import outputs_of
 from mien.video.inspection import digest
 from mien.yaml_files import read_yaml
+
+FACTS, SCORES = "calibration", "calibration_scores"
+"""Names of a calibration among the notes of an ONNX file."""
+MEASURED = Density(np.zeros(1), np.ones(1), np.eye(1))
+"""The density of an ONNX file, whose one statistic of a clip is the distance."""
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
@@ -103,12 +111,17 @@ class Calibration:
 
     @classmethod
     def load(cls, folder: Path) -> Calibration | None:
-        """The calibration in a model's folder, None where there is none; ``ValueError`` if it belongs to other weights."""
+        """The calibration in a model's folder, or among the notes of its ONNX file; None where there is none.
+
+        ``ValueError`` if it belongs to other weights.
+        """
+        if folder.suffix == ONNX and folder.is_file():
+            return cls.of_notes(read_notes(folder))
         file = folder / "calibration.yaml"
         if not file.is_file():
             return None
         facts = build(CalibrationFacts, read_yaml(file))
-        if facts.weights != digest(folder / "weights.safetensors"):
+        if facts.weights != digest(weights_file(folder)):
             raise ValueError(f"{file} was made for other weights than those beside it; run mien calibrate again")
         try:
             tensors = load_file(folder / "calibration.safetensors")
@@ -117,6 +130,18 @@ class Calibration:
             raise ValueError(
                 f"{folder / 'calibration.safetensors'} is not readable; run mien calibrate again"
             ) from error
+
+    @classmethod
+    def of_notes(cls, notes: Mapping[str, str]) -> Calibration | None:
+        """What ``notes`` gave."""
+        if FACTS not in notes:
+            return None
+        facts = build(CalibrationFacts, json.loads(notes[FACTS]))
+        return cls(facts, np.array(json.loads(notes[SCORES])), MEASURED)
+
+    def notes(self) -> dict[str, str]:
+        """All but the density as notes of an ONNX file, whose network measures the distance itself."""
+        return {FACTS: json.dumps(to_tree(self.facts)), SCORES: json.dumps(self.scores.tolist())}
 
     def save(self, folder: Path) -> None:
         """Write calibration.yaml and calibration.safetensors beside the weights, which stay as they are."""

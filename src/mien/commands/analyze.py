@@ -3,8 +3,8 @@
 mien analyze VIDEO --model runs/finetune
 
 VIDEO is a file, a folder of frames, or a camera's number (0), which is read live until Ctrl-C. The folder --output holds
-frames.csv (a row per frame and face), windows.csv, timeline.png, mosaic.png, overlay.mp4 and report.html; docs/analyze.md
-explains every column. A job that is killed goes on when the same command is given again, with the same tables. In Python:
+frames.csv (a row per frame and face), windows.csv, timeline.png, mosaic.png, timeline.eaf (for ELAN), overlay.mp4 and
+report.html; docs/analyze.md explains every column. A job that is killed goes on when the same command is given again, with the same tables. In Python:
 mien.load("runs/finetune").predict("video.mp4").frames
 """
 
@@ -49,7 +49,8 @@ class AnalysisOptions(ReadConfig, FrameLimit, distributed.DeviceOptions):
     format: Literal["csv", "parquet"] = "csv"
     """Format of the tables."""
     pictures: bool = True
-    """Write timeline.png, mosaic.png and report.html, and overlay.mp4 as below; without it tables alone."""
+    """Write timeline.png, mosaic.png, timeline.eaf (for ELAN) and report.html, and overlay.mp4 as below; without it tables
+    alone."""
     overlay: bool = True
     """Write overlay.mp4, the video with boxes and bars, and put it into the page; decodes the video once more."""
     overwrite: bool = False

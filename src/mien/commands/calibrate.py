@@ -26,6 +26,7 @@ from mien.engine.checkpoint import ModelFolder
 from mien.files import LOCK
 from mien.inference.analyzer import Analyzer, Scores, load
 from mien.interfaces import Clip, Outputs
+from mien.model_files import ONNX, weights_file
 from mien.reports import diagrams, plots
 from mien.training.data import DataConfig, load_clips, located, warn
 from mien.training.partition import seen_by
@@ -66,6 +67,8 @@ def writes(config: Config) -> Path | None:
 
 def run(config: Config) -> Calibration:
     """Calibrate, store and print."""
+    if config.model.suffix == ONNX:
+        raise ValueError(f"{config.model} carries the calibration of its run: calibrate the run, then export it again")
     with distributed.session(config.device, config.matmul):
         analyzer = load(config.model, config.device)
         clips = load_clips(config.data, config.workers)
@@ -111,7 +114,7 @@ def origin_of(config: Config, analyzer: Analyzer, clips: list[Clip]) -> calibrat
     """Which weights, clips and views a calibration rests on."""
     manifest, views = Path(config.data.manifest), analyzer.compatible_views(config.views)
     return {
-        "weights": digest(config.model / "weights.safetensors"),
+        "weights": digest(weights_file(config.model)),
         "manifest": manifest.name,
         "manifest_sha256": digest(manifest),
         "select": config.data.select,

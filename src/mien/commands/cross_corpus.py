@@ -26,6 +26,7 @@ from mien.evaluation.cross_corpus import Handling, handlings
 from mien.files import LOCK, remove_files, write_whole
 from mien.inference.analyzer import load
 from mien.interfaces import Clip
+from mien.model_files import report_folder
 from mien.names import write_csv
 from mien.reports import plots
 from mien.reports.evaluation_report import warnings
@@ -61,8 +62,12 @@ class Config(FrameLimit, distributed.ReaderOptions):
 
 def writes(config: Config) -> Path | None:
     """The lock of the folder that is written; none where there is no model to write beside."""
-    folder = config.output or (config.model / "cross" if config.model.is_dir() else None)
-    return folder and folder / LOCK
+    return folder_of(config) / LOCK if config.output or config.model.exists() else None
+
+
+def folder_of(config: Config) -> Path:
+    """Where the report goes."""
+    return config.output or report_folder(config.model) / "cross"
 
 
 def run(config: Config) -> list[dict[str, object]]:
@@ -83,7 +88,7 @@ def run(config: Config) -> list[dict[str, object]]:
         probabilities = analyzer.score_clips(clips, config.views, config.workers).mean
     merge = pairs(config.merge, "--merge")
     found = handlings(probabilities, analyzer.names, labels, merge)
-    folder = config.output or config.model / "cross"
+    folder = folder_of(config)
     remove_files(folder, WRITTEN)
     save_answers(clips, labels, probabilities, analyzer.names, folder)
     return report(found, len(clips), config, folder, touched)

@@ -28,6 +28,7 @@ from mien.evaluation.clip_groups import mean_by_column
 from mien.evaluation.results import Evaluation
 from mien.files import LOCK, write_whole
 from mien.inference.analyzer import Analyzer, Scores, load
+from mien.model_files import report_folder
 from mien.reports import calibration_quality
 from mien.reports.evaluation_report import Targets, clear, print_summary, write
 from mien.training.data import DataConfig, load_clips, located, warn
@@ -43,9 +44,9 @@ class Config(FrameLimit, distributed.ReaderOptions):
     """Options of ``mien evaluate``."""
 
     model: ModelFolder = Path("runs/finetune")
-    """Folder of a fine-tuned run."""
+    """Folder of a fine-tuned run, a public model by name, or an ONNX file of `mien export`."""
     output: Path | None = None
-    """Folder for the report; by default the folder evaluation inside the model's."""
+    """Folder for the report; by default the folder evaluation inside the model's; beside a file, in a folder of its name."""
     data: DataConfig = DataConfig()
     subgroups: tuple[str, ...] = ()
     """Columns of the manifest whose groups are evaluated on their own: sex, age (in bands), or age:30,45 (at these)."""
@@ -58,13 +59,17 @@ class Config(FrameLimit, distributed.ReaderOptions):
 
 def writes(config: Config) -> Path | None:
     """The lock of the folder that is written; none where there is no model to write beside."""
-    folder = config.output or (config.model / "evaluation" if config.model.is_dir() else None)
-    return folder and folder / LOCK
+    return folder_of(config) / LOCK if config.output or config.model.exists() else None
+
+
+def folder_of(config: Config) -> Path:
+    """Where the report goes."""
+    return config.output or report_folder(config.model) / "evaluation"
 
 
 def run(config: Config) -> Evaluation:
     """Evaluate, print and save; of several ranks, the first one does."""
-    folder = config.output or config.model / "evaluation"
+    folder = folder_of(config)
     with distributed.session(config.device, config.matmul) as session:
         analyzer, calibration = load(config.model, config.device), Calibration.load(config.model)
         require_calibration(calibration, config.coverage)

@@ -7,7 +7,9 @@ RUN/model.json                   what the weights are: config, clip and pixel se
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -31,6 +33,7 @@ from mien.engine.distributed import Session, gather
 from mien.engine.torch_files import load_pickled
 from mien.extras import install
 from mien.files import write_whole as write_whole
+from mien.model_files import weights_file
 
 CARD = "model.json"
 FULL_STATE = StateDictOptions(full_state_dict=True, cpu_offload=True)
@@ -167,11 +170,17 @@ def model_folder(name: str | Path) -> Path:
         from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
     except ImportError as error:
         raise ValueError(f"{name} needs the extra hub: {install('hub')}; or name a folder") from error
-    wanted = ["*.json", "*.yaml", "*.safetensors"]
+    wanted, mirror = ["*.json", "*.yaml", "*.safetensors", "seen.csv"], os.environ.get("HF_ENDPOINT")
     try:
-        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted))
+        fetched = snapshot_download(repository, revision=revision or None, allow_patterns=wanted, endpoint=mirror)
     except (HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError, OSError) as error:
         raise ValueError(f"{name} cannot be fetched: {error}") from error
+    folder = Path(fetched)
+    if not revision:
+        print(
+            f"note: {name}: commit {folder.name} was taken; {name}@{folder.name} always means this one", file=sys.stderr
+        )
+    return folder
 
 
 ModelFolder = Annotated[Path, AfterValidator(model_folder)]
@@ -200,8 +209,7 @@ def tensors_of(state: Mapping[str, object]) -> dict[str, Tensor]:
 
 def read_state(path: Path) -> Mapping[str, object]:
     """All that a weights file holds by name, or the one in a folder; nothing in it is executed."""
-    names = ("weights.safetensors", "model.safetensors", "pytorch_model.bin")
-    file = next((path / name for name in names if (path / name).is_file()), path / names[0]) if path.is_dir() else path
+    file = weights_file(path)
     if not file.is_file():
         raise ValueError(f"{path}: no weights here; name a run's folder, a .safetensors or a .pth file")
     if file.suffix != ".safetensors":

@@ -83,7 +83,7 @@ def spatial_maps(question: Question, config: MapConfig) -> Maps:
 @torch.inference_mode()
 def attention_maps(task: Task, clips: Tensor, config: MapConfig) -> Maps:
     """What the encoder attends to in each window; no maps where it has none."""
-    device = next(task.parameters()).device
+    device = next(task.parameters(), clips).device  # a network of others has no parameters
     parts = [task.encoder.attention(task.pixels(part.to(device))) for part in clips.split(config.batch)]
     return [one.float().cpu().numpy() for part in parts if part is not None for one in part]
 

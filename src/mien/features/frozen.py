@@ -30,6 +30,8 @@ class Frozen:
     pixels: PixelsConfig
     norm: nn.Module
     """What the encoder's owners put over tokens (..., feature_dim) and over their mean, on the CPU; usually nothing."""
+    sources: tuple[str, ...] = ()
+    """Public weights that these began from, each with its licence."""
 
     def pool(self, tokens: Tensor) -> Tensor:
         """Tokens (B, N, feature_dim) on the CPU -> one vector per clip (B, feature_dim)."""
@@ -44,7 +46,15 @@ def load_encoder(folder: Path, device: torch.device, random: bool = False) -> Fr
     model.eval().requires_grad_(False)
     name = f"{card.encoder.name}, random weights" if random else folder.name
     encoder = model.encoder.to(device)
-    return Frozen(name, encoder, card.trainable_encoder(), card.clip, card.pixels, model.encoder_norm)
+    return Frozen(
+        name,
+        encoder,
+        card.trainable_encoder(),
+        card.clip,
+        card.pixels,
+        model.encoder_norm,
+        () if random else card.sources,
+    )
 
 
 def views_of(tokens: Tensor, joint: bool) -> Tensor:

@@ -31,8 +31,10 @@ from mien.inference.timeline import Timeline
 from mien.inference.window_prediction import WindowPrediction, require_finite, with_reliability
 from mien.inference.windows import Window
 from mien.interfaces import Clip, Outputs, Task
+from mien.model_files import ONNX, weights_file
 from mien.models.batching import forward_views
 from mien.models.card import ModelCard
+from mien.models.onnx_task import OnnxTask
 from mien.progress import progress_bar
 from mien.video.inspection import digest
 from mien.video.views import View, ViewConfig, ViewDataset, load_views
@@ -80,7 +82,7 @@ def load(path: str | Path, device: str = "auto", matmul: MatmulPrecision = "medi
     card = ModelCard.load(folder)
     if card.task is None:
         raise ValueError(f"{folder} is a pre-trained encoder without a task; fine-tune it first: mien finetune --init")
-    task = card.build(folder)
+    task = OnnxTask(card, folder) if folder.suffix == ONNX else card.build(folder)
     assert isinstance(task, Task)
     return Analyzer(task, card, choose_device(device), folder, matmul)
 
@@ -134,6 +136,8 @@ class Analyzer:
         self, video: Video, *, timestamps: Sequence[float] | None = None, **options: object
     ) -> VideoFeatures:
         """The encoder's mean token of every window of every face, with the windows' table; options as in ``predict``."""
+        if isinstance(self.task, OnnxTask):
+            raise ValueError(f"{self.folder} gives scores; take the folder that it was exported from for features")
         config = build(ReadConfig, options)
         config.refuse_identity("extract_features")
         layout, rows, values = self.layout(config.clock), [], []
@@ -153,10 +157,11 @@ class Analyzer:
         return Layout(self.names, self.outputs.kind, self.config.label(self.names), clock)
 
     def identity(self) -> dict[str, object]:
-        """What makes this model give what it gives: version and weights."""
-        weights = (self.folder or Path()) / "weights.safetensors"
-        known = self.folder is not None and weights.is_file()
-        return {"mien": __version__, "model": str(self.folder), "weights": digest(weights) if known else None}
+        """What makes this model give what it gives: version and weights, and which public weights these began from."""
+        weights = weights_file(self.folder) if self.folder else Path()
+        known = digest(weights) if weights.is_file() else None
+        found: dict[str, object] = {"mien": __version__, "model": str(self.folder), "weights": known}
+        return found | ({"sources": [*self.card.sources]} if self.card.sources else {})
 
     @torch.inference_mode()
     def read_windows(self, windows: Sequence[Window], coverage: float | None = None) -> list[WindowPrediction]:

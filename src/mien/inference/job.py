@@ -18,8 +18,8 @@ from mien.inference.timeline import ABOUT, write_about
 
 UNFINISHED = ".analysis.json"
 """File with the settings of a job that is not finished, or was killed."""
-PICTURES = ("report.html", "overlay.mp4", "mosaic.png", "timeline.png")
-"""What is drawn from the tables."""
+PICTURES = ("report.html", "overlay.mp4", "mosaic.png", "timeline.png", "timeline.eaf")
+"""What is made from the tables."""
 IDENTITY = "identity"
 """How faces are joined into persons; absent where they are not."""
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mien.files import remove_files, write_whole
+from mien.inference.elan import eaf
 from mien.inference.journal import read_table
 from mien.inference.reliability_share import ReliabilityShare, share_of
 from mien.inference.tables import PERSON, RECT, Layout
@@ -129,6 +130,12 @@ class Timeline:
             None if pd.isna(i) else f"Person_{i}" for i in table[PERSON if self.layout.persons else "face_id"]
         ]
         return pd.concat([view, table[list(self.names)]], axis=1)
+
+    def to_elan(self, path: str | Path, media: str | Path | None = None) -> None:
+        """Write an annotation file of ELAN (.eaf); ``media`` is the video, which ELAN then opens with it."""
+        file = Path(path)
+        content = eaf(self, file, None if media is None else Path(media))
+        write_whole(file, lambda beside: beside.write_bytes(content))
 
     def save(self, folder: Path) -> None:
         """Write frames.csv, windows.csv and analysis.json."""

@@ -11,7 +11,7 @@ memory first and compared with the weights, so that one that could never be buil
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -26,6 +26,7 @@ from mien.encoders import EncoderConfig
 from mien.engine import checkpoint
 from mien.faces.crop import CropConfig
 from mien.interfaces import Batch, Encoder, Objective
+from mien.model_files import ONNX, read_notes
 from mien.models.frame import FrameConfig
 from mien.modules.layers import LayerNorm
 from mien.modules.pixels import PixelsConfig
@@ -37,6 +38,12 @@ VERSION = 1
 """Of the form of the card; those of mien 0.1 have none and are read as 1."""
 LARGEST = 2**24
 """Bytes beyond which a file is no card."""
+HUB_CARD = "config.json"
+"""File of a folder for the hub that holds the card, under ``NOTE``."""
+NOTE = "mien"
+"""Name of the card among the notes of an ONNX file."""
+NOT_COMMERCIAL = ("no commercial use", "-NC", "noncommercial", "non-commercial")
+"""What says in the name of a source that its licence forbids commercial use."""
 POSITIONS = 2**26
 """Values that the fixed tables of a model may hold: a quarter of a gigabyte."""
 
@@ -87,14 +94,17 @@ class ModelCard:
 
     def save(self, folder: Path, model: nn.Module, write: bool = True) -> None:
         """Write weights and card, for ``load`` and for the next run to start from; every rank calls, one of them writes."""
-        tree = {key: value for key, value in to_tree(self).items() if value not in (None, [])}
-        checkpoint.export(folder, model, json.dumps(tree, indent=2) + "\n", write)
+        checkpoint.export(folder, model, json.dumps(self.tree(), indent=2) + "\n", write)
+
+    def tree(self) -> dict[str, Any]:
+        """The card as plain keys and values, without those that say nothing."""
+        return {key: value for key, value in to_tree(self).items() if value not in (None, [])}
 
     @classmethod
     def load(cls, folder: Path) -> ModelCard:
         """The card in a folder; ``ValueError`` that names the file and what is missing or impossible in it."""
-        file = folder / checkpoint.CARD
-        tree = renamed(read_json(file), RENAMED)
+        file, tree = read_card(folder)
+        tree = renamed(tree, RENAMED)
         if isinstance(version := tree.get("version"), int) and version > VERSION:
             raise ValueError(
                 f"{file} was written by a newer mien ({tree.get('mien')}), this one is {__version__}: update"
@@ -165,8 +175,14 @@ class ModelCard:
             "leaks": [*self.leaks],
             "skipped": [*self.skipped],
             "sources": [*self.sources],
+            "no_commercial_use": without_commercial_use(self.sources),
         }
         return {name: value for name, value in notes.items() if value}
+
+
+def without_commercial_use(sources: Iterable[str]) -> list[str]:
+    """The sources among them whose licence, as it is named, forbids commercial use."""
+    return [source for source in sources if any(word in source for word in NOT_COMMERCIAL)]
 
 
 class EncoderOnly(Objective):
@@ -181,17 +197,45 @@ class EncoderOnly(Objective):
         raise ValueError("an imported encoder has no objective of its own; give mien pretrain --init its folder")
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """What a card's file holds by name; ``ValueError`` for a file that is no card."""
+def read_card(place: Path) -> tuple[Path, dict[str, Any]]:
+    """The file that holds a model's card, and what it holds by name; ``ValueError`` for a file that is no card.
+
+    That is model.json in a run's folder, the section ``mien`` of config.json in a folder for the hub, a note of an ONNX file.
+    """
+    file, hub = place / checkpoint.CARD, place / HUB_CARD
+    if place.is_file() and place.suffix == ONNX:
+        if NOTE not in (notes := read_notes(place)):
+            raise ValueError(
+                f"{place}: this ONNX file was not written by mien export; docs/frame-models.md says how to read it"
+            )
+        return place, parse_json(place, notes[NOTE])
+    if not file.is_file() and hub.is_file() and isinstance(card := parse_json(hub, content(hub)).get(NOTE), dict):
+        return hub, card
     if not file.is_file():
         raise ValueError(
-            f"{file.parent}: no model here (model.json is missing); name the folder of a finished run, or take a public model: "
+            f"{place}: no model here (model.json is missing); name the folder of a finished run, or take a public model: "
             "mien models get yunet fer-opencv, then --model fer-opencv"
         )
+    return file, parse_json(file, content(file))
+
+
+def has_card(folder: Path) -> bool:
+    """Whether a folder holds a model's card; that of others has a config.json too, without one of ours in it."""
+    hub = folder / HUB_CARD
+    return (folder / checkpoint.CARD).is_file() or (hub.is_file() and NOTE in parse_json(hub, content(hub)))
+
+
+def content(file: Path) -> bytes:
+    """The content of a card's file, which is small."""
     if file.stat().st_size > LARGEST:
         raise ValueError(f"{file} is {file.stat().st_size / 2**20:.0f} MB; a model's card has a few thousand bytes")
+    return file.read_bytes()
+
+
+def parse_json(file: Path, text: str | bytes) -> dict[str, Any]:
+    """JSON as keys and values."""
     try:
-        tree = json.loads(file.read_text(encoding="utf-8"))
+        tree = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is no JSON: {str(error)[:200]}") from error
     if not isinstance(tree, dict):

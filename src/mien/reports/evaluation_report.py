@@ -84,6 +84,7 @@ def leading_sections(notes: Notes, touched: Sequence[str]) -> list[Section]:
     """The sections before the metrics: warnings, then which model on which clips."""
     warned = [*touched, *notes.get("cautions", [])]
     about = [{"what": name, "value": value} for name, value in notes.get("evaluated", {}).items()]
+    about += [{"what": "began from", "value": source} for source in notes.get("sources", [])]
     sections = [Section("What touches these numbers", warnings=warned)] if warned else []
     return sections + ([Section("What was evaluated", rows=about)] if about else [])
 
@@ -106,9 +107,10 @@ def print_subgroups(evaluation: Evaluation) -> None:
 
 
 def warnings(notes: Notes) -> list[str]:
-    """Sentences on what affects every metric: leaks, clips left out, weights chosen on test clips."""
+    """Sentences on what affects every metric, or the use of the weights: leaks, clips left out, a choice on test clips, licences."""
     lines = [f"leak: {leak}" for leak in notes.get("leaks", [])]
     lines += [f"a training clip broke and is not in all of the training: {skip}" for skip in notes.get("skipped", [])]
+    lines += [f"no commercial use: these weights began from {source}" for source in notes.get("no_commercial_use", [])]
     if notes.get("selection") == "best on test":
         lines.insert(0, "these weights were chosen on test clips: the numbers are the best of many, not a test")
     return lines

@@ -32,7 +32,7 @@ if (video) {
 
 FACES = 6
 """Faces in the tables of the page, as many as curves are drawn of."""
-NOT_OPTIONS = ("layout", "mien", "model", "weights", "input", "file", "frames", "windows", "stopped")
+NOT_OPTIONS = ("layout", "mien", "model", "weights", "sources", "input", "file", "frames", "windows", "stopped")
 """Entries of analysis.json that are no options."""
 
 
@@ -218,6 +218,8 @@ def provenance_rows(about: Mapping[str, object]) -> list[dict[str, object]]:
         ("weights (SHA-256)", str(about.get("weights") or "")[:12]),
         ("mien", about.get("mien", "")),
     ]
+    sources = about.get("sources")
+    rows += [("began from", source) for source in sources] if isinstance(sources, list) else []
     options = {key: value for key, value in about.items() if key not in NOT_OPTIONS}
     rows += [(f"--{key}", value) for key, value in flattened(options) if value not in (None, "")]
     return [{"what": key, "value": value} for key, value in rows]

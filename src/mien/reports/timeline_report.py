@@ -1,4 +1,4 @@
-"""Everything that a finished analysis leaves for a person: plot, mosaic, overlay video, page."""
+"""Everything that a finished analysis leaves for a person: plot, mosaic, overlay video, annotation file, page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mien.reports.timeline_plots import mosaic, timeline_plot
 def illustrate(
     timeline: Timeline, source: Source, portraits: Portraits, folder: Path, video: bool, progress: bool
 ) -> list[Path]:
-    """Write timeline.png, mosaic.png, report.html and, if asked for, overlay.mp4; returns what was written.
+    """Write timeline.png, mosaic.png, timeline.eaf, report.html and, if asked for, overlay.mp4; returns what was written.
 
     ``portraits`` that heard nothing, since the tables were finished before, are made from the tables.
     """
@@ -29,7 +29,9 @@ def illustrate(
         plots.save_png(mosaic(portraits.chosen()), sheet)
     elif not sheet.is_file():  # an analysis that was finished before: nobody listened to it
         plots.save_png(mosaic(portraits_from_table(timeline, source) if source.repeatable else {}), sheet)
-    written = [folder / "timeline.png", sheet, folder / "report.html"]
+    video_file = source.path if source.path is not None and source.path.is_file() else None
+    timeline.to_elan(folder / "timeline.eaf", video_file)
+    written = [folder / "timeline.png", sheet, folder / "timeline.eaf", folder / "report.html"]
     film = folder / "overlay.mp4"
     if video and source.repeatable:
         overlay(timeline, source, film, progress)

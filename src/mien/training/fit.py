@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from mien.config import to_yaml
-from mien.engine.checkpoint import checkpoints
+from mien.engine.checkpoint import checkpoints, model_folder
 from mien.engine.distributed import Session, barrier
 from mien.engine.loop import (
     DrawPictures,
@@ -24,6 +24,7 @@ from mien.interfaces import Clip, Objective
 from mien.models.card import ModelCard
 from mien.reports.plots import reconstruction_grid, save_png
 from mien.training.data import face_crop, load_clips
+from mien.training.initial_weights import card_in
 from mien.training.run_config import RunConfig, identity
 from mien.training.skipped_clips import (
     broke,
@@ -54,8 +55,11 @@ def load_training_clips(config: RunConfig, session: Session) -> list[Clip]:
 
 def card_of(config: RunConfig, clips: Sequence[Clip]) -> ModelCard:
     """The card of weights that learn from ``clips``; what they learn, the command adds."""
-    crop = face_crop(Path(config.data.manifest))
-    return ModelCard(config.encoder, config.clip, config.pixels, rates=dict(count_rates(clips)), face_crop=crop)
+    first = card_in(model_folder(config.init)) if config.init else None
+    return ModelCard(
+        config.encoder, config.clip, config.pixels, rates=dict(count_rates(clips)),
+        face_crop=face_crop(Path(config.data.manifest)), sources=first.sources if first else (),
+    )  # fmt: skip
 
 
 def open_folder(config: RunConfig, clips: Sequence[Clip], session: Session, others: Sequence[Clip] = ()) -> bool:

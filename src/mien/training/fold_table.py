@@ -104,17 +104,18 @@ def pool_choice(
     section = table.section(per_fold, evaluation, folder, kind)
     print("\n" + markdown("Cross-validation", [section]), flush=True)
     evaluation_report.print_subgroups(evaluation)
-    leaks = [leak for kinds in evaluations.values() for leak in leaks_of(kinds[kind])]
-    notes = {"selection": kind} | ({"leaks": list(dict.fromkeys(leaks))} if leaks else {})
-    notes |= origin(run, corpus.data, corpus.clips)
+    notes: dict[str, object] = {"selection": kind} | origin(run, corpus.data, corpus.clips)
+    for name in ("leaks", "sources", "no_commercial_use"):
+        if found := list(dict.fromkeys(one for kinds in evaluations.values() for one in noted(kinds[kind], name))):
+            notes[name] = found
     write_protocol(folder, replace(protocol(corpus, options), selection=kind))
     evaluation_report.write(evaluation, outputs, corpus.targets, corpus.names, [section], notes)
     return CrossValidationResults(folder, evaluation, per_fold)
 
 
-def leaks_of(folder: Path) -> list[str]:
-    """The leaks that were allowed in a fold."""
-    return json.loads((folder / "metrics.json").read_text(encoding="utf-8")).get("leaks", [])
+def noted(folder: Path, name: str) -> list[str]:
+    """What the evaluation of a fold notes under a name, such as the leaks that were allowed."""
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8")).get(name, [])
 
 
 def read_outputs(folder: Path, clips: Sequence[Clip], names: Sequence[str]) -> NDArray[np.float64]:

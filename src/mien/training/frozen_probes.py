@@ -84,6 +84,7 @@ def probe(source: Frozen, parts: LabelledParts, setup: ProbeSetup, history: Hist
     ModelCard(
         source.config, source.clip, source.pixels, task=setup.task, names=names, selection=VALIDATION,
         rates=dict(count_rates(parts.clips["train"])), leaks=tuple(map(str, history.leaks)),
+        sources=source.sources,
     ).save(folder, task)  # fmt: skip
     lr, decay = setup.probe.settings()[best.probe]
     row: Row = {"features": source.name, "lr": lr, "weight decay": decay, "epoch": best.epoch}

@@ -17,7 +17,7 @@ from mien.config import to_tree
 from mien.encoders import EncoderConfig
 from mien.engine import checkpoint
 from mien.interfaces import Encoder, Objective
-from mien.models.card import ModelCard
+from mien.models.card import ModelCard, has_card
 from mien.training.run_config import RunConfig
 
 PARTS = (
@@ -127,7 +127,7 @@ def misfit(own: Mapping[str, Tensor], theirs: Mapping[str, Tensor] | None) -> st
 
 def card_in(folder: Path) -> ModelCard | None:
     """The card beside weights that training can begin from; None where there is none."""
-    if not (folder / checkpoint.CARD).is_file():
+    if not has_card(folder):
         return None
     card = ModelCard.load(folder)
     card.trainable_encoder()

@@ -10,6 +10,7 @@ from mien.evaluation.results import SUBJECT
 from mien.evaluation.subgroups import is_blank
 from mien.inference.analyzer import Analyzer, Scores
 from mien.interfaces import Clip
+from mien.model_files import weights_file
 from mien.training.data import DataConfig
 from mien.video.inspection import digest
 from mien.video.views import ViewConfig
@@ -26,7 +27,7 @@ def score(
 
 def origin(model: Path, data: DataConfig, clips: Sequence[Clip], rows: str = "") -> dict[str, object]:
     """What was evaluated on what, for ``notes`` of a report; ``rows`` are conditions beside those of ``data``."""
-    weights = model / "weights.safetensors"
+    weights = weights_file(model)
     found: dict[str, object] = {"model": shown(model)}
     if weights.is_file():
         found["weights (SHA-256)"] = digest(weights)[:12]
