@@ -43,7 +43,7 @@ from mien.datasets.drawn.behaviour import (
     visible_units,
 )
 from mien.datasets.drawn.painter import paint
-from mien.datasets.drawn.persons import STYLES, draw_person
+from mien.datasets.drawn.subjects import STYLES, draw_person
 from mien.files import LOCK, write_whole
 from mien.video.writer import VideoWriter
 

@@ -14,8 +14,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from mien.datasets.drawn.behaviour import Behaviour, Curve
-from mien.datasets.drawn.persons import DrawnPerson, Palette
 from mien.datasets.drawn.strokes import Stroke, strokes
+from mien.datasets.drawn.subjects import DrawnPerson, Palette
 
 _SHIFT = 4  # bits of a pixel that OpenCV takes as fraction
 _LIT = 160  # value of the light field that leaves a colour as it is

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets.drawn.behaviour import Curve
-from mien.datasets.drawn.persons import Colour, DrawnFace, DrawnPerson, Palette
+from mien.datasets.drawn.subjects import Colour, DrawnFace, DrawnPerson, Palette
 
 Array = NDArray[np.float64]
 Actions = Mapping[str, Array]
