@@ -42,7 +42,7 @@ GROUPS = {
         "serve": "a page in the browser: drop a video or use the camera, see overlay and timeline",
     },
     "models": {
-        "models": "list model files of others, or download and check one",
+        "models": "list public models, or fetch, verify and convert some, to be named by --model or --init",
         "convert": "import official SVFAP, VideoMAE or V-JEPA weights",
         "export": "a model as one ONNX file that needs no PyTorch, or as a folder for a model hub",
         "extract-features": "a frozen encoder's numbers per window of video, not scores, for other tools (Parquet, npy)",
