@@ -212,7 +212,7 @@ class Outputs:
 
 
 class Task(Objective):
-    """An objective with labels, which can also answer and be marked: pixels -> encoder -> head -> answer."""
+    """An objective with labels, which can also predict and be evaluated: pixels -> encoder -> head -> answer."""
 
     outputs: Outputs
     pixels: nn.Module

@@ -71,7 +71,7 @@ def folder_of(config: Config) -> Path:
 
 
 def run(config: Config) -> list[dict[str, object]]:
-    """Score, mark under every handling, print and save; returns the rows of the table."""
+    """Predict, evaluate under every handling, print and save; returns the rows of the table."""
     with distributed.session(config.device, config.matmul):
         analyzer = load(config.model, config.device)
         if not analyzer.outputs.exclusive:

@@ -1,4 +1,4 @@
-"""Clips marked together: the answer for a video is the mean over its clips (AVCAffe's protocol)."""
+"""Clips evaluated together: the answer for a video is the mean over its clips (AVCAffe's protocol)."""
 
 from __future__ import annotations
 

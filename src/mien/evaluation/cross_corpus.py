@@ -1,4 +1,4 @@
-"""A model marked on a corpus whose classes are not quite its own: four named handlings of the difference.
+"""A model evaluated on a corpus whose classes are not quite its own: four named handlings of the difference.
 
 Which handling is taken changes a cross-corpus number by twenty points (V-JEPA-FER's own tables: 55.4 to 75.6 for the same
 predictions), so no number stands without its handling. All four are given; none is chosen silently.
@@ -23,7 +23,7 @@ PREDICTIONS = "predictions dropped (optimistic)"
 
 @dataclass(frozen=True)
 class Handling:
-    """What is marked under one handling."""
+    """What is evaluated under one handling."""
 
     name: str
     """Its name."""
@@ -42,7 +42,7 @@ class Handling:
 def handlings(
     probabilities: Shares, known: Sequence[str], labels: Sequence[str], merge: Mapping[str, str]
 ) -> list[Handling]:
-    """Probabilities (N, C) of the ``known`` classes and labels (N,) of the corpus -> what is marked, per handling.
+    """Probabilities (N, C) of the ``known`` classes and labels (N,) of the corpus -> what is evaluated, per handling.
 
     ``merge`` sends classes into others on both sides, such as calm into neutral; empty leaves that handling out.
     """

@@ -38,9 +38,9 @@ class Protocol:
     clips: int | None = None
     """Test clips over all folds."""
     unit: Literal["clip", "video"] | None = "clip"
-    """What is marked: each clip, or each video by the mean over its clips."""
+    """What is evaluated: each clip, or each video by the mean over its clips."""
     selection: Literal["last epoch", "best on validation", "best on test", "last epoch or best on test"] | None = None
-    """How the weights that are marked were chosen; a choice on the test clips marks every number it touches."""
+    """How the weights that are evaluated were chosen; a choice on the test clips marks every number it touches."""
     pooling: Literal["pooled", "fold mean", "one test set"] | None = None
     """Metrics over the predictions of all folds, the mean of the folds' metrics, or there is one test set."""
     note: str = ""

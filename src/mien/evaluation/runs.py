@@ -1,4 +1,4 @@
-"""A marked run as it lies on disk: predictions.csv, metrics.json and, where it is recorded, protocol.json.
+"""An evaluated run as it lies on disk: predictions.csv, metrics.json and, where it is recorded, protocol.json.
 
 ``mien evaluate`` and cross-validation write such folders. predictions.csv has a row per clip: ``path``; for classes
 ``truth``, ``predicted`` and a probability per class, for values and for labels a column per name and ``<name>_truth``;
@@ -27,7 +27,7 @@ from mien.tasks import outputs_of
 
 @dataclass(frozen=True)
 class Run:
-    """A marked run."""
+    """An evaluated run."""
 
     name: str
     folder: Path
@@ -56,7 +56,9 @@ def read_run(given: Path) -> Run:
     folder = given if (given / "predictions.csv").is_file() else given / "evaluation"
     file = folder / "predictions.csv"
     if not file.is_file():
-        raise ValueError(f"{given}: no predictions.csv here or in its folder evaluation; mark the model: mien evaluate")
+        raise ValueError(
+            f"{given}: no predictions.csv here or in its folder evaluation; evaluate the model: mien evaluate"
+        )
     table = read_csv(file)
     if "path" not in table or table.empty:
         raise ValueError(f"{file}: no predictions; it needs a column 'path' and a row per clip")
@@ -71,7 +73,7 @@ def read_predictions(file: Path, table: pd.DataFrame, subjects: list[str] | None
     task = outputs_of(read_metrics(file).get("task") or ("classification" if "truth" in table else "regression"))
     names = class_names(file) if task.exclusive else tuple(name for name in table if f"{name}_truth" in table)
     if not names:
-        raise ValueError(f"{file}: neither a column 'truth' nor a column NAME_truth; what is it marked against?")
+        raise ValueError(f"{file}: neither a column 'truth' nor a column NAME_truth; what is it evaluated against?")
 
     def cells(column: str) -> list[str]:
         if column not in table:
@@ -99,7 +101,7 @@ def class_names(file: Path) -> tuple[str, ...]:
         return tuple(read_metrics(file)["recall"])
     except (KeyError, TypeError) as error:
         raise ValueError(
-            f"{file.parent / 'metrics.json'} does not list the recall of each class; mark the model again: mien evaluate"
+            f"{file.parent / 'metrics.json'} does not list the recall of each class; evaluate the model again: mien evaluate"
         ) from error
 
 

@@ -226,7 +226,7 @@ def pair_section(first: Run, second: Run, draws: int, seed: int) -> Section:
     ]
     least = p_of_share(1 / (draws + 1), one.subject_count)
     sentences = [
-        f"Both marked on the same draws; {interval_basis(first.subjects if any(first.subjects) else second.subjects, draws)}.",
+        f"Both evaluated on the same draws; {interval_basis(first.subjects if any(first.subjects) else second.subjects, draws)}.",
         f"The smallest p that so many draws can show is {least:.2g}.",
     ]
     right, other = one.correct(), two.correct()

@@ -58,7 +58,7 @@ def intervals(
 def differences(
     first: Predictions, second: Predictions, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
 ) -> dict[str, Difference]:
-    """First minus second in every metric, both marked on the same draws of subjects.
+    """First minus second in every metric, both evaluated on the same draws of subjects.
 
     A run compared with itself differs by exactly 0. Answers that are not about the same clips, in the same order with
     the same truth, names and subjects, raise ``ValueError``.

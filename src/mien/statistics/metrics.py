@@ -24,7 +24,7 @@ def classification(probabilities: ArrayLike, targets: ArrayLike, names: Sequence
     """Probabilities (N, C) and class indices (N,) -> WAR, UAR, F1_macro and F1_weighted, each in [0, 1].
 
     UAR and macro F1 are means over the classes that occur in the targets; ``absent_classes`` names the others. Also
-    takes predicted indices (N,). Nothing to mark, unequal lengths or an index that names no class raise
+    takes predicted indices (N,). No clips, unequal lengths or an index that names no class raise
     ``ValueError``.
     """
     predicted, truth = class_indices(probabilities, targets, names)

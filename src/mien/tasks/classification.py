@@ -1,6 +1,6 @@
 """Expression recognition and other single-label tasks: cross-entropy on class names (paper eq. 12).
 
-Where raters voted (CREMA-D), training can follow their shares instead of one label: ``--task.votes face_``. Marks stay
+Where raters voted (CREMA-D), training can follow their shares instead of one label: ``--task.votes face_``. Metrics stay
 on the label.
 """
 
