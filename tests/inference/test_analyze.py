@@ -214,6 +214,7 @@ def test_a_face_that_comes_late_has_rows_before_it_with_reasons(analyzer: Analyz
     assert table[table["success"] == 1]["timestamp"].min() > 2.5
 
 
+@pytest.mark.slow
 @pytest.mark.media
 def test_interrupted_with_found_faces_equals_uninterrupted(analyzer: Analyzer, media: Path, tmp_path: Path) -> None:
     video = media / "misc/face_recognition__short_hamilton_clip.mp4"
@@ -385,6 +386,7 @@ def test_a_resumed_job_does_not_ask_the_model_again(
     assert Timeline.load(tmp_path).about["windows"] == 120 - SPAN + 1
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_nothing_under_the_final_name(model: Path, long: Path, tmp_path: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
