@@ -33,7 +33,7 @@ from mien.inference.analyzer import Analyzer
 from mien.interfaces import Task
 from mien.model_files import append_notes
 from mien.models.card import NOTE
-from mien.models.onnx_task import CALIBRATED, DISTANCE, FEATURES, INPUT, SCORES, open_session
+from mien.models.onnx_task import CALIBRATED, DISTANCE, FEATURES, INPUT, SCORES, session_of
 
 LARGEST = 2**31 - 2**20
 """Bytes of weights that fit into one ONNX file."""
@@ -208,7 +208,7 @@ def preprocessing(analyzer: Analyzer) -> dict[str, object]:
 @torch.inference_mode()
 def compare(network: Network, path: Path, clips: Tensor) -> Parity:
     """The written file beside the network in PyTorch: largest differences over clips, and latency."""
-    session, differences = open_session(path), {}
+    session, differences = session_of(path), {}
     names = [output.name for output in session.get_outputs()]
     for part in clips.split(max(BATCHES)):
         for name, theirs, ours in zip(names, session.run(None, {INPUT: part.numpy()}), network(part), strict=True):

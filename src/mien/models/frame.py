@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
@@ -88,7 +88,7 @@ class FrameModel(Encoder):
     def forward(self, video: Tensor, visible: Tensor | None = None) -> Tensor:
         if visible is not None:
             raise ValueError("a frame model sees its whole picture; it cannot be shown a part of the patches")
-        self.patch_embed(video)
+        self.patch_embed(video)  # calibration listens to it; the network sees the whole picture
         c, pictures = self.config, video[:, :, 0].detach().float().cpu()
         if c.colour == "grey":
             pictures = (pictures * torch.tensor(GREY).view(3, 1, 1)).sum(1, keepdim=True)
@@ -109,19 +109,28 @@ class FrameModel(Encoder):
         return 0
 
 
-def open_network(content: bytes) -> Run:
-    """An ONNX file as a function; ``ValueError`` where it is none, or has not one input and one output that fits."""
-    try:
-        import onnxruntime
-    except ImportError:
-        return open_with_opencv(content)
+def open_session(network: bytes | str, name: str) -> Any:
+    """An ``onnxruntime.InferenceSession`` of a file's content, or of its path, with as many threads as PyTorch has.
+
+    Raises ``ImportError`` where there is no onnxruntime, and ``ValueError`` with the file's ``name`` where it cannot be run.
+    """
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = torch.get_num_threads()
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises classes of its own, which no base class joins
-        raise ValueError(f"not an ONNX network that can be run: {str(error)[:300]}") from error
+        raise ValueError(f"{name}: not an ONNX network that can be run: {str(error)[:300]}") from error
+
+
+def open_network(content: bytes) -> Run:
+    """An ONNX file as a function; ``ValueError`` where it is none, or has not one input and one output that fits."""
+    try:
+        session = open_session(content, "the file")
+    except ImportError:
+        return open_with_opencv(content)
     entry = session.get_inputs()[0]
     alone = isinstance(entry.shape[0], int) and entry.shape[0] == 1
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mien.extras import install
 from mien.interfaces import Batch, Encoder, Task
 from mien.models.card import ModelCard
+from mien.models.frame import open_session
 from mien.modules.heads import ScoresHead
 
 INPUT = "video"
@@ -43,7 +44,7 @@ class OnnxEncoder(Encoder):
     @cached_property
     def session(self) -> Any:
         """The network, opened when it is first needed."""
-        return open_session(self.file)
+        return session_of(self.file)
 
     def run(self, video: Tensor, *outputs: str) -> Mapping[str, NDArray[np.float32]]:
         """Outputs of the network by name; it takes stored pixels alone."""
@@ -101,16 +102,9 @@ class OnnxTask(Task):
         return self.measured(predictions, targets)
 
 
-def open_session(file: Path) -> Any:
-    """An ``onnxruntime.InferenceSession`` with as many threads as PyTorch has; ``ValueError`` where it cannot be run."""
+def session_of(file: Path) -> Any:
+    """The network of a file, to be run; ``ValueError`` where it cannot be."""
     try:
-        import onnxruntime
+        return open_session(str(file), str(file))
     except ImportError as error:
         raise ValueError(f"{file} needs onnxruntime: {install('onnx')}") from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = torch.get_num_threads()
-    try:
-        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises classes of its own, which no base class joins
-        raise ValueError(f"{file}: not an ONNX network that can be run: {str(error)[:300]}") from error
